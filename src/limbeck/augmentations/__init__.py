@@ -1,0 +1,1 @@
+"""Transformations shared by, or private to, training images."""

@@ -1,0 +1,107 @@
+"""What one matching step sees: a position in the run, and the tensors of a block of classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from limbeck.core.network import FunctionalNetwork, Weights
+
+__all__ = ["Block", "ClassBatch", "Draws", "Moment", "View"]
+
+Draws = dict[str, Tensor]
+"""Random numbers of one use of an augmentation, drawn outside the step, by operation."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A position in a run.
+
+    Args:
+        iteration: outer iteration, from 0: one life of a matching network.
+        step: inner step within it, from 0: one round of matching over all classes.
+        steps: inner steps of each outer iteration.
+    """
+
+    iteration: int
+    step: int
+    steps: int
+
+    @property
+    def ordinal(self) -> int:
+        """Inner steps taken before this one, over the whole run."""
+        return self.iteration * self.steps + self.step
+
+    @property
+    def last(self) -> bool:
+        """Whether this is the last inner step of its outer iteration."""
+        return self.step == self.steps - 1
+
+
+@dataclass(frozen=True)
+class View:
+    """The network that looks at both sides in this step.
+
+    Args:
+        network: the architecture, called with weights.
+        weights: parameters and buffers of this network.
+    """
+
+    network: FunctionalNetwork
+    weights: Weights
+
+
+@dataclass(frozen=True)
+class ClassBatch:
+    """What one class shows in one step.
+
+    Args:
+        label: the class.
+        stored: stored synthetic pixels at its turn, ``[n, C, H, W]``.
+        targets: what the decoded images are taught as, int64 ``[m]``.
+        real: real images in [0, 1], ``[B, C, H, W]``.
+        draws: the augmentation's random numbers.
+        chosen: decoded images that take part, int64 ``[limit]``, or None for all.
+    """
+
+    label: int
+    stored: Tensor
+    targets: Tensor
+    real: Tensor
+    draws: Draws
+    chosen: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """The same for a block of K classes, in tensors with a leading class axis.
+
+    Args:
+        labels: the classes.
+        stored: stored synthetic pixels, ``[K, n, C, H, W]``.
+        targets: int64 ``[K, m]``.
+        real: real images in [0, 1], ``[K, B, C, H, W]``; rows past the count of a class are padding.
+        counts: valid real images of each class.
+        draws: one set of random numbers per class.
+        chosen: int64 ``[K, limit]``, or None for all.
+    """
+
+    labels: tuple[int, ...]
+    stored: Tensor
+    targets: Tensor
+    real: Tensor
+    counts: tuple[int, ...]
+    draws: tuple[Draws, ...]
+    chosen: Tensor | None = None
+
+    def one(self, position: int) -> ClassBatch:
+        """The class at ``position``, without padding."""
+        return ClassBatch(
+            label=self.labels[position],
+            stored=self.stored[position],
+            targets=self.targets[position],
+            real=self.real[position, : self.counts[position]],
+            draws=self.draws[position],
+            chosen=None if self.chosen is None else self.chosen[position],
+        )

@@ -1,0 +1,52 @@
+"""What a run lends to its parts: data, random streams, networks, device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from limbeck.core.executor import Executor, InProcess
+from limbeck.core.network import FunctionalNetwork
+from limbeck.core.real import DataSpec, RealSet
+from limbeck.core.streams import Streams
+
+__all__ = ["Context"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """The surroundings of one run, the same for all parts and never changed by them.
+
+    Args:
+        data: the real training images, arriving on ``device`` as ``dtype``.
+        ipc: stored synthetic images per class.
+        streams: random numbers by key.
+        build: makes an architecture for this data from its name.
+        device: where tensors live.
+        dtype: floating point type of images and weights.
+        executor: where tasks run that do not depend on one another.
+        say: reports what is being prepared, for the progress line.
+    """
+
+    data: RealSet
+    ipc: int
+    streams: Streams
+    build: Callable[[str, DataSpec], FunctionalNetwork]
+    device: torch.device = torch.device("cpu")
+    dtype: torch.dtype = torch.float32
+    executor: Executor = field(default_factory=InProcess)
+    say: Callable[[str], None] = lambda message: None
+    _networks: dict[str, FunctionalNetwork] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def spec(self) -> DataSpec:
+        """Shape, classes and normalization of the data."""
+        return self.data.spec
+
+    def network(self, name: str) -> FunctionalNetwork:
+        """The architecture of this name for this data, on the run's device and dtype."""
+        if name not in self._networks:
+            self._networks[name] = self.build(name, self.spec).to(self.device, self.dtype)
+        return self._networks[name]

@@ -1,0 +1,285 @@
+"""One contract per slot of a recipe.
+
+A part is a frozen, keyword-only dataclass of plain fields: the object is its own configuration. What it remembers
+during a run is a separate *state*, a tree of dicts, lists, tensors and numbers, made by `Part.init` and returned by
+every call that changes it, so that the engine checkpoints all parts alike. Contracts are abstract, parts are final.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from limbeck.core.batch import Block, ClassBatch, Draws, Moment, View
+from limbeck.core.context import Context
+from limbeck.core.real import DataSpec
+from limbeck.core.streams import Stream
+
+__all__ = [
+    "FACTS",
+    "Augmentation",
+    "Curriculum",
+    "ImageOptimizer",
+    "Initializer",
+    "Labeler",
+    "Objective",
+    "Parametrization",
+    "Part",
+    "Peers",
+    "Pool",
+    "Sampler",
+    "Space",
+    "State",
+    "SyntheticImages",
+]
+
+State = dict[str, Any]
+SyntheticImages = Callable[[], tuple[Tensor, Tensor]]
+Space = Literal["unit", "normalized"]
+
+FACTS: dict[str, str] = {
+    "real batches": "sampler",
+    "networks": "pool",
+    "embeddings": "pool",
+    "initial images": "initializer",
+    "decoded images": "parametrization",
+    "shared augmentation": "augmentation",
+    "schedule": "curriculum",
+    "targets": "labeler",
+    "image updates": "optimizer",
+    "image gradients": "objective",
+}
+"""What parts can offer to one another, and the slot where each is usually found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part(abc.ABC):
+    """Base of all parts. ``needs``, ``reads`` and ``offers`` are what `Recipe.check` compares, both ways."""
+
+    slot: ClassVar[str]
+    references: ClassVar[tuple[str, ...]] = ()
+
+    def needs(self) -> frozenset[str]:
+        """Facts without which this part cannot work."""
+        return frozenset()
+
+    def reads(self) -> frozenset[str]:
+        """Facts that this part makes use of when they are there."""
+        return frozenset()
+
+    def offers(self) -> frozenset[str]:
+        """Facts that this part brings; one of them must be used by another part, else it would have no effect."""
+        return frozenset(fact for fact, slot in FACTS.items() if slot == self.slot)
+
+    def check(self, context: Context) -> None:
+        """Refuse data or an IPC that this part cannot work on, with an `InputError`, before anything runs."""
+        return None
+
+    def init(self, context: Context) -> State:
+        """The state at the beginning of a run."""
+        return {}
+
+
+class Parametrization(Part):
+    """How stored pixels become training images."""
+
+    slot = "parametrization"
+
+    space: Space
+
+    @abc.abstractmethod
+    def parts(self, ipc: int) -> int:
+        """Decoded images per class for ``ipc`` stored ones."""
+
+    @abc.abstractmethod
+    def decode(self, stored: Tensor) -> Tensor:
+        """Stored images ``[n, C, H, W]`` of one class to training images ``[parts(n), C, H, W]``, differentiably."""
+
+    @abc.abstractmethod
+    def encode(self, images: Tensor) -> Tensor:
+        """Pack ``parts(n)`` images ``[parts(n), C, H, W]`` of one class into n stored ones ``[n, C, H, W]``."""
+
+
+class Initializer(Part):
+    """Where synthetic images start."""
+
+    slot = "initializer"
+
+    @abc.abstractmethod
+    def images(self, context: Context, parametrization: Parametrization, view: View | None) -> Tensor:
+        """Stored images of all classes in [0, 1], ``[K, n, C, H, W]``.
+
+        Args:
+            context: the run.
+            parametrization: packs images when several fit into one stored image.
+            view: the first network of the pool, or None when the recipe has no pool.
+        """
+
+
+class Sampler(Part):
+    """Which real images are compared now."""
+
+    slot = "sampler"
+
+    @abc.abstractmethod
+    def refresh(self, state: State, context: Context, moment: Moment, view: View) -> State:
+        """Called once per inner step, before `rows`, with the network of that step."""
+
+    @abc.abstractmethod
+    def rows(self, state: State, context: Context, moment: Moment, label: int) -> Tensor:
+        """Rows of the real batch of one class at one moment, int64 ``[B]`` on the CPU."""
+
+
+class Augmentation(Part):
+    """Transformations of training images in normalized space, with all randomness as an argument."""
+
+    slot = "augmentation"
+
+    @abc.abstractmethod
+    def draw(self, stream: Stream, shape: tuple[int, int, int], batch: int | None) -> Draws:
+        """Random numbers for one use.
+
+        Args:
+            stream: source of randomness.
+            shape: ``(C, H, W)`` of the images.
+            batch: number of images, each with its own numbers, or None for one set that all images share.
+        """
+
+    @abc.abstractmethod
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Transformed images ``[B, C, H, W]``; differentiable."""
+
+
+class Pool(Part):
+    """Which network looks at the images, and how it changes between inner steps."""
+
+    slot = "pool"
+
+    @abc.abstractmethod
+    def draw(self, state: State, context: Context, iteration: int) -> State:
+        """The state with the network of a new outer iteration."""
+
+    @abc.abstractmethod
+    def view(self, state: State, context: Context) -> View:
+        """The network as it is now."""
+
+    @abc.abstractmethod
+    def advance(self, state: State, context: Context, moment: Moment, synthetic: SyntheticImages) -> State:
+        """The state after the training that follows an inner step.
+
+        Args:
+            state: the state before; its tensors may be changed in place.
+            context: the run.
+            moment: the inner step that has just been taken.
+            synthetic: gives all decoded synthetic images in normalized space ``[N, C, H, W]`` and their targets
+                ``[N]``, for pools that train on them.
+        """
+
+
+@dataclass(frozen=True)
+class Peers:
+    """The parts of a recipe that an objective works with.
+
+    Args:
+        parametrization: decodes stored images.
+        augmentation: transforms both sides alike, or None.
+        spec: the data set's shape and normalization.
+    """
+
+    parametrization: Parametrization
+    augmentation: Augmentation | None
+    spec: DataSpec
+
+    def normalize(self, images: Tensor, space: Space = "unit") -> Tensor:
+        """Images ``[..., C, H, W]`` of ``space`` in normalized space."""
+        return self.spec.normalization.apply(images) if space == "unit" else images
+
+
+class Objective(Part):
+    """How far the synthetic images are from the real ones, as a network sees both."""
+
+    slot = "objective"
+
+    def needs(self) -> frozenset[str]:
+        """An objective drives a run: it needs a schedule and somebody who applies its gradients."""
+        return frozenset({"schedule", "image updates", "decoded images", "targets", "networks"})
+
+    @abc.abstractmethod
+    def draw(self, context: Context, moment: Moment, label: int, peers: Peers) -> tuple[Draws, Tensor | None]:
+        """Random numbers of one class at one moment: the augmentation's, and which decoded images take part."""
+
+    @abc.abstractmethod
+    def loss(self, view: View, batch: ClassBatch, peers: Peers) -> Tensor:
+        """The distance for one class, a scalar; differentiable in ``batch.stored``."""
+
+    def gradients(self, view: View, block: Block, peers: Peers) -> tuple[Tensor, Tensor]:
+        """Losses ``[K]`` and gradients ``[K, n, C, H, W]`` in the stored images, each class for itself.
+
+        The default differentiates `loss` by autograd and holds the graph of one class at a time.
+        """
+        losses, gradients = [], []
+        for position in range(len(block.counts)):
+            batch = block.one(position)
+            stored = batch.stored.detach().requires_grad_()
+            value = self.loss(view, replace(batch, stored=stored), peers)
+            gradients.append(torch.autograd.grad(value, stored)[0])
+            losses.append(value.detach())
+        return torch.stack(losses), torch.stack(gradients)
+
+
+class Labeler(Part):
+    """What target a decoded synthetic image carries."""
+
+    slot = "labeler"
+
+    @abc.abstractmethod
+    def targets(self, label: int, decoded: int) -> Tensor:
+        """Targets of the decoded images of one class, int64 ``[decoded]``."""
+
+
+class Curriculum(Part):
+    """Which synthetic rows are learnt on which real rows, and for how long."""
+
+    slot = "curriculum"
+
+    @abc.abstractmethod
+    def length(self) -> int:
+        """Inner steps of the whole run."""
+
+    @abc.abstractmethod
+    def moment(self, ordinal: int) -> Moment:
+        """The position of inner step number ``ordinal``, from 0."""
+
+
+class ImageOptimizer(Part):
+    """How stored pixels are updated.
+
+    Classes may take turns within an inner step. The round is evaluated for all classes at once nevertheless: an
+    optimizer says where each class stands at its turn, and what becomes of all of them after the round.
+    """
+
+    slot = "optimizer"
+
+    @abc.abstractmethod
+    def open_iteration(self, stored: Tensor) -> Tensor:
+        """Stored images ``[K, n, C, H, W]`` at the start of an outer iteration, for example clamped."""
+
+    @abc.abstractmethod
+    def at_turn(self, state: State, stored: Tensor, context: Context) -> Tensor:
+        """Stored images ``[K, n, C, H, W]`` with each class as it is when its turn comes."""
+
+    @abc.abstractmethod
+    def update(self, state: State, stored: Tensor, gradients: Tensor, context: Context) -> tuple[State, Tensor]:
+        """State and stored images ``[K, n, C, H, W]`` after the round.
+
+        Args:
+            state: the state before the round.
+            stored: the stored images before the round, not those of `at_turn`.
+            gradients: the gradient of each class, taken at its turn, ``[K, n, C, H, W]``.
+            context: the run.
+        """

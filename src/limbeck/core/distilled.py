@@ -1,0 +1,127 @@
+"""What a run returns: a small data set that knows how it is to be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from limbeck.core.contracts import Parametrization
+from limbeck.core.real import DataSpec
+from limbeck.core.recipe import Recipe
+
+__all__ = ["Distilled", "DistilledDataset", "Storage"]
+
+Storage = Literal["float32", "uint8"]
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A distilled set: stored images, and everything needed to train on them.
+
+    Args:
+        stored: stored images ``[K, n, C, H, W]``, float, in the space of the recipe's parametrization.
+        spec: the real data's shape, class names, normalization and digest.
+        recipe: the recipe that made it.
+        seed: the seed of the run.
+        storage: how a stored value is written: ``float32``, or ``uint8`` (256 levels over [0, 1]).
+        identity: versions and settings of the run that made it.
+    """
+
+    stored: Tensor
+    spec: DataSpec
+    recipe: Recipe
+    seed: int
+    storage: Storage = "float32"
+    identity: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def parametrization(self) -> Parametrization:
+        """How stored images become training images."""
+        return self.recipe.parametrization
+
+    @property
+    def ipc(self) -> int:
+        """Stored images per class."""
+        return int(self.stored.shape[1])
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the stored pixels, without labels (which are implied by the order) and file headers."""
+        return self.stored.numel() * (1 if self.storage == "uint8" else 4)
+
+    def stored_as(self, storage: Storage) -> Distilled:
+        """The same set at another precision; ``uint8`` clamps to [0, 1] and rounds to 256 levels.
+
+        Raises:
+            ValueError: uint8 is asked for images that are not stored in [0, 1].
+        """
+        if storage == "float32":
+            return replace(self, storage=storage)
+        if self.parametrization.space != "unit":
+            raise ValueError("uint8 storage needs images in [0, 1]; this set is stored in normalized space.")
+        return replace(self, stored=(self.stored.clamp(0, 1) * 255).round() / 255, storage=storage)
+
+    def decoded(self) -> tuple[Tensor, Tensor]:
+        """Training images in [0, 1] ``[N, C, H, W]``, class by class, and their labels, int64 ``[N]``."""
+        images, labels = [], []
+        for label, stored in enumerate(self.stored):
+            decoded = self.parametrization.decode(stored)
+            images.append(decoded)
+            labels.append(self.recipe.labeler.targets(label, decoded.shape[0]))
+        every = torch.cat(images)
+        if self.parametrization.space == "normalized":
+            every = self.spec.normalization.invert(every)
+        return every, torch.cat(labels)
+
+    def dataset(
+        self, transform: Callable[[Tensor], Tensor] | None = None, normalize: bool = False
+    ) -> DistilledDataset:
+        """A map-style dataset of (image ``[C, H, W]``, label) over the decoded images.
+
+        Args:
+            transform: applied to each image in [0, 1] first.
+            normalize: whether images are then brought to normalized space; train and test must agree on it.
+        """
+        images, labels = self.decoded()
+        return DistilledDataset(images, labels, transform, self.spec.normalization.apply if normalize else None)
+
+
+class DistilledDataset(Dataset[tuple[Tensor, int]]):
+    """Decoded images and labels as a map-style dataset for `torch.utils.data.DataLoader`.
+
+    Args:
+        images: ``[N, C, H, W]`` in [0, 1].
+        labels: int64 ``[N]``.
+        transform: applied to each image, or None.
+        normalize: applied after it, or None.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        transform: Callable[[Tensor], Tensor] | None = None,
+        normalize: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.images = images
+        self.labels = labels
+        self._transform = transform
+        self._normalize = normalize
+
+    def __len__(self) -> int:
+        """Number of decoded images."""
+        return int(self.labels.numel())
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Image ``[C, H, W]`` and label."""
+        image = self.images[index]
+        if self._transform is not None:
+            image = self._transform(image)
+        if self._normalize is not None:
+            image = self._normalize(image)
+        return image, int(self.labels[index])

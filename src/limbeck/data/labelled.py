@@ -1,0 +1,140 @@
+"""Labelled images as a source delivers them: not yet split, not yet measured.
+
+Letters in shapes: N images, C channels, H rows, W columns, K classes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limbeck.core.errors import InputError
+
+__all__ = ["Labelled", "LabelledSplits", "check_labels", "check_splits"]
+
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Images and their labels.
+
+    Args:
+        pixels: uint8 ``[N, C, H, W]`` on the CPU, contiguous.
+        labels: int64 ``[N]`` on the CPU.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+
+    def select(self, rows: Tensor) -> Labelled:
+        """The images of these rows, int64 ``[n]``, in the order of the rows."""
+        return Labelled(pixels=self.pixels.index_select(0, rows), labels=self.labels[rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledSplits:
+    """What a source found.
+
+    Args:
+        name: name of the data set.
+        class_names: one name per class, in label order.
+        train: images to distil and to train from.
+        validation: the source's own validation images, if it has any.
+        test: the source's own test images, if it has any.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Labelled
+    validation: Labelled | None = None
+    test: Labelled | None = None
+
+
+def check_labels(labels: Tensor, count: int, classes: int, what: str) -> None:
+    """Check labels against the images and the classes that they belong to.
+
+    Args:
+        labels: any tensor that claims to be labels.
+        count: number of images.
+        classes: number of classes K.
+        what: what is checked, for messages, for example ``"training"``.
+
+    Raises:
+        InputError: labels are not int64 ``[count]``, or one lies outside ``0 .. K - 1``.
+    """
+    if labels.dtype != torch.int64 or labels.dim() != 1:
+        shape = list(labels.shape)
+        raise InputError(
+            f"{what} labels must be int64 of shape [N], not {labels.dtype} {shape}; give one class number "
+            "per image"
+        )
+    if labels.numel() != count:
+        raise InputError(
+            f"there are {count} {what} images but {labels.numel()} {what} labels; give one label per image"
+        )
+    if count == 0:
+        return
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        wrong = low if low < 0 else high
+        row = int((labels == wrong).nonzero()[0])
+        raise InputError(
+            f"{what} label {wrong} (row {row}) lies outside 0..{classes - 1}; "
+            f"number the {classes} classes from 0 and leave unlabelled images out"
+        )
+
+
+def check_splits(splits: LabelledSplits) -> None:
+    """Check everything that `limbeck.data.make` relies on, before any work.
+
+    Raises:
+        InputError: no or repeated class names, labels that do not fit, a class without training or without
+            test images, or images of different shapes in the parts.
+    """
+    names = splits.class_names
+    if not names:
+        raise InputError(f"data set '{splits.name}' has no classes; give images of at least one class")
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    if repeated:
+        raise InputError(f"class name '{repeated[0]}' is given more than once; give each class its own name")
+    parts = {"training": splits.train, "validation": splits.validation, "test": splits.test}
+    for what, part in parts.items():
+        if part is not None:
+            _check_part(part, what, splits)
+    _check_every_class(splits.train, "training", names)
+    if splits.test is not None:
+        _check_every_class(splits.test, "test", names)
+
+
+def _check_part(part: Labelled, what: str, splits: LabelledSplits) -> None:
+    check_labels(part.labels, len(part.pixels), len(splits.class_names), what)
+    if len(part.pixels) == 0:
+        raise InputError(
+            f"the {what} split of '{splits.name}' holds no images; add images or leave the split out"
+        )
+    ours, theirs = (tuple(pixels.shape[1:]) for pixels in (part.pixels, splits.train.pixels))
+    if ours != theirs:
+        raise InputError(
+            f"{what} images are {_shape(ours)} (channels x height x width) but training images are "
+            f"{_shape(theirs)}; set image_size (--image-size) or channels (--channels) to bring them together"
+        )
+
+
+def _check_every_class(part: Labelled, what: str, names: tuple[str, ...]) -> None:
+    counts = torch.bincount(part.labels, minlength=len(names))
+    empty = [names[label] for label in (counts == 0).nonzero().flatten().tolist()]
+    if not empty:
+        return
+    shown = ", ".join(f"'{name}'" for name in empty[:_NAMES_SHOWN])
+    more = f" and {len(empty) - _NAMES_SHOWN} more" if len(empty) > _NAMES_SHOWN else ""
+    which = f"class {shown} has" if len(empty) == 1 else f"classes {shown}{more} have"
+    remedy = "remove its name" if what == "training" else "leave the test split out"
+    raise InputError(f"{which} no {what} images; add some or {remedy}")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,187 @@
+"""One call from a name, a path or arrays to a data set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from limbeck.core.errors import InputError, unknown
+from limbeck.data.arrays import ArrayPair, from_dataset_splits, from_pairs
+from limbeck.data.cache import cache_key, cached, default_cache
+from limbeck.data.digits import digits
+from limbeck.data.folder import FolderFiles, find_folder
+from limbeck.data.from_torchvision import TORCHVISION_NAMES, from_torchvision
+from limbeck.data.labelled import LabelledSplits
+from limbeck.data.options import LoadOptions
+from limbeck.data.parquet import ParquetFiles, find_parquet
+from limbeck.data.splits import Data, carve_test, make
+
+__all__ = ["NAMES", "from_arrays", "from_dataset", "load"]
+
+NAMES = ("digits", *TORCHVISION_NAMES)
+"""Data sets known by name."""
+
+
+def load(source: str | Path = "digits", options: LoadOptions | None = None, **changes: Any) -> Data:
+    """Load a data set.
+
+    Sources:
+
+    * a name: ``digits`` (bundled with scikit-learn, fixed test part), or ``mnist``, ``fashion-mnist``,
+      ``cifar10``, ``cifar100`` and ``svhn`` through torchvision, whose files lie in ``root``;
+    * a folder with ``train-*.parquet`` and ``test-*.parquet`` (``val``, ``valid``, ``validation`` too);
+    * a folder ``train/<class>/*`` with ``test`` or ``val`` beside it;
+    * a folder ``<class>/*``, a folder of parquet files of other names, or one parquet file: a test part is
+      split off.
+
+    A source with validation images but no test images is tested on those; one with both keeps both. A path
+    that is spelled like a name is written ``./digits``.
+
+    Args:
+        source: name or path.
+        options: how to load it.
+        **changes: fields of `LoadOptions` to set.
+
+    Raises:
+        InputError: the source is not known or not readable, an option does not apply to it, or its images do
+            not fit together; the sentence names the cause and the remedy.
+    """
+    options = LoadOptions.of(options, changes)
+    splits = _named(source, options) if isinstance(source, str) else None
+    return _make(splits or _from_path(source, options), options)
+
+
+def from_arrays(
+    train: ArrayPair,
+    test: ArrayPair | None = None,
+    *,
+    validation_set: ArrayPair | None = None,
+    class_names: Sequence[str] | None = None,
+    name: str = "arrays",
+    channels_last: bool | None = None,
+    options: LoadOptions | None = None,
+    **changes: Any,
+) -> Data:
+    """A data set from images in memory.
+
+    Args:
+        train: images ``[N, C, H, W]`` or ``[N, H, W]``, integers 0 .. 255 or floats in [0, 1], which are
+            rounded to 256 levels; and integer labels ``[N]``.
+        test: the same for testing.
+        validation_set: the same for validation; None splits a part off the training images.
+        class_names: one per class; None numbers them.
+        name: name of the data set, by which presets and published constants are found.
+        channels_last: True for images ``[N, H, W, C]``; None refuses images that look like that.
+        options: how to split, normalize and frame.
+        **changes: fields of `LoadOptions` to set.
+
+    Raises:
+        InputError: the images or labels are not such, do not fit together, or an option does not apply to
+            arrays.
+    """
+    options = LoadOptions.of(options, changes)
+    _refuse(options, ("root", "download", "image_column", "label_column"), "arrays")
+    pairs = {"train": train, "validation": validation_set, "test": test}
+    splits = from_pairs(
+        pairs, class_names=class_names, name=name, framing=options.framing, channels_last=channels_last
+    )
+    return _make(splits, options)
+
+
+def from_dataset(
+    train: Any,
+    test: Any = None,
+    *,
+    validation_set: Any = None,
+    class_names: Sequence[str] | None = None,
+    name: str = "dataset",
+    channels_last: bool | None = None,
+    options: LoadOptions | None = None,
+    **changes: Any,
+) -> Data:
+    """A data set from map-style PyTorch data sets, each read once.
+
+    Args:
+        train: its items are ``(image, label)``: a Pillow image, or integers 0 .. 255 or floats in [0, 1] of
+            shape ``[C, H, W]`` or ``[H, W]``, without random or normalizing transforms; and an integer.
+        test: the same for testing.
+        validation_set: the same for validation; None splits a part off the training images.
+        class_names: one per class; None takes ``train.classes`` where there is such, else numbers.
+        name: name of the data set, by which presets and published constants are found.
+        channels_last: True for images ``[H, W, C]``; None refuses images that look like that.
+        options: how to split, normalize and frame.
+        **changes: fields of `LoadOptions` to set.
+
+    Raises:
+        InputError: the items are not such, do not fit together, or an option does not apply to data sets.
+    """
+    options = LoadOptions.of(options, changes)
+    _refuse(options, ("root", "download", "image_column", "label_column"), "data sets")
+    datasets = {"train": train, "validation": validation_set, "test": test}
+    splits = from_dataset_splits(
+        datasets, class_names=class_names, name=name, framing=options.framing, channels_last=channels_last
+    )
+    return _make(splits, options)
+
+
+def _make(splits: LabelledSplits, options: LoadOptions) -> Data:
+    return make(
+        splits,
+        validation=options.validation,
+        split_seed=options.split_seed,
+        normalization=options.normalization,
+    )
+
+
+def _named(source: str, options: LoadOptions) -> LabelledSplits | None:
+    """The data set known by this name; None if the source is to be read as a path."""
+    known = {re.sub(r"[-_ ]", "", name): name for name in NAMES}
+    name = known.get(re.sub(r"[-_ ]", "", source.lower()))
+    if name is None:
+        if not re.search(r"[/\\~]|^\.", source) and not Path(source).exists():
+            raise unknown("data set", source, NAMES)
+        return None
+    if name == "digits":
+        _refuse(options, ("root", "download", "image_column", "label_column"), "'digits'")
+        return digits(options.framing)
+    _refuse(options, ("image_column", "label_column"), f"'{name}'")
+    return from_torchvision(name, options.root, options.download, options.framing)
+
+
+def _from_path(source: str | Path, options: LoadOptions) -> LabelledSplits:
+    path = Path(source).expanduser().resolve()
+    if not path.exists():
+        raise InputError(
+            f"there is no folder '{source}'; give an existing folder or one of {', '.join(NAMES)}"
+        )
+    if path.is_file() and path.suffix.lower() != ".parquet":
+        raise InputError(f"'{source}' is a file of another kind; give a folder of pictures or parquet files")
+    files: ParquetFiles | FolderFiles | None = find_parquet(path, options.image_column, options.label_column)
+    unused = ["root", "download"]
+    if files is None:
+        files = find_folder(path)
+        unused += ["image_column", "label_column"]
+    _refuse(options, unused, f"'{source}'")
+    splits = _read(files, path, options)
+    return carve_test(splits, options.test_fraction, options.split_seed) if files.carve else splits
+
+
+def _read(files: ParquetFiles | FolderFiles, path: Path, options: LoadOptions) -> LabelledSplits:
+    if options.cache is False:
+        return files.read(options.framing)
+    directory = default_cache() if options.cache is True else options.cache.expanduser()
+    columns = {"image_column": options.image_column, "label_column": options.label_column}
+    key = cache_key(path, files.files, asdict(options.framing) | columns)
+    return cached(directory, key, lambda: files.read(options.framing))
+
+
+def _refuse(options: LoadOptions, names: Sequence[str], source: str) -> None:
+    """Refuse options that would have no effect."""
+    plain = LoadOptions()
+    for name in names:
+        if getattr(options, name) != getattr(plain, name):
+            flag = name.replace("_", "-")
+            raise InputError(f"{name} (--{flag}) has no effect on {source}; leave it out")

@@ -1,0 +1,113 @@
+"""Per-channel statistics: measured, or the constants that papers use.
+
+Sources of the constants: the public code of DC and DSA (``published``) and of IDC and DREAM (``idc``), which
+differ in CIFAR-100 alone: IDC gives it the constants of CIFAR-10.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from limbeck.core.errors import InputError
+from limbeck.core.real import Normalization
+
+__all__ = ["NormalizationKind", "canonical_name", "measure", "normalization_for"]
+
+NormalizationKind = Literal["measured", "published", "idc"]
+
+STD_FLOOR = 1 / 255
+"""Smallest standard deviation that `measure` reports: one grey level, so that a constant channel can be
+divided by it."""
+
+_CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_PUBLISHED: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "mnist": ((0.1307,), (0.3081,)),
+    "fashion-mnist": ((0.2861,), (0.3530,)),
+    "svhn": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+    "cifar10": _CIFAR10,
+    "cifar100": ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "tiny-imagenet": _IMAGENET,
+    "imagenet": _IMAGENET,
+    "imagenet10": _IMAGENET,
+    "imagenet100": _IMAGENET,
+}
+_IDC = {**_PUBLISHED, "cifar100": _CIFAR10}
+
+_OTHER_SPELLINGS = {"fmnist": "fashion-mnist", "tinyimagenet200": "tiny-imagenet", "imagenet1k": "imagenet"}
+_ENCODING = re.compile(r"[-_. ](jpe?g|png|parquet)$")
+
+
+def canonical_name(name: str) -> str:
+    """The published data set that a name belongs to, or the name itself when it belongs to none.
+
+    Case and punctuation do not matter, nor does an ending that names the encoding: ``cifar10-jpeg`` and
+    ``CIFAR-10`` give ``cifar10``, ``FashionMNIST`` gives ``fashion-mnist``.
+    """
+    key = _key(_ENCODING.sub("", name.lower()))
+    known = {_key(published): published for published in (*_PUBLISHED, "digits")} | _OTHER_SPELLINGS
+    return known.get(key, name)
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def measure(pixels: Tensor) -> Normalization:
+    """Mean and population standard deviation of each channel, in units of [0, 1].
+
+    Computed exactly from integer sums, so the order of the images does not change a bit of it. A deviation
+    below one grey level (1/255), as of a constant channel, is reported as one grey level.
+
+    Args:
+        pixels: uint8 ``[N, C, H, W]``, at least one image.
+    """
+    means, stds = [], []
+    count = pixels[:, 0].numel()
+    for channel in range(pixels.shape[1]):
+        total = squares = 0
+        # Blocks bound the memory of the wide copies.
+        for block in pixels[:, channel].split(4096):
+            wide = block.to(torch.int32)
+            total += int(wide.sum(dtype=torch.int64))
+            squares += int(wide.square_().sum(dtype=torch.int64))
+        means.append(total / count / 255)
+        stds.append(max(math.sqrt(count * squares - total * total) / count / 255, STD_FLOOR))
+    return Normalization(tuple(means), tuple(stds), "measured")
+
+
+def normalization_for(kind: NormalizationKind, name: str, pixels: Tensor) -> Normalization:
+    """The statistics of a data set.
+
+    Args:
+        kind: ``measured`` from ``pixels``; ``published`` constants of the data set; ``idc`` constants as IDC
+            uses them.
+        name: name of the data set, in any spelling that `canonical_name` understands.
+        pixels: training images, uint8 ``[N, C, H, W]``.
+
+    Raises:
+        InputError: no constants are known for the name, or they have another number of channels.
+    """
+    if kind == "measured":
+        return measure(pixels)
+    table = {"published": _PUBLISHED, "idc": _IDC}.get(kind)
+    if table is None:
+        raise InputError(f"unknown normalization '{kind}'; known: measured, published, idc")
+    constants = table.get(canonical_name(name))
+    if constants is None:
+        raise InputError(
+            f"no published normalization is known for '{name}'; set normalization (--normalization) to "
+            "measured"
+        )
+    mean, std = constants
+    if len(mean) != pixels.shape[1]:
+        raise InputError(
+            f"the published normalization of '{canonical_name(name)}' has {len(mean)} channels but the "
+            f"images have {pixels.shape[1]}; set normalization (--normalization) to measured"
+        )
+    return Normalization(mean, std, kind)

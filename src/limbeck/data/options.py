@@ -1,0 +1,88 @@
+"""What can be chosen when a data set is loaded; the command line derives its flags from these fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from limbeck.core.errors import unknown
+from limbeck.data.framing import Channels, Fit, Framing
+from limbeck.data.normalizations import NormalizationKind
+
+__all__ = ["LoadOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How to load a data set.
+
+    Raises:
+        InputError: a size, fit or channels that cannot be.
+    """
+
+    validation: float = 0.1
+    """Share of each class's training images kept apart for validation, in [0, 1); 0 keeps none. Not used
+    where the source has validation images of its own besides test images."""
+
+    split_seed: int = 0
+    """Which images are kept apart for validation, and for testing where the source has no test images."""
+
+    normalization: NormalizationKind = "measured"
+    """Statistics that networks see images through: measured on the training images, the published constants
+    of the data set, or the constants that IDC uses (CIFAR-100 gets those of CIFAR-10)."""
+
+    image_size: int | tuple[int, int] | None = None
+    """Side of a square, or height and width, that images are brought to; None keeps their size."""
+
+    fit: Fit = "crop"
+    """How images are brought to that size: crop scales the shorter side and cuts the middle out, resize
+    stretches."""
+
+    channels: Channels = "as-is"
+    """Keep the channels of the images, or make them gray (1 channel) or rgb (3 channels)."""
+
+    root: Path | None = None
+    """Folder of torchvision's files, for data sets known by name."""
+
+    download: bool = False
+    """Fetch a data set known by name into the root where it is missing."""
+
+    cache: bool | Path = True
+    """Keep decoded pictures in $LIMBECK_CACHE or ~/.cache/limbeck (True), in this folder, or nowhere
+    (False)."""
+
+    image_column: str | None = None
+    """Parquet column of pictures; None finds it."""
+
+    label_column: str | None = None
+    """Parquet column of labels; None finds it."""
+
+    test_fraction: float = 0.2
+    """Share of each class split off for testing where a folder or parquet file names no parts, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        self.framing  # noqa: B018 - refuses what cannot be, before any work
+
+    @property
+    def framing(self) -> Framing:
+        """Size and channels of images."""
+        return Framing(image_size=self.image_size, fit=self.fit, channels=self.channels)
+
+    @classmethod
+    def of(cls, options: LoadOptions | None, changes: Mapping[str, Any]) -> LoadOptions:
+        """Options with some fields changed.
+
+        Args:
+            options: what to start from; None for the defaults.
+            changes: values by field name.
+
+        Raises:
+            InputError: a name is no field, or a value cannot be.
+        """
+        names = [field.name for field in fields(cls)]
+        for name in changes:
+            if name not in names:
+                raise unknown("loading option", name, names)
+        return replace(options or cls(), **changes)

@@ -1,0 +1,276 @@
+"""Parquet files in the Hugging Face layout: a column of encoded pictures and a column of labels."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.core.errors import InputError
+from limbeck.data.decode import Encoded, decode
+from limbeck.data.folder import SPLIT_NAMES, assign_roles
+from limbeck.data.framing import Framing
+from limbeck.data.labelled import Labelled, LabelledSplits
+
+__all__ = ["ParquetFiles", "find_parquet"]
+
+_IMAGE_NAMES = ("image", "img")
+_LABEL_NAMES = ("label", "labels", "fine_label")
+_SPLIT_FILE = re.compile(rf"({'|'.join(SPLIT_NAMES)})([-_.].*)?\.parquet", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParquetFiles:
+    """Parquet files by part.
+
+    Args:
+        name: name of the data set.
+        parts: for ``train``, ``validation`` and ``test`` the sorted files.
+        carve: whether a test part has to be split off, because the files name no parts.
+        image_column: column of pictures; None finds it.
+        label_column: column of labels; None finds it.
+    """
+
+    name: str
+    parts: dict[str, tuple[Path, ...]]
+    carve: bool
+    image_column: str | None = None
+    label_column: str | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """All files."""
+        return [file for files in self.parts.values() for file in files]
+
+    def read(self, framing: Framing) -> LabelledSplits:
+        """Decode everything.
+
+        Raises:
+            InputError: the columns are not found or hold something else, a picture cannot be read, the
+                pictures of a part differ in size or channels, or labels differ in kind or in names between
+                the parts.
+        """
+        # All columns are looked up before the first picture is decoded.
+        columns = {role: self._columns(files) for role, files in self.parts.items()}
+        names: tuple[str, ...] | None = columns["train"].class_names
+        for role, found in columns.items():
+            if found.class_names != names:
+                raise InputError(
+                    f"the {role} files of '{self.name}' name other classes than the training files; "
+                    "give both the same class names"
+                )
+        tables = {role: _read_tables(files, columns[role]) for role, files in self.parts.items()}
+        if names is None:
+            names = _names_from(tables["train"].labels)
+        parts = {role: self._decoded(table, names, role, framing) for role, table in tables.items()}
+        return LabelledSplits(
+            name=self.name,
+            class_names=names,
+            train=parts["train"],
+            validation=parts.get("validation"),
+            test=parts.get("test"),
+        )
+
+    def _columns(self, files: tuple[Path, ...]) -> _Columns:
+        found = [_find_columns(file, self.image_column, self.label_column) for file in files]
+        for file, columns in zip(files, found, strict=True):
+            if columns != found[0]:
+                raise InputError(
+                    f"'{file.name}' has other columns or classes than '{files[0].name}'; give equal files"
+                )
+        return found[0]
+
+    def _decoded(self, table: _Table, names: tuple[str, ...], role: str, framing: Framing) -> Labelled:
+        labels = _numbered(table, names, role)
+        if not table.pictures:
+            raise InputError(f"the {role} files of '{self.name}' have no rows; remove them or add rows")
+        encoded = Encoded(
+            count=len(table.pictures),
+            read=table.pictures.__getitem__,
+            describe=table.describe,
+            where=self.name,
+        )
+        return Labelled(pixels=decode(encoded, framing), labels=labels)
+
+
+def find_parquet(root: Path, image_column: str | None, label_column: str | None) -> ParquetFiles | None:
+    """The parquet files of a folder (or of its ``data`` folder) or a single file; None if there are none.
+
+    Args:
+        root: an existing folder or file, resolved.
+        image_column: column of pictures; None finds it.
+        label_column: column of labels; None finds it.
+
+    Raises:
+        InputError: there are files of other parts but none named ``train-*.parquet``.
+    """
+    if root.is_file():
+        files = [root]
+    else:
+        files = sorted(root.glob("*.parquet")) or sorted((root / "data").glob("*.parquet"))
+    if not files:
+        return None
+    parts: dict[str, tuple[Path, ...]] = {}
+    for file in files:
+        match = _SPLIT_FILE.fullmatch(file.name)
+        if match is not None and root.is_dir():
+            role = SPLIT_NAMES[match.group(1).lower()]
+            parts[role] = (*parts.get(role, ()), file)
+    carve = not parts
+    if carve:
+        parts = {"train": tuple(files)}
+    if "train" not in parts:
+        raise InputError(f"'{root}' has no training files; name them train-*.parquet")
+    return ParquetFiles(
+        name=root.stem if root.is_file() else root.name,
+        parts=assign_roles(parts),
+        carve=carve,
+        image_column=image_column,
+        label_column=label_column,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Columns:
+    image: str
+    label: str
+    class_names: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Table:
+    """Rows of several files on end; ``starts`` holds the first row and the name of each file."""
+
+    pictures: list[bytes]
+    labels: list[Any]
+    starts: list[tuple[int, str]]
+
+    def describe(self, row: int) -> str:
+        first, file = next(start for start in reversed(self.starts) if start[0] <= row)
+        return f"row {row - first} of '{file}'"
+
+
+def _find_columns(file: Path, image_column: str | None, label_column: str | None) -> _Columns:
+    import pyarrow.parquet
+
+    try:
+        schema = pyarrow.parquet.read_schema(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read '{file.name}' as parquet ({error}); repair or remove it") from error
+    features = _features(schema.metadata or {})
+    image = _pick(image_column, "image", "Image", features, schema.names, _IMAGE_NAMES, file)
+    label = _pick(label_column, "label", "ClassLabel", features, schema.names, _LABEL_NAMES, file)
+    names = features.get(label, {}).get("names")
+    return _Columns(image=image, label=label, class_names=None if names is None else tuple(map(str, names)))
+
+
+def _features(metadata: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
+    """Feature types by column, from the note that Hugging Face leaves; empty without one."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _pick(
+    chosen: str | None,
+    what: str,
+    feature: str,
+    features: dict[str, dict[str, Any]],
+    columns: list[str],
+    usual: tuple[str, ...],
+    file: Path,
+) -> str:
+    remedy = f"set {what}_column (--{what}-column) to one of: {', '.join(columns)}"
+    if chosen is not None:
+        if chosen not in columns:
+            raise InputError(f"'{file.name}' has no column '{chosen}'; {remedy}")
+        return chosen
+    typed = [name for name in columns if features.get(name, {}).get("_type") == feature]
+    if len(typed) == 1:
+        return typed[0]
+    for name in usual:
+        if name in (typed or columns):
+            return name
+    raise InputError(f"'{file.name}' has no column that is clearly the {what} column; {remedy}")
+
+
+def _read_tables(files: tuple[Path, ...], columns: _Columns) -> _Table:
+    import pyarrow
+    import pyarrow.parquet
+
+    pictures: list[bytes] = []
+    labels: list[Any] = []
+    starts: list[tuple[int, str]] = []
+    for file in files:
+        starts.append((len(pictures), file.name))
+        try:
+            table = pyarrow.parquet.read_table(
+                file, columns=[columns.image, columns.label], partitioning=None
+            )
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"cannot read '{file.name}' as parquet ({error}); repair or remove it"
+            ) from error
+        pictures += _encoded(table.column(columns.image), columns.image, file)
+        column = table.column(columns.label)
+        kind = column.type.value_type if pyarrow.types.is_dictionary(column.type) else column.type
+        if not (
+            pyarrow.types.is_integer(kind)
+            or pyarrow.types.is_string(kind)
+            or pyarrow.types.is_large_string(kind)
+        ):
+            raise InputError(
+                f"label column '{columns.label}' of '{file.name}' holds {column.type}, neither integers nor "
+                "names; set label_column (--label-column)"
+            )
+        labels += column.to_pylist()
+    rows = _Table(pictures=pictures, labels=labels, starts=starts)
+    for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        if picture is None or label is None:
+            what = "picture" if picture is None else "label"
+            raise InputError(f"{rows.describe(number)} has no {what}; fill it in or remove the row")
+    return rows
+
+
+def _encoded(column: Any, name: str, file: Path) -> list[bytes]:
+    import pyarrow
+
+    kind = column.type
+    if pyarrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        import pyarrow.compute
+
+        column = pyarrow.compute.struct_field(column, "bytes")
+        kind = column.type
+    if not (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)):
+        raise InputError(
+            f"image column '{name}' of '{file.name}' holds {kind}, not the bytes of picture files; "
+            "set image_column (--image-column)"
+        )
+    return list(column.to_pylist())
+
+
+def _names_from(labels: list[Any]) -> tuple[str, ...]:
+    if labels and isinstance(labels[0], str):
+        return tuple(sorted(set(labels)))
+    return tuple(map(str, range(max(labels, default=-1) + 1)))
+
+
+def _numbered(table: _Table, names: tuple[str, ...], role: str) -> Tensor:
+    """Class numbers of the rows; the range of numbers that are given is checked later."""
+    if not table.labels or not isinstance(table.labels[0], str):
+        return torch.tensor(table.labels, dtype=torch.int64)
+    numbers = {name: number for number, name in enumerate(names)}
+    for row, label in enumerate(table.labels):
+        if label not in numbers:
+            raise InputError(
+                f"{table.describe(row)} has the {role} label '{label}', a class without training images; "
+                "give all parts the same classes"
+            )
+    return torch.tensor([numbers[label] for label in table.labels], dtype=torch.int64)

@@ -1,0 +1,175 @@
+"""From labelled images to training, validation and test sets with their spec.
+
+Letters in shapes: N images, C channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from limbeck.core.errors import InputError
+from limbeck.core.real import DataSpec
+from limbeck.core.streams import Streams
+from limbeck.data.images import ImageSet
+from limbeck.data.labelled import Labelled, LabelledSplits, check_splits
+from limbeck.data.normalizations import NormalizationKind, normalization_for
+
+__all__ = ["Data", "carve_test", "make"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A data set, ready to distil and to judge with.
+
+    Args:
+        train: images to distil and to train from.
+        validation: images to choose settings by, apart from the training images; None if there are none.
+        test: images for the final figure only; None if the source has none.
+        spec: what all three look like; its digest is that of ``train``.
+    """
+
+    train: ImageSet
+    validation: ImageSet | None
+    test: ImageSet | None
+    spec: DataSpec
+
+    def require_test(self) -> ImageSet:
+        """The test images.
+
+        Raises:
+            InputError: there are none.
+        """
+        if self.test is None:
+            raise InputError(
+                f"data set '{self.spec.name}' has no test split; add test images to its source (a 'test' "
+                "folder, test-*.parquet files, or test=... for arrays)"
+            )
+        return self.test
+
+    def require_validation(self) -> ImageSet:
+        """The validation images.
+
+        Raises:
+            InputError: there are none.
+        """
+        if self.validation is None:
+            raise InputError(
+                f"data set '{self.spec.name}' has no validation split; set validation (--validation) above 0"
+            )
+        return self.validation
+
+
+def make(
+    splits: LabelledSplits,
+    *,
+    validation: float = 0.1,
+    split_seed: int = 0,
+    normalization: NormalizationKind = "measured",
+) -> Data:
+    """Check labelled images, split off a validation part, and measure the training part.
+
+    Args:
+        splits: what a source found.
+        validation: share of each class's training images, in [0, 1), that becomes the validation part:
+            rounded, but at least 1 and never all where a class has 2 or more images. 0 means none. Not used
+            when the source has its own validation images.
+        split_seed: which images those are; the same for a class whatever the other classes hold.
+        normalization: see `limbeck.data.LoadOptions`; measured on the training part after the split.
+
+    Raises:
+        InputError: the images, labels or classes do not fit together, or an argument is out of range.
+    """
+    _check_fraction("validation", validation)
+    check_splits(splits)
+    train, held_out = splits.train, splits.validation
+    if held_out is None and validation > 0:
+        train, held_out = _split(train, len(splits.class_names), validation, split_seed, "validation split")
+    _, channels, height, width = train.pixels.shape
+    spec = DataSpec(
+        name=splits.name,
+        channels=channels,
+        height=height,
+        width=width,
+        class_names=splits.class_names,
+        normalization=normalization_for(normalization, splits.name, train.pixels),
+        digest=_digest(train, splits.class_names),
+    )
+    return Data(
+        train=ImageSet(train.pixels, train.labels, spec),
+        validation=_image_set(held_out, spec),
+        test=_image_set(splits.test, spec),
+        spec=spec,
+    )
+
+
+def carve_test(splits: LabelledSplits, fraction: float, seed: int) -> LabelledSplits:
+    """Turn a share of each class's training images into the test part; counts as in `make`.
+
+    Args:
+        splits: what a source without test images found.
+        fraction: share of each class, in [0, 1); 0 leaves the test part out.
+        seed: which images.
+
+    Raises:
+        InputError: ``fraction`` is out of range, or the images and labels do not fit together.
+    """
+    _check_fraction("test_fraction", fraction)
+    check_splits(splits)
+    if fraction == 0:
+        return splits
+    counts = torch.bincount(splits.train.labels, minlength=len(splits.class_names))
+    if int(counts.min()) < 2:
+        name = splits.class_names[int(counts.argmin())]
+        raise InputError(
+            f"class '{name}' of '{splits.name}' has a single image, so no test image can be split off; add "
+            "images of it or set test_fraction (--test-fraction) to 0"
+        )
+    train, test = _split(splits.train, len(splits.class_names), fraction, seed, "test split")
+    return replace(splits, train=train, test=test)
+
+
+def _split(
+    images: Labelled, classes: int, fraction: float, seed: int, stream: str
+) -> tuple[Labelled, Labelled | None]:
+    """What stays and what is taken; both keep the order of the images."""
+    streams = Streams(seed)
+    taken = torch.zeros(len(images.labels), dtype=torch.bool)
+    for label in range(classes):
+        rows = (images.labels == label).nonzero().flatten()
+        count = len(rows)
+        if count < 2:
+            continue
+        share = min(max(int(fraction * count + 0.5), 1), count - 1)
+        taken[rows[streams(stream, label).permutation(count)[:share]]] = True
+    if not taken.any():
+        return images, None
+    return images.select(_rows(~taken)), images.select(_rows(taken))
+
+
+def _rows(mask: Tensor) -> Tensor:
+    return mask.nonzero().flatten()
+
+
+def _image_set(part: Labelled | None, spec: DataSpec) -> ImageSet | None:
+    return None if part is None else ImageSet(part.pixels, part.labels, spec)
+
+
+def _digest(train: Labelled, class_names: tuple[str, ...]) -> str:
+    """Hash of shape, pixels, labels and class names: 32 hexadecimal digits."""
+    state = hashlib.blake2b(digest_size=16)
+    state.update(repr((tuple(train.pixels.shape), class_names)).encode())
+    state.update(train.pixels.contiguous().numpy().data)
+    state.update(train.labels.contiguous().numpy().data)
+    return state.hexdigest()
+
+
+def _check_fraction(field: str, value: float) -> None:
+    if not 0 <= value < 1:
+        flag = field.replace("_", "-")
+        raise InputError(
+            f"{field} must lie in [0, 1), not {value}; set {field} (--{flag}) to a share such as 0.1"
+        )

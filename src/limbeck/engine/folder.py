@@ -1,0 +1,108 @@
+"""The folder of one run: what was asked for, how far it is, what came out. Nothing in it is ever overwritten by
+another run.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from limbeck.core.distilled import Distilled
+from limbeck.core.errors import InputError
+from limbeck.core.plain import encode
+from limbeck.engine.checkpoint import Checkpoints
+from limbeck.engine.run_file import FILE, RunFile, read_plain, write_run_file
+from limbeck.storage.atomic import write_text
+from limbeck.storage.directory import SIDECAR, read_set, write_set
+
+__all__ = ["LOG", "RECORD", "RunFolder"]
+
+LOG, RECORD = "log.jsonl", "record.json"
+
+
+class RunFolder:
+    """Opens, or begins, the folder of a run.
+
+    Args:
+        path: the folder.
+        run: what is asked for.
+
+    Raises:
+        InputError: the folder holds another run, or files that are no run.
+    """
+
+    def __init__(self, path: Path, run: RunFile) -> None:
+        self.path = path
+        self.checkpoints = Checkpoints(path / "checkpoints")
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path} is a file; give a folder as --out.")
+        if (path / FILE).is_file():
+            difference = _first_difference(read_plain(path / FILE), encode(run))
+            if difference:
+                raise InputError(
+                    f"{path} holds another run ({difference}); choose another --out, or repeat that run's settings "
+                    "to resume it."
+                )
+        elif path.is_dir() and any(path.iterdir()):
+            raise InputError(f"{path} is not empty and holds no run; choose another --out.")
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            write_run_file(path, run)
+
+    def finished(self) -> bool:
+        """Whether the distilled set is there."""
+        return (self.path / SIDECAR).is_file()
+
+    def result(self, expected: Distilled) -> Distilled:
+        """The finished set, given one of the same run for what is not in the files."""
+        from dataclasses import replace
+
+        stored, description = read_set(self.path)
+        return replace(
+            expected, stored=stored, storage=description["storage"], identity=description["identity"]
+        )
+
+    def finish(self, distilled: Distilled, record: dict[str, Any]) -> None:
+        """Write the result and the record, then remove the checkpoints."""
+        write_text(self.path / RECORD, json.dumps(record, indent=2) + "\n")
+        write_set(self.path, distilled)
+        self.checkpoints.clear()
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """Append one line to the log."""
+        with (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def rewind_log(self, ordinal: int) -> float:
+        """Drop log lines of steps past ``ordinal`` (they will be done again); seconds that had been spent until then."""
+        path = self.path / LOG
+        if not path.is_file():
+            return 0.0
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                break  # the last line of a run that was killed while writing it
+            if entry["step"] > ordinal:
+                break
+            kept.append(entry)
+        write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
+        return float(kept[-1]["seconds"]) if kept else 0.0
+
+
+def _first_difference(there: Any, asked: Any, where: str = "") -> str:
+    """Where two plain trees differ first, in words; empty when they are equal."""
+    if isinstance(there, dict) and isinstance(asked, dict):
+        for key in [*asked, *(key for key in there if key not in asked)]:
+            difference = _first_difference(there.get(key), asked.get(key), f"{where}.{key}" if where else key)
+            if difference:
+                return difference
+        return ""
+    return "" if there == asked else f"its {where} is {_brief(there)}, now {_brief(asked)} is asked for"
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

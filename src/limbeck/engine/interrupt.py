@@ -1,0 +1,40 @@
+"""Stopping on SIGTERM or Ctrl-C between two steps instead of in the middle of one."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["Stop", "stoppable"]
+
+
+class Stop:
+    """Whether somebody asked to stop, and how."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Within the block the first SIGTERM or SIGINT only sets the yielded `Stop`; a second one acts as usual."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may set handlers
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stop.signal = signal.Signals(number)
+        signal.signal(number, previous[stop.signal])
+
+    for number in previous:
+        signal.signal(number, note)
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

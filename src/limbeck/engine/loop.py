@@ -1,0 +1,142 @@
+"""The loop of a run: for every outer iteration a network, for every inner step one round of matching."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.core.batch import Block, Moment, View
+from limbeck.core.context import Context
+from limbeck.core.contracts import Peers, State
+from limbeck.core.errors import RunError
+from limbeck.core.recipe import Recipe
+
+__all__ = ["Loop", "LoopState"]
+
+
+@dataclass
+class LoopState:
+    """All that a run remembers between two inner steps.
+
+    Args:
+        ordinal: inner steps done.
+        stored: stored images ``[K, n, C, H, W]``.
+        parts: the state of every part, by slot.
+        drawn: outer iteration whose network the pool holds; -1 for none.
+    """
+
+    ordinal: int
+    stored: Tensor
+    parts: dict[str, State]
+    drawn: int = -1
+
+    def tree(self) -> dict[str, Any]:
+        """As a tree that can be saved."""
+        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+
+
+class Loop:
+    """One recipe on one data set, step by step. Knows contracts only, never a concrete part.
+
+    Args:
+        recipe: a checked recipe.
+        context: the run.
+        class_block: classes whose real batches are in memory at once.
+    """
+
+    def __init__(self, recipe: Recipe, context: Context, class_block: int = 10) -> None:
+        self.recipe = recipe
+        self.context = context
+        self._class_block = class_block
+        self._peers = Peers(recipe.parametrization, recipe.augmentation, context.spec)
+
+    def length(self) -> int:
+        """Inner steps of the whole run; 0 for a recipe without objective, whose result is its initialization."""
+        return self.recipe.curriculum.length() if self.recipe.objective and self.recipe.curriculum else 0
+
+    def start(self) -> LoopState:
+        """The state before the first step: initial images, and the pool with its first network."""
+        recipe, context = self.recipe, self.context
+        parts = {slot: part.init(context) for slot, part in recipe.parts()}
+        view, drawn = None, -1
+        if recipe.pool is not None:
+            parts["pool"] = recipe.pool.draw(parts["pool"], context, 0)
+            view, drawn = recipe.pool.view(parts["pool"], context), 0
+        images = recipe.initializer.images(context, recipe.parametrization, view)
+        if recipe.parametrization.space == "normalized":
+            images = context.spec.normalization.apply(images)
+        return LoopState(0, images, parts, drawn)
+
+    def step(self, state: LoopState) -> tuple[LoopState, Tensor]:
+        """One inner step; the state before it is not to be used again.
+
+        Returns:
+            The state after it, and the matching loss of each class ``[K]``.
+        """
+        recipe, context, parts = self.recipe, self.context, dict(state.parts)
+        objective, pool, optimizer = recipe.objective, recipe.pool, recipe.optimizer
+        if not (objective and pool and optimizer and recipe.curriculum):
+            raise RunError(f"recipe '{recipe.name}' has no steps to take")
+        moment = recipe.curriculum.moment(state.ordinal)
+        stored, drawn = state.stored, state.drawn
+        if moment.step == 0:
+            stored = optimizer.open_iteration(stored)
+            if drawn != moment.iteration:
+                parts["pool"], drawn = pool.draw(parts["pool"], context, moment.iteration), moment.iteration
+        view = pool.view(parts["pool"], context)
+        if recipe.sampler is not None:
+            parts["sampler"] = recipe.sampler.refresh(parts["sampler"], context, moment, view)
+        at_turn = optimizer.at_turn(parts["optimizer"], stored, context)
+        found = [
+            objective.gradients(view, self._block(labels, at_turn, parts, moment), self._peers)
+            for labels in self._class_blocks()
+        ]
+        gradients = torch.cat([gradient for _, gradient in found])
+        parts["optimizer"], stored = optimizer.update(parts["optimizer"], stored, gradients, context)
+        after = stored
+        parts["pool"] = pool.advance(parts["pool"], context, moment, lambda: self._decoded(after))
+        return LoopState(state.ordinal + 1, stored, parts, drawn), torch.cat([losses for losses, _ in found])
+
+    def view(self, state: LoopState) -> View | None:
+        """The network that the pool holds now."""
+        return self.recipe.pool.view(state.parts["pool"], self.context) if self.recipe.pool else None
+
+    def _class_blocks(self) -> list[tuple[int, ...]]:
+        labels, size = range(self.context.spec.classes), self._class_block
+        return [tuple(labels[first : first + size]) for first in range(0, len(labels), size)]
+
+    def _block(self, labels: tuple[int, ...], stored: Tensor, parts: dict[str, State], moment: Moment) -> Block:
+        """What the classes of a block show in this step, with all randomness drawn."""
+        recipe, context = self.recipe, self.context
+        decoded = recipe.parametrization.parts(context.ipc)
+        targets = torch.stack([recipe.labeler.targets(label, decoded) for label in labels])
+        if recipe.sampler is not None:
+            rows = [recipe.sampler.rows(parts["sampler"], context, moment, label) for label in labels]
+        else:
+            rows = [torch.zeros(0, dtype=torch.int64) for _ in labels]
+        counts = tuple(len(some) for some in rows)
+        # Padding repeats row 0: any image will do, it is cut off again before anybody looks.
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        drawn = [recipe.objective.draw(context, moment, label, self._peers) for label in labels]  # type: ignore[union-attr]
+        chosen = [subset for _, subset in drawn if subset is not None]
+        return Block(
+            labels=labels,
+            stored=stored[labels[0] : labels[-1] + 1],
+            targets=targets.to(context.device),
+            real=context.data.images(padded),
+            counts=counts,
+            draws=tuple(draws for draws, _ in drawn),
+            chosen=torch.stack(chosen).to(context.device) if chosen else None,
+        )
+
+    def _decoded(self, stored: Tensor) -> tuple[Tensor, Tensor]:
+        """All decoded images in normalized space, and their targets."""
+        parametrization, labeler = self.recipe.parametrization, self.recipe.labeler
+        images = [parametrization.decode(some) for some in stored.detach()]
+        targets = [labeler.targets(label, len(some)) for label, some in enumerate(images)]
+        every = self._peers.normalize(torch.cat(images), parametrization.space)
+        return every, torch.cat(targets).to(stored.device)

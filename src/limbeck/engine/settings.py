@@ -1,0 +1,48 @@
+"""How a run is carried out: nothing here changes its result beyond rounding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from limbeck.core.errors import InputError
+
+__all__ = ["ProgressMode", "Settings"]
+
+ProgressMode = Literal["auto", "rich", "plain", "jsonl", "quiet"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where and how a run computes, and how it reports."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a GPU when there is one."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Floating point type of images and weights; float64 is for checking formulas."""
+    checkpoint_minutes: float = 5.0
+    """Minutes between checkpoints; 0 writes one after every inner step."""
+    progress: ProgressMode = "auto"
+    """Progress on standard error: a live bar, a plain line a minute, JSON lines, or nothing; auto looks whether it is
+    a terminal."""
+    class_block: int = 10
+    """Classes whose real batches are in memory at once."""
+
+    def torch_device(self) -> torch.device:
+        """The device to use.
+
+        Raises:
+            InputError: cuda is asked for and there is none.
+        """
+        available = torch.cuda.is_available()
+        if self.device == "cuda" and not available:
+            raise InputError("device 'cuda' was asked for, but PyTorch sees no GPU here; use --device cpu.")
+        if self.device == "auto":
+            return torch.device("cuda" if available else "cpu")
+        return torch.device(self.device)
+
+    def torch_dtype(self) -> torch.dtype:
+        """The floating point type to use."""
+        return torch.float64 if self.dtype == "float64" else torch.float32

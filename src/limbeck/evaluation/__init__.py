@@ -1,0 +1,1 @@
+"""Training fresh networks on a distilled set, and the protocols for it."""

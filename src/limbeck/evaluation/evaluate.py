@@ -1,0 +1,284 @@
+"""`evaluate`: train fresh networks on a set and report what they reach on test images."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from limbeck.core.distilled import Distilled
+from limbeck.core.errors import InputError
+from limbeck.core.executor import Executor, InProcess
+from limbeck.core.real import DataSpec, RealSet
+from limbeck.core.streams import Streams
+from limbeck.evaluation.protocols import Protocol
+from limbeck.networks import build
+from limbeck.training.supervised import accuracy, fit
+
+__all__ = ["NetworkScores", "Scores", "evaluate", "evaluate_real"]
+
+Fetch = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class NetworkScores:
+    """Accuracies of one architecture.
+
+    Args:
+        network: its name.
+        accuracies: test accuracy of each network in [0, 1], after the last epoch.
+        seeds: seed of each network's streams.
+        lr: step size used, chosen on the validation part if there was a choice.
+    """
+
+    network: str
+    accuracies: tuple[float, ...]
+    seeds: tuple[int, ...]
+    lr: float
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy."""
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation of the accuracies; 0 for one network."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Result of an evaluation.
+
+    Args:
+        protocol: how it was done.
+        networks: one entry per architecture.
+        images: training images after decoding.
+        test_images: size of the test set.
+        seed: seed of the evaluation.
+        seconds: wall time.
+    """
+
+    protocol: Protocol
+    networks: tuple[NetworkScores, ...]
+    images: int
+    test_images: int
+    seed: int
+    seconds: float
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy over all networks of all architectures."""
+        return statistics.fmean(value for entry in self.networks for value in entry.accuracies)
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation over all networks; 0 for one."""
+        every = [value for entry in self.networks for value in entry.accuracies]
+        return statistics.stdev(every) if len(every) > 1 else 0.0
+
+
+def evaluate(
+    distilled: Distilled,
+    test: RealSet,
+    protocol: Protocol,
+    *,
+    seed: int = 0,
+    validation: RealSet | None = None,
+    device: torch.device | None = None,
+    executor: Executor | None = None,
+    done: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Train fresh networks on a distilled set and read the test set once, at the end.
+
+    Args:
+        distilled: the set.
+        test: test images of the same classes and shape.
+        protocol: how.
+        seed: seed of the networks; network r of an architecture has streams of its own.
+        validation: images to choose the step size by; needed when the protocol leaves a choice.
+        device: where to compute; the CPU by default.
+        executor: where the networks are trained; this process by default.
+        done: called after each network with the number of networks done and of all.
+
+    Returns:
+        Accuracies by architecture.
+
+    Raises:
+        InputError: test images do not fit the set, or a choice is to be made without validation images.
+    """
+    device = device or torch.device("cpu")
+    images, labels = distilled.decoded()
+    images = distilled.spec.normalization.apply(images.to(device, torch.float32))
+    source = _Source(_Rows(images), labels.to(device), distilled.spec)
+    return _evaluate(source, test, protocol, seed, validation, device, executor or InProcess(), done)
+
+
+def evaluate_real(
+    train: RealSet,
+    test: RealSet,
+    protocol: Protocol,
+    *,
+    seed: int = 0,
+    device: torch.device | None = None,
+    executor: Executor | None = None,
+    done: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """The same for all real training images: what a distilled set could at best be compared with.
+
+    Args:
+        train: real training images.
+        test: test images.
+        protocol: how.
+        seed: seed of the networks.
+        device: where to compute; the CPU by default.
+        executor: where the networks are trained; this process by default.
+        done: called after each network with the number of networks done and of all.
+    """
+    device = device or torch.device("cpu")
+    source = _Source(_Real(train.to(device, torch.float32)), train.labels.to(device), train.spec)
+    return _evaluate(source, test, protocol, seed, None, device, executor or InProcess(), done)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Images that are there as one tensor, by row."""
+
+    images: Tensor
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return self.images[rows.to(self.images.device)]
+
+
+@dataclass(frozen=True)
+class _Real:
+    """Images of a real set in normalized space, by row."""
+
+    data: RealSet
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return self.data.spec.normalization.apply(self.data.images(rows))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Labelled training images in normalized space."""
+
+    images: Fetch
+    labels: Tensor
+    spec: DataSpec
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One network to train and judge."""
+
+    network: str
+    seed: int
+    lr: float
+    judges: RealSet
+
+
+def _evaluate(
+    source: _Source,
+    test: RealSet,
+    protocol: Protocol,
+    seed: int,
+    validation: RealSet | None,
+    device: torch.device,
+    executor: Executor,
+    done: Callable[[int, int], None] | None,
+) -> Scores:
+    began = time.monotonic()
+    if test.spec.shape != source.spec.shape or test.spec.class_names != source.spec.class_names:
+        raise InputError(
+            f"test images of '{test.spec.name}' ({test.spec.shape}, {test.spec.classes} classes) do not fit a set of "
+            f"'{source.spec.name}' ({source.spec.shape}, {source.spec.classes} classes); load the same data the same way."
+        )
+    for name in protocol.networks:
+        build(name, source.spec)  # refuse unknown names before any training
+    judges = replace_spec(test, source.spec).to(device, torch.float32)
+    run = functools.partial(_train_and_judge, source, protocol)
+    rates = {name: _choose(name, source, protocol, seed, validation, device, executor) for name in protocol.networks}
+    tasks = [
+        _Task(name, _network_seed(seed, name, repeat), rates[name], judges)
+        for name in protocol.networks
+        for repeat in range(protocol.repeats)
+    ]
+    reached: list[float] = []
+    for value in executor.map(run, tasks):
+        reached.append(value)
+        if done is not None:
+            done(len(reached), len(tasks))
+    entries = []
+    for index, name in enumerate(protocol.networks):
+        part = slice(index * protocol.repeats, (index + 1) * protocol.repeats)
+        seeds = tuple(task.seed for task in tasks[part])
+        entries.append(NetworkScores(name, tuple(reached[part]), seeds, rates[name]))
+    return Scores(
+        protocol, tuple(entries), source.labels.numel(), len(test), seed, time.monotonic() - began
+    )
+
+
+def replace_spec(data: RealSet, spec: DataSpec) -> RealSet:
+    """The same images seen through the normalization of another spec: that of the set that is judged."""
+    import copy
+
+    other = copy.copy(data)
+    other.spec = replace(data.spec, normalization=spec.normalization)
+    return other
+
+
+def _choose(
+    network: str,
+    source: _Source,
+    protocol: Protocol,
+    seed: int,
+    validation: RealSet | None,
+    device: torch.device,
+    executor: Executor,
+) -> float:
+    """The step size with the best accuracy on the validation part; the protocol's own if there is no choice."""
+    if not protocol.learning_rates:
+        return protocol.training.lr
+    if validation is None:
+        raise InputError(
+            f"protocol '{protocol.name}' chooses among step sizes, which needs validation images; load the data with "
+            "--validation above 0."
+        )
+    judges = replace_spec(validation, source.spec).to(device, torch.float32)
+    chosen_by = _network_seed(seed, f"{network} on validation", 0)
+    tasks = [_Task(network, chosen_by, lr, judges) for lr in protocol.learning_rates]
+    reached = list(executor.map(functools.partial(_train_and_judge, source, protocol), tasks))
+    return protocol.learning_rates[reached.index(max(reached))]
+
+
+def _network_seed(seed: int, network: str, repeat: int) -> int:
+    return Streams(seed)(f"evaluation of {network}", repeat).seed
+
+
+def _train_and_judge(source: _Source, protocol: Protocol, task: _Task) -> float:
+    """Accuracy of one fresh network after the last epoch. A pure function of its arguments."""
+    device, total = source.labels.device, source.labels.numel()
+    network = build(task.network, source.spec).to(device, torch.float32)
+    streams = Streams(task.seed)
+    weights = network.initial(streams("network"))
+    for _ in fit(
+        network,
+        weights,
+        source.images,
+        source.labels,
+        protocol.training,
+        streams,
+        source.spec.shape,
+        lambda epoch: protocol.lr(epoch, total, task.lr),
+        protocol.steps(total),
+    ):
+        pass
+    return accuracy(network, weights, _Real(task.judges), task.judges.labels)

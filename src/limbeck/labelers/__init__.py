@@ -1,0 +1,1 @@
+"""What target a synthetic image carries."""

@@ -1,0 +1,1 @@
+"""One file per paper: its algorithm as a composition of parts."""

@@ -1,0 +1,66 @@
+"""DREAM: matching with representative real images instead of random ones (Liu et al., ICCV 2023).
+
+The algorithm box of the paper, line by line; everything else is the base method's:
+
+| line | here |
+| --- | --- |
+| initialize S with the centres of N clusters of each class | `Clustered` |
+| every I_int steps: k-means of each class in the embedding of the matching network | `Representative.interval` |
+| the sub-cluster centres are the mini-batch of real images | `Representative.rows` |
+
+Of paper and code: 1200 outer iterations (paper), embeddings of normalized images (paper), an interval counted in inner
+steps and squared differences summed rather than averaged (code). An image is picked at most once and empty
+clusters are filled again, where the code repeats images; presets ending in ``-code`` follow the code in all of this.
+"""
+
+from __future__ import annotations
+
+from limbeck.core.errors import unknown
+from limbeck.core.recipe import Recipe
+from limbeck.initializers.clustered import Clustered
+from limbeck.methods import idc as _idc
+from limbeck.samplers.representative import Representative
+from limbeck.training.clustering import Clustering
+
+__all__ = ["PRESETS", "dream"]
+
+_OURS = ("small", "digits")
+_PAPER = tuple(name for name in _idc.PRESETS if name not in _OURS)
+PRESETS = (*_PAPER, *(f"{name}-code" for name in _PAPER), *_OURS)
+
+_BATCH = {"tiny-imagenet": 64, "digits": 32}
+"""Representatives per class where they are not 128."""
+_INTERVAL = {"small": 10, "digits": 5}
+"""Inner steps between clusterings where they are not 10."""
+
+
+def dream(preset: str | None = None, base: Recipe | None = None) -> Recipe:
+    """The recipe of DREAM on a base method.
+
+    Args:
+        preset: whose settings to use, ``cifar10`` by default; with a base, only the sampler's.
+        base: the method to improve; IDC with the same preset by default.
+
+    Raises:
+        InputError: there is no such preset.
+    """
+    name = preset or "cifar10"
+    if name not in PRESETS:
+        raise unknown("preset of dream", name, PRESETS)
+    follow_code, name = name.endswith("-code"), name.removesuffix("-code")
+    clustering = Clustering.official() if follow_code else Clustering()
+    if base is None:
+        base = _idc.idc(name)
+        if follow_code:
+            base = base.with_(pool__training__batch_size=_BATCH.get(name, 128))
+        elif name in _PAPER and name not in ("imagenet10", "mini-speech-commands"):
+            base = base.with_(curriculum__iterations=1200)
+    return base.with_(
+        name="dream",
+        base=base.name,
+        sampler=Representative(
+            batch_size=_BATCH.get(name, 128), interval=_INTERVAL.get(name, 10), clustering=clustering
+        ),
+        initializer=Clustered(clustering=clustering),
+        references=("liu2023dream", *base.references),
+    )

@@ -1,0 +1,1 @@
+"""How far synthetic is from real."""

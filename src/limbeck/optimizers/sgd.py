@@ -1,0 +1,85 @@
+"""Gradient descent with momentum on stored pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from limbeck.core.context import Context
+from limbeck.core.contracts import ImageOptimizer, State
+from limbeck.core.errors import InputError
+from limbeck.ops import momentum
+
+__all__ = ["SGD"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD(ImageOptimizer):
+    """Heavy-ball SGD over all stored images; ``turns`` says how often a step is taken in a round.
+
+    With ``turns="class"`` one step is taken on the whole tensor after the gradient of each class, as IDC, DSDM and IDM
+    do: a class moves by its gradient at its turn and coasts on its velocity at all others. Coasting has a closed
+    form, so all classes of a round are evaluated at once and the result is the same.
+    """
+
+    references = ("kim2022idc",)
+
+    lr: float = 5e-3
+    """Step size, before scaling."""
+    momentum: float = 0.5
+    """Heavy-ball momentum."""
+    turns: Literal["class", "joint"] = "class"
+    """One step per class, or one for the gradients of all classes together."""
+    scale_with_ipc: bool = True
+    """Whether the step size is multiplied by ``ipc / 10``, since gradients of a mean shrink as the set grows."""
+    reference_size: int = 0
+    """Image height at which ``lr`` holds; it is multiplied by ``(height / reference_size) ** 2``. 0: at any size."""
+    clamp: bool = True
+    """Whether stored images are clamped to [0, 1] at the start of each outer iteration."""
+
+    def check(self, context: Context) -> None:
+        """Step size and momentum are usable."""
+        if self.lr <= 0 or not 0 <= self.momentum < 1 or self.reference_size < 0:
+            raise InputError(
+                f"optimizer 'sgd' needs lr > 0, 0 <= momentum < 1 and reference_size >= 0, not lr {self.lr}, "
+                f"momentum {self.momentum}, reference_size {self.reference_size}."
+            )
+
+    def step_size(self, context: Context) -> float:
+        """The step size on this data and IPC."""
+        scale = context.ipc / 10 if self.scale_with_ipc else 1.0
+        if self.reference_size:
+            scale *= (context.spec.height / self.reference_size) ** 2
+        return self.lr * scale
+
+    def init(self, context: Context) -> State:
+        """At rest."""
+        shape = (context.spec.classes, context.ipc, *context.spec.shape)
+        return {"velocity": torch.zeros(shape, device=context.device, dtype=context.dtype)}
+
+    def open_iteration(self, stored: Tensor) -> Tensor:
+        """Clamped to [0, 1], if asked for."""
+        return stored.clamp(0, 1) if self.clamp else stored
+
+    def at_turn(self, state: State, stored: Tensor, context: Context) -> Tensor:
+        """Class c has coasted c steps."""
+        if self.turns == "joint":
+            return stored
+        turn = torch.arange(stored.shape[0], device=stored.device)
+        return momentum.coast(stored, state["velocity"], self.step_size(context), self.momentum, turn)[0]
+
+    def update(self, state: State, stored: Tensor, gradients: Tensor, context: Context) -> tuple[State, Tensor]:
+        """Coast to the turn, step, coast to the end of the round."""
+        lr, velocity = self.step_size(context), state["velocity"]
+        if self.turns == "joint":
+            stored, velocity = momentum.step(stored, velocity, gradients, lr, self.momentum)
+            return {"velocity": velocity}, stored
+        turn = torch.arange(stored.shape[0], device=stored.device)
+        stored, velocity = momentum.coast(stored, velocity, lr, self.momentum, turn)
+        stored, velocity = momentum.step(stored, velocity, gradients, lr, self.momentum)
+        left = stored.shape[0] - 1 - turn
+        stored, velocity = momentum.coast(stored, velocity, lr, self.momentum, left)
+        return {"velocity": velocity}, stored

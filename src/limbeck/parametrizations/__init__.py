@@ -1,0 +1,1 @@
+"""How stored pixels become training images."""

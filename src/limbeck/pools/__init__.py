@@ -1,0 +1,1 @@
+"""Which network looks, and how it changes."""

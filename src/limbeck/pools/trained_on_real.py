@@ -1,0 +1,82 @@
+"""A new random network per outer iteration, trained on real images between matchings (IDC, DREAM)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from limbeck.core.batch import Moment, View
+from limbeck.core.context import Context
+from limbeck.core.contracts import Pool, State, SyntheticImages
+from limbeck.core.errors import InputError
+from limbeck.training.batches import epoch_batch
+from limbeck.training.supervised import Training, still, supervised_step
+
+__all__ = ["TrainedOnReal"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedOnReal(Pool):
+    """Each outer iteration starts a fresh network; after each inner step it is trained on some real images.
+
+    IDC, algorithm 1: matching follows the path of a network that learns from real data, not from synthetic.
+    """
+
+    references = ("kim2022idc",)
+
+    network: str = "convnet3"
+    """Architecture, as `limbeck list networks` shows."""
+    training: Training = field(default_factory=Training)
+    """How the network is trained; its batch size counts real images."""
+    samples: int = 2000
+    """Real images seen after each inner step, rounded up to whole batches; n_data of the code."""
+    early_epochs: int = 0
+    """Epochs of training on the real images before an outer iteration begins."""
+
+    def check(self, context: Context) -> None:
+        """The network exists and fits the images."""
+        context.network(self.network)
+        if self.samples < 0 or self.early_epochs < 0 or self.training.batch_size < 1:
+            raise InputError(
+                "pool 'trained_on_real' needs samples >= 0, early_epochs >= 0 and batch_size >= 1, not "
+                f"{self.samples}, {self.early_epochs} and {self.training.batch_size}."
+            )
+
+    def init(self, context: Context) -> State:
+        """No network yet."""
+        return {"weights": {}, "velocity": {}}
+
+    def draw(self, state: State, context: Context, iteration: int) -> State:
+        """A fresh network, trained ``early_epochs`` epochs."""
+        network = context.network(self.network)
+        weights = network.initial(context.streams("network", iteration))
+        fresh: State = {"weights": weights, "velocity": still(network, weights)}
+        batches = len(context.data) // min(self.training.batch_size, len(context.data))
+        for number in range(self.early_epochs * batches):
+            self._train(fresh, context, "early training", number, (iteration,))
+        return fresh
+
+    def view(self, state: State, context: Context) -> View:
+        """The network as it is now."""
+        return View(context.network(self.network), state["weights"])
+
+    def advance(self, state: State, context: Context, moment: Moment, synthetic: SyntheticImages) -> State:
+        """Train on the next real batches; not after the last step, whose network nobody sees again."""
+        if moment.last:
+            return state
+        size = min(self.training.batch_size, len(context.data))
+        batches = -(-self.samples // size)
+        for number in range(moment.ordinal * batches, (moment.ordinal + 1) * batches):
+            self._train(state, context, "network training", number, ())
+        return state
+
+    def _train(self, state: State, context: Context, name: str, number: int, key: tuple[int, ...]) -> None:
+        """One step on batch ``number`` of an endless walk through the real images."""
+        data = context.data
+        rows = epoch_batch(context.streams, name, len(data), self.training.batch_size, number, *key)
+        draws = self.training.draw(context.streams, context.spec.shape, len(rows), *key, number)
+        images = context.spec.normalization.apply(data.images(rows))
+        labels = data.labels[rows].to(context.device)
+        network = context.network(self.network)
+        supervised_step(
+            network, state["weights"], state["velocity"], images, labels, self.training, draws, self.training.lr
+        )

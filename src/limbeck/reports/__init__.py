@@ -1,0 +1,1 @@
+"""Run records, tables, figures and pages."""

@@ -1,0 +1,66 @@
+"""Representative real batches: one image per cluster of the class, as the current network sees it (DREAM)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from limbeck.core.batch import Moment, View
+from limbeck.core.context import Context
+from limbeck.core.contracts import Sampler, State
+from limbeck.core.errors import InputError
+from limbeck.training.clustering import Clustering
+
+__all__ = ["Representative"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Representative(Sampler):
+    """The images nearest to the centres of k-means over the embeddings of a whole class (DREAM, section 3.2).
+
+    Clustering happens at inner steps 0, I, 2I, ... of every outer iteration, with the network as it is then; its
+    picks are the real batch until the next one.
+    """
+
+    references = ("liu2023dream",)
+
+    batch_size: int = 128
+    """Real images per class and step; K = batch_size / per_cluster clusters. All of a class that has fewer."""
+    per_cluster: int = 1
+    """Images taken from each cluster; n of table 5."""
+    interval: int = 10
+    """Inner steps between clusterings; I_int of section 3.2."""
+    clustering: Clustering = field(default_factory=Clustering)
+    """How clusters are found and images picked."""
+
+    def needs(self) -> frozenset[str]:
+        """Embeddings of the matching network."""
+        return frozenset({"embeddings"})
+
+    def check(self, context: Context) -> None:
+        """Sizes make sense."""
+        if self.interval < 1 or self.per_cluster < 1 or self.batch_size < self.per_cluster:
+            raise InputError(
+                "sampler 'representative' needs interval >= 1 and batch_size >= per_cluster >= 1, not "
+                f"interval {self.interval}, batch_size {self.batch_size}, per_cluster {self.per_cluster}."
+            )
+
+    def refresh(self, state: State, context: Context, moment: Moment, view: View) -> State:
+        """Cluster every class anew when the interval is over."""
+        if moment.step % self.interval:
+            return state
+        picks = self.clustering.pick(
+            context, view, self.batch_size // self.per_cluster, self.per_cluster, (moment.iteration, moment.step)
+        )
+        width = max(len(rows) for rows in picks)
+        padded = torch.full((len(picks), width), -1)
+        for label, rows in enumerate(picks):
+            padded[label, : len(rows)] = rows
+        return {"rows": padded}
+
+    def rows(self, state: State, context: Context, moment: Moment, label: int) -> Tensor:
+        """The representatives of the class."""
+        rows = state["rows"][label]
+        return rows[rows >= 0]

@@ -1,0 +1,1 @@
+"""Files on disk: atomic writes, trees of tensors, the directory of a distilled set."""

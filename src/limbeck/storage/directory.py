@@ -1,0 +1,133 @@
+"""The directory of a distilled set: ``images.safetensors``, ``distilled.json``, ``preview.png``, ``README.md``.
+
+``distilled.json`` says everything that is needed to use the images (space, normalization, parametrization, labels,
+class names, recipe, seed, versions) and the hash of the pixels. Nothing in it depends on when the set was made, so the
+same run writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.core.distilled import Distilled
+from limbeck.core.errors import InputError
+from limbeck.core.plain import encode
+from limbeck.storage.atomic import replacing, write_text
+from limbeck.storage.preview import contact_sheet
+
+__all__ = ["FORMAT", "IMAGES", "SIDECAR", "read_set", "write_set"]
+
+FORMAT = 1
+IMAGES, SIDECAR, PREVIEW, CARD = "images.safetensors", "distilled.json", "preview.png", "README.md"
+
+
+def write_set(folder: Path, distilled: Distilled) -> None:
+    """Write a distilled set into a folder, file by file and each atomically; the JSON comes last.
+
+    Args:
+        folder: made when missing; other files in it are left alone.
+        distilled: the set.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = distilled.stored.detach().cpu()
+    if distilled.storage == "uint8":
+        stored = (stored.clamp(0, 1) * 255).round().to(torch.uint8)
+    else:
+        stored = stored.float()
+    with replacing(folder / IMAGES) as temporary:
+        save_file({"stored": stored.contiguous()}, temporary)
+    with replacing(folder / PREVIEW) as temporary:
+        contact_sheet(distilled).save(temporary, format="PNG")
+    description = _describe(distilled, _digest(folder / IMAGES))
+    write_text(folder / CARD, _card(distilled, description))
+    write_text(folder / SIDECAR, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_set(folder: Path) -> tuple[Tensor, dict[str, Any]]:
+    """Stored images, float ``[K, n, C, H, W]``, and the description of a distilled set, checked by its hashes.
+
+    Args:
+        folder: the directory.
+
+    Raises:
+        InputError: it is no distilled set, or a file is missing, truncated or edited.
+    """
+    from safetensors.torch import load
+
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; give the --out folder of a finished run.")
+    try:
+        description = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+        content = (folder / IMAGES).read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{folder} holds no finished distilled set ({Path(str(error.filename)).name} is missing); "
+            "run or resume 'limbeck distill' with this --out."
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{folder / SIDECAR} is damaged ({error}); restore the folder from a copy.") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise InputError(
+            f"{folder / SIDECAR} is not of format {FORMAT}, the only one this version reads; install a newer limbeck."
+        )
+    claimed = description.pop("sha256_description", None)
+    if claimed != _hash(json.dumps(description, sort_keys=True).encode()):
+        raise InputError(f"{folder / SIDECAR} was edited or truncated (hash differs); restore it from a copy.")
+    if _hash(content) != description["sha256_images"]:
+        raise InputError(f"{folder / IMAGES} was edited or truncated (hash differs); restore it from a copy.")
+    stored = load(content)["stored"]
+    return (stored.float() / 255 if stored.dtype == torch.uint8 else stored), description
+
+
+def _describe(distilled: Distilled, images: str) -> dict[str, Any]:
+    spec = distilled.spec
+    normalization = spec.normalization
+    description = {
+        "format": FORMAT,
+        "method": distilled.recipe.name,
+        "data": {
+            "name": spec.name,
+            "shape": list(spec.shape),
+            "class_names": list(spec.class_names),
+            "normalization": encode(normalization),
+            "digest": spec.digest,
+        },
+        "ipc": distilled.ipc,
+        "space": distilled.parametrization.space,
+        "to_unit_space": "x" if distilled.parametrization.space == "unit" else "x * std + mean, per channel",
+        "whitening": None,
+        "labels": "hard: image [k, i] belongs to class k",
+        "storage": distilled.storage,
+        "bytes": distilled.bytes,
+        "seed": distilled.seed,
+        "recipe": encode(distilled.recipe),
+        "identity": distilled.identity,
+        "sha256_images": images,
+    }
+    # As JSON will give it back, so that the hash is that of what a reader sees.
+    description = json.loads(json.dumps(description))
+    return {**description, "sha256_description": _hash(json.dumps(description, sort_keys=True).encode())}
+
+
+def _card(distilled: Distilled, description: dict[str, Any]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("limbeck.storage", "templates")
+    template = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True).get_template("card.md")
+    return template.render(distilled=distilled, description=description, cite=distilled.recipe.cite())
+
+
+def _digest(path: Path) -> str:
+    return _hash(path.read_bytes())
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

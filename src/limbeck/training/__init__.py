@@ -1,0 +1,1 @@
+"""Supervised training of a network, and what trained networks see in real images."""

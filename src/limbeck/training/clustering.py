@@ -1,0 +1,97 @@
+"""Representatives of each class: k-means over embeddings, and the images nearest to the centres (DREAM)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from limbeck.core.batch import View
+from limbeck.core.context import Context
+from limbeck.ops import kmeans
+from limbeck.training.embedding import embed
+
+__all__ = ["Clustering"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clustering:
+    """How clusters of a class are found and images picked (DREAM, section 3.2).
+
+    The defaults mend what the authors' code does with repeated start rows and empty clusters; `official` restores it.
+    """
+
+    max_sweeps: int = 100
+    """Most sweeps of Lloyd's algorithm."""
+    tolerance: float = 1e-4
+    """Stop when the squared movement of all centres together is at most this."""
+    normalize: bool = True
+    """Whether embeddings are taken of normalized images; the authors' code takes raw ones."""
+    repeated_starts: bool = False
+    """Whether start rows may repeat, as in the authors' code."""
+    empty: Literal["reseed", "zero"] = "reseed"
+    """An empty cluster restarts at the point farthest from its centre, or (authors' code) at zero."""
+    distinct: bool = True
+    """Whether an image is picked at most once; the authors' code keeps duplicates."""
+
+    @classmethod
+    def official(cls) -> Clustering:
+        """As in the authors' code."""
+        return cls(normalize=False, repeated_starts=True, empty="zero", distinct=False)
+
+    def pick(
+        self, context: Context, view: View, clusters: int, per_cluster: int, key: tuple[int, ...]
+    ) -> list[Tensor]:
+        """Representatives of every class, in cluster order.
+
+        Args:
+            context: the run.
+            view: the network whose embeddings are clustered.
+            clusters: clusters per class; fewer in a class with fewer than ``clusters * per_cluster`` images.
+            per_cluster: images per cluster.
+            key: where in the run this happens; start rows are drawn by it.
+
+        Returns:
+            One tensor of data set rows per class, int64 ``[min(clusters, n // per_cluster) * per_cluster]``.
+        """
+        members = [context.data.class_rows(label) for label in range(context.spec.classes)]
+        wanted = [max(1, min(clusters, len(rows) // per_cluster)) for rows in members]
+        picks: list[Tensor | None] = [None] * len(members)
+        # Classes with equally many clusters are one batched problem; with enough images all classes are.
+        for count in sorted(set(wanted)):
+            labels = [label for label, number in enumerate(wanted) if number == count]
+            for label, chosen in zip(
+                labels, self._pick_together(context, view, labels, members, count, per_cluster, key), strict=True
+            ):
+                picks[label] = members[label][chosen]
+        return [rows for rows in picks if rows is not None]
+
+    def _pick_together(
+        self,
+        context: Context,
+        view: View,
+        labels: list[int],
+        members: list[Tensor],
+        clusters: int,
+        per_cluster: int,
+        key: tuple[int, ...],
+    ) -> list[Tensor]:
+        """Positions within each class, one batched clustering over the given classes."""
+        embeddings = [embed(view, context.data, members[label], self.normalize) for label in labels]
+        counts = torch.tensor([len(rows) for rows in embeddings])
+        features = torch.nn.utils.rnn.pad_sequence(embeddings, batch_first=True)
+        start = torch.stack([self._start(context, label, len(members[label]), clusters, key) for label in labels])
+        counts, start = counts.to(features.device), start.to(features.device)
+        found = kmeans.kmeans(
+            features, counts, start, max_sweeps=self.max_sweeps, tolerance=self.tolerance, empty=self.empty
+        )
+        rows = kmeans.nearest_rows(features, counts, found.centroids, per_cluster, distinct=self.distinct)
+        return list(rows.cpu())
+
+    def _start(self, context: Context, label: int, count: int, clusters: int, key: tuple[int, ...]) -> Tensor:
+        stream = context.streams("cluster starts", *key, label)
+        if self.repeated_starts:
+            return stream.integers(0, count - 1, clusters)
+        return stream.permutation(count)[:clusters]

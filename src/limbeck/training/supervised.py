@@ -1,0 +1,211 @@
+"""The one supervised loop: a pure step, its randomness drawn outside, and the epochs around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limbeck.core.batch import Draws
+from limbeck.core.contracts import Augmentation
+from limbeck.core.errors import RunError
+from limbeck.core.network import FunctionalNetwork, Weights
+from limbeck.core.streams import Streams
+from limbeck.ops import cutmix
+
+__all__ = ["BatchDraws", "Mix", "Training", "accuracy", "fit", "still", "supervised_step"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a network is trained on a batch of labelled images: SGD on the mean cross-entropy."""
+
+    lr: float = 0.01
+    """Step size."""
+    momentum: float = 0.9
+    """Heavy-ball momentum."""
+    weight_decay: float = 5e-4
+    """Added to the gradient as ``weight_decay * weight``."""
+    batch_size: int = 64
+    """Images per step."""
+    augmentation: Augmentation | None = None
+    """Transformation with its own random numbers for every image."""
+    cutmix: float = 0.0
+    """Probability that a batch is cut and mixed, after the augmentation."""
+
+    def draw(self, streams: Streams, shape: tuple[int, int, int], batch: int, *key: int) -> BatchDraws:
+        """Random numbers for one batch.
+
+        Args:
+            streams: the run's streams.
+            shape: ``(C, H, W)``.
+            batch: images in this batch.
+            *key: where in the run it is.
+        """
+        draws: Draws = {}
+        if self.augmentation is not None:
+            draws = self.augmentation.draw(streams("training augmentation", *key), shape, batch)
+        if self.cutmix == 0:
+            return BatchDraws(draws, None)
+        stream = streams("cutmix", *key)
+        if float(stream.uniform()) >= self.cutmix:
+            return BatchDraws(draws, None)
+        lam, partner = stream.beta(1.0), stream.permutation(batch)
+        centre = (int(stream.integers(0, shape[1] - 1)), int(stream.integers(0, shape[2] - 1)))
+        return BatchDraws(draws, Mix(partner, cutmix.box(lam, *centre, shape[1], shape[2])))
+
+
+@dataclass(frozen=True)
+class Mix:
+    """CutMix of one batch.
+
+    Args:
+        partner: which image fills the box of each, int64 ``[B]``.
+        box: first and past-the-last row, first and past-the-last column.
+    """
+
+    partner: Tensor
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class BatchDraws:
+    """All randomness of one training batch.
+
+    Args:
+        augmentation: the augmentation's numbers.
+        mix: CutMix, or None.
+    """
+
+    augmentation: Draws
+    mix: Mix | None
+
+
+def supervised_step(
+    network: FunctionalNetwork,
+    weights: Weights,
+    velocity: Weights,
+    images: Tensor,
+    labels: Tensor,
+    training: Training,
+    draws: BatchDraws,
+    lr: float,
+) -> Tensor:
+    """One SGD step on one batch; weights and velocity change in place.
+
+    Args:
+        network: the architecture.
+        weights: its parameters and buffers.
+        velocity: momentum of the parameters, by name.
+        images: ``[B, C, H, W]`` in normalized space.
+        labels: int64 ``[B]``.
+        training: how to train.
+        draws: the batch's random numbers.
+        lr: step size, which a schedule may have changed.
+
+    Returns:
+        The loss before the step, a scalar.
+    """
+    if training.augmentation is not None:
+        images = training.augmentation.apply(images, draws.augmentation)
+    names = list(velocity)
+    leaves = [weights[name].requires_grad_() for name in names]
+    if draws.mix is None:
+        loss = F.cross_entropy(network(weights, images), labels)
+    else:
+        partner = draws.mix.partner.to(images.device)
+        logits = network(weights, cutmix.mix(images, partner, draws.mix.box))
+        ratio = cutmix.ratio(draws.mix.box, images.shape[-2], images.shape[-1])
+        loss = ratio * F.cross_entropy(logits, labels) + (1 - ratio) * F.cross_entropy(logits, labels[partner])
+    gradients = list(torch.autograd.grad(loss, leaves))
+    buffers = [velocity[name] for name in names]
+    with torch.no_grad():
+        torch._foreach_add_(gradients, leaves, alpha=training.weight_decay)
+        torch._foreach_mul_(buffers, training.momentum)
+        torch._foreach_add_(buffers, gradients)
+        torch._foreach_add_(leaves, buffers, alpha=-lr)
+    return loss.detach()
+
+
+def still(network: FunctionalNetwork, weights: Weights) -> Weights:
+    """A velocity of zero for every parameter."""
+    return {name: torch.zeros_like(weights[name]) for name in network.parameter_names()}
+
+
+def fit(
+    network: FunctionalNetwork,
+    weights: Weights,
+    images: Callable[[Tensor], Tensor],
+    labels: Tensor,
+    training: Training,
+    streams: Streams,
+    shape: tuple[int, int, int],
+    lr: Callable[[int], float],
+    steps: int,
+) -> Iterator[tuple[int, Tensor]]:
+    """Train a network over shuffled epochs; the last, incomplete batch of an epoch is used.
+
+    Args:
+        network: the architecture.
+        weights: its weights, changed in place.
+        images: images in normalized space ``[B, C, H, W]`` for rows ``[B]``.
+        labels: int64 ``[N]``, on the network's device.
+        training: how to train.
+        streams: random streams of this network's training.
+        shape: ``(C, H, W)``.
+        lr: step size in a given epoch, counted from 0.
+        steps: steps in total.
+
+    Yields:
+        After each epoch its number and the mean of its losses, a scalar tensor.
+
+    Raises:
+        RunError: the loss is no longer finite.
+    """
+    velocity = still(network, weights)
+    epoch, done, total = 0, 0, labels.numel()
+    while done < steps:
+        order, losses = streams("epoch", epoch).permutation(total), []
+        for batch, rows in enumerate(order.split(training.batch_size)):
+            if done == steps:
+                break
+            draws = training.draw(streams, shape, rows.numel(), epoch, batch)
+            chosen = labels[rows.to(labels.device)]
+            losses.append(
+                supervised_step(network, weights, velocity, images(rows), chosen, training, draws, lr(epoch))
+            )
+            done += 1
+        mean = torch.stack(losses).mean()
+        if not bool(torch.isfinite(mean)):
+            raise RunError(
+                f"training of {network.name} diverged in epoch {epoch} (loss {float(mean)}); lower its learning rate."
+            )
+        yield epoch, mean
+        epoch += 1
+
+
+@torch.no_grad()
+def accuracy(
+    network: FunctionalNetwork,
+    weights: Weights,
+    images: Callable[[Tensor], Tensor],
+    labels: Tensor,
+    chunk: int = 512,
+) -> float:
+    """Fraction of images whose largest logit is their label's.
+
+    Args:
+        network: the architecture.
+        weights: its weights.
+        images: images in normalized space ``[B, C, H, W]`` for rows ``[B]``.
+        labels: int64 ``[N]``.
+        chunk: images per forward pass.
+    """
+    right = torch.zeros((), dtype=torch.int64)
+    for rows in torch.arange(labels.numel()).split(chunk):
+        logits = network(weights, images(rows), train=False)
+        right += (logits.argmax(dim=1).cpu() == labels[rows.to(labels.device)].cpu()).sum()
+    return int(right) / labels.numel()

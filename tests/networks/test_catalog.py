@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from limbeck.core.errors import InputError
+from limbeck.core.real import DataSpec
+from limbeck.core.streams import Stream
+from limbeck.networks import build, names, options
+
+Spec = Callable[..., DataSpec]
+SMALL = {
+    "convnet3": ":width=8",
+    "resnet10": ":width=4",
+    "resnet10_wide": ":width=4",
+    "resnet_ap10": ":width=4",
+}
+SMALL |= {
+    "resnet18": ":width=4",
+    "resnet18_ap": ":width=4",
+    "densenet121_cifar_k12": ":growth=2",
+    "mlp": ":width=8",
+}
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (3, 64, 48)])
+def test_every_network_shows_consistent_layers(name: str, shape: tuple[int, int, int], spec: Spec) -> None:
+    state = torch.get_rng_state()
+    network = build(name + SMALL.get(name, ""), spec(*shape, classes=6))
+    weights = network.initial(Stream(3))
+    assert torch.equal(state, torch.get_rng_state())
+    x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(1))
+    logits, embedding = (network(weights, x, output, train=False) for output in ("logits", "embedding"))
+    blocks = network(weights, x, "blocks", train=False)
+    assert tuple(logits.shape) == (2, 6) and embedding.ndim == 2
+    assert isinstance(blocks, tuple) and len(blocks) >= 1
+    readout = nn.functional.linear(embedding, weights["classifier.weight"], weights["classifier.bias"])
+    torch.testing.assert_close(logits, readout)
+    module = network.module.eval()
+    module.load_state_dict(weights)
+    torch.testing.assert_close(module(x), logits)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("shape", [(3, 64, 48), (3, 128, 128), (3, 224, 224)])
+def test_every_network_takes_large_images(name: str, shape: tuple[int, int, int], spec: Spec) -> None:
+    build(name, spec(*shape))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "convnet3:width=4",
+        "convnet2:width=4,norm=batch,pooling=max",
+        "convnet2:norm=layer,width=4",
+        "resnet10:width=2",
+        "resnet_ap10:width=2",
+        "densenet121_cifar_k12:growth=1",
+        "lenet",
+        "mlp:width=8",
+    ],
+)
+def test_gradients_of_gradients(name: str, spec: Spec) -> None:
+    """The matching methods differentiate a loss of weight gradients with respect to images."""
+    network = build(name, spec(3, 16, 16, classes=3))
+    network.to(torch.device("cpu"), torch.float64)
+    weights = network.initial(Stream(0))
+    trained = {key: weights[key].requires_grad_() for key in network.parameter_names()}
+    x = torch.randn(
+        3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
+
+    def squared_gradient(images: torch.Tensor) -> torch.Tensor:
+        logits = functional_call(network.module.train(), weights, (images,))
+        loss = nn.functional.cross_entropy(logits, torch.arange(3))
+        return sum(
+            g.square().sum() for g in torch.autograd.grad(loss, list(trained.values()), create_graph=True)
+        )
+
+    (gradient,) = torch.autograd.grad(squared_gradient(x), x)
+    direction = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    step = 1e-6
+    change = squared_gradient(x + step * direction) - squared_gradient(x - step * direction)
+    slope = float((gradient * direction).sum())
+    assert slope != 0.0
+    assert float(change.detach()) / (2 * step) == pytest.approx(slope, rel=1e-3)
+
+
+def test_weights_are_keyed_by_the_stream(spec: Spec) -> None:
+    network = build("resnet10:width=4", spec())
+    first, again, other = (network.initial(Stream(seed)) for seed in (1, 1, 2))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
+
+
+def test_name_is_canonical(spec: Spec) -> None:
+    assert build("convnet3:norm=batch, width=32", spec()).name == "convnet3:width=32,norm=batch"
+    assert build("convnet3:width=128", spec()).name == "convnet3"
+    assert (
+        build("torchvision:resnet18:dropout=true,stem=auto", spec()).name
+        == "torchvision:resnet18:dropout=true"
+    )
+    name = "convnet4:width=16,norm=group,activation=swish,pooling=max"
+    assert build(name, spec()).name == name
+
+
+def test_a_network_can_be_sent_to_another_process(spec: Spec) -> None:
+    network = build("convnet3:width=4", spec())
+    copy = pickle.loads(pickle.dumps(network))
+    ours, theirs = network.initial(Stream(0)), copy.initial(Stream(0))
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("convent3", "unknown network 'convent3'; did you mean 'convnet3'?"),
+        ("convnet", "unknown network 'convnet'; did you mean 'convnet"),
+        ("convnet0", "unknown network 'convnet0'; did you mean"),
+        ("", "unknown network ''; known: "),
+        ("resnt18", "did you mean 'resnet18'?"),
+        ("convnet3:widht=4", "unknown convnet3 option 'widht'; did you mean 'width'?"),
+        ("convnet3:depth=4", "option 'depth' of network 'convnet3' is set by its name; use another name"),
+        ("lenet:width=4", "unknown lenet option 'width'; known: none."),
+        ("convnet3:width=wide", "option 'width' of network 'convnet3' must be a whole number, not 'wide'"),
+        ("convnet3:width=-4", "must be a whole number, not '-4'"),
+        ("convnet3:width=0", "network 'convnet3:width=0': width of a network must be at least 1, not 0"),
+        ("convnet3:norm=batc", "must be one of instance, batch, layer, group, none, not 'batc'"),
+        ("convnet3:width", "'width' in the options of network 'convnet3' must have the form option=value"),
+        ("convnet3:", "must have the form option=value"),
+        ("convnet3:width=4,", "must have the form option=value"),
+        ("convnet3:width=4,width=8", "option 'width' of network 'convnet3' is given twice"),
+        ("convnet3:width=6,norm=group", "group norm needs a width divisible by 4, not 6"),
+        ("convnet9", "network 'convnet9': images of 32 x 32 pixels are too small"),
+        ("torchvision:resnet18:dropout=yes", "must be true or false, not 'yes'"),
+        ("torchvision:resnet5", "unknown torchvision model 'resnet5'"),
+        ("torchvision:", "unknown torchvision model ''"),
+    ],
+)
+def test_errors_are_one_sentence(name: str, message: str, spec: Spec) -> None:
+    with pytest.raises(InputError) as caught:
+        build(name, spec())
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_and_options() -> None:
+    assert all(summary and "\n" not in summary for summary in names().values())
+    assert options("convnet3") == {"width": 128, "norm": "instance", "activation": "relu", "pooling": "avg"}
+    assert options("resnet10")["width"] == 32
+    assert options("resnet18_ap")["head"] == "flat"
+
+
+def test_import_leaves_torchvision_alone() -> None:
+    code = "import sys, limbeck.networks; sys.exit('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
