@@ -24,7 +24,11 @@ def test_select_keeps_the_order_of_the_rows() -> None:
     ("labels", "classes", "sentence"),
     [
         ([0, 0], 2, "class 'class 1' has no training images; add some or remove its name"),
-        ([0, 0], 8, "classes 'class 1', 'class 2', 'class 3', 'class 4', 'class 5' and 2 more have no training"),
+        (
+            [0, 0],
+            8,
+            "classes 'class 1', 'class 2', 'class 3', 'class 4', 'class 5' and 2 more have no training",
+        ),
         ([0, 2], 2, r"training label 2 \(row 1\) lies outside 0..1"),
         ([0, -1, 1], 2, r"training label -1 \(row 1\)"),
         ([], 0, "has no classes"),
@@ -47,7 +51,9 @@ def test_lengths_shapes_and_names_must_agree() -> None:
     short = Labelled(pixels=sound.train.pixels, labels=sound.train.labels[:1])
     with pytest.raises(InputError, match="2 training images but 1 training labels"):
         check_splits(replace(sound, train=short))
-    with pytest.raises(InputError, match="test images are 3x2x2 .* but training images are 1x2x2; set image_size"):
+    with pytest.raises(
+        InputError, match=r"test images are 3x2x2 .* but training images are 1x2x2; set image_size"
+    ):
         check_splits(replace(sound, test=labelled([0, 1], (3, 2, 2))))
     with pytest.raises(InputError, match="class name 'x' is given more than once"):
         check_splits(replace(sound, class_names=("x", "x")))

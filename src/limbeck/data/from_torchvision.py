@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from limbeck.core.errors import InputError
@@ -42,7 +41,7 @@ def from_torchvision(name: str, root: Path | None, download: bool, framing: Fram
             f"'{name}' is not bundled; give the folder of its files as root (--root), and download "
             "(--download) to fetch them into it"
         )
-    train, test = (_part(name, train, root.expanduser(), download, framing) for train in (True, False))
+    train, test = (_part(name, train, Path(root).expanduser(), download, framing) for train in (True, False))
     return LabelledSplits(name=name, class_names=train[1], train=train[0], test=test[0])
 
 
@@ -50,14 +49,14 @@ def _part(
     name: str, train: bool, root: Path, download: bool, framing: Framing
 ) -> tuple[Labelled, tuple[str, ...]]:
     dataset = _open(name, train, root, download)
-    pixels = torch.from_numpy(np.array(dataset.data, dtype=np.uint8))
+    pixels = torch.as_tensor(dataset.data)
     if name in ("mnist", "fashion-mnist"):
         pixels = pixels[:, None]
     elif name != "svhn":
         pixels = pixels.permute(0, 3, 1, 2)
-    labels = np.array(dataset.labels if name == "svhn" else dataset.targets, dtype=np.int64)
+    labels = torch.as_tensor(dataset.labels if name == "svhn" else dataset.targets, dtype=torch.int64)
     names = getattr(dataset, "classes", None) or range(int(labels.max()) + 1)
-    labelled = Labelled(pixels=framing.pixels(pixels.contiguous()), labels=torch.from_numpy(labels))
+    labelled = Labelled(pixels=framing.pixels(pixels.contiguous()), labels=labels)
     return labelled, tuple(map(str, names))
 
 

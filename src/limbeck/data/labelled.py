@@ -132,7 +132,8 @@ def _check_every_class(part: Labelled, what: str, names: tuple[str, ...]) -> Non
     shown = ", ".join(f"'{name}'" for name in empty[:_NAMES_SHOWN])
     more = f" and {len(empty) - _NAMES_SHOWN} more" if len(empty) > _NAMES_SHOWN else ""
     which = f"class {shown} has" if len(empty) == 1 else f"classes {shown}{more} have"
-    remedy = "remove its name" if what == "training" else "leave the test split out"
+    name = "its name" if len(empty) == 1 else "their names"
+    remedy = f"remove {name}" if what == "training" else "leave the test split out"
     raise InputError(f"{which} no {what} images; add some or {remedy}")
 
 

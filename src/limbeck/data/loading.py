@@ -172,7 +172,7 @@ def _from_path(source: str | Path, options: LoadOptions) -> LabelledSplits:
 def _read(files: ParquetFiles | FolderFiles, path: Path, options: LoadOptions) -> LabelledSplits:
     if options.cache is False:
         return files.read(options.framing)
-    directory = default_cache() if options.cache is True else options.cache.expanduser()
+    directory = default_cache() if options.cache is True else Path(options.cache).expanduser()
     columns = {"image_column": options.image_column, "label_column": options.label_column}
     key = cache_key(path, files.files, asdict(options.framing) | columns)
     return cached(directory, key, lambda: files.read(options.framing))

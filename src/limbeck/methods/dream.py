@@ -52,7 +52,7 @@ def dream(preset: str | None = None, base: Recipe | None = None) -> Recipe:
     if base is None:
         base = _idc.idc(name)
         if follow_code:
-            base = base.with_(pool__training__batch_size=_BATCH.get(name, 128))
+            base = base.with_(pool__training__batch_size=_BATCH.get(name, 128), parametrization__grid="official")
         elif name in _PAPER and name not in ("imagenet10", "mini-speech-commands"):
             base = base.with_(curriculum__iterations=1200)
     return base.with_(

@@ -1,0 +1,28 @@
+# Every recipe is one line that can be typed without make.
+.PHONY: check test test-slow test-gpu format lint types imports docs
+
+check: lint types imports test
+
+test:
+	pytest
+
+test-slow:
+	pytest -m slow
+
+test-gpu:
+	pytest -m gpu
+
+format:
+	ruff check --fix . && ruff format .
+
+lint:
+	ruff format --check . && ruff check .
+
+types:
+	mypy
+
+imports:
+	lint-imports
+
+docs:
+	mkdocs build --strict
