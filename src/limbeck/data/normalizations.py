@@ -61,21 +61,22 @@ def _key(name: str) -> str:
 def measure(pixels: Tensor) -> Normalization:
     """Mean and population standard deviation of each channel, in units of [0, 1].
 
-    Computed exactly from integer sums, so the order of the images does not change a bit of it. A deviation
-    below one grey level (1/255), as of a constant channel, is reported as one grey level.
+    Computed exactly from counts of the 256 levels, so the order of the images does not change a bit of it. A
+    deviation below one grey level (1/255), as of a constant channel, is reported as one grey level.
 
     Args:
         pixels: uint8 ``[N, C, H, W]``, at least one image.
     """
     means, stds = [], []
+    levels = torch.arange(256)
     count = pixels[:, 0].numel()
     for channel in range(pixels.shape[1]):
-        total = squares = 0
-        # Blocks bound the memory of the wide copies.
-        for block in pixels[:, channel].split(4096):
-            wide = block.to(torch.int32)
-            total += int(wide.sum(dtype=torch.int64))
-            squares += int(wide.square_().sum(dtype=torch.int64))
+        histogram = torch.zeros(256, dtype=torch.int64)
+        # Blocks bound the memory of the copies.
+        for block in pixels[:, channel].split(16384):
+            histogram += torch.bincount(block.reshape(-1), minlength=256)
+        total = int((levels * histogram).sum())
+        squares = int((levels * levels * histogram).sum())
         means.append(total / count / 255)
         stds.append(max(math.sqrt(count * squares - total * total) / count / 255, STD_FLOOR))
     return Normalization(tuple(means), tuple(stds), "measured")

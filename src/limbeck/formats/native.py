@@ -1,0 +1,46 @@
+"""`load`: a distilled set from its directory, checked by its hashes; no code of the file is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from limbeck.core.distilled import Distilled
+from limbeck.core.errors import InputError
+from limbeck.core.plain import decode_dataclass
+from limbeck.core.real import DataSpec, Normalization
+from limbeck.registry import recipe_from_plain
+from limbeck.storage.directory import SIDECAR, read_set
+
+__all__ = ["load"]
+
+
+def load(folder: str | Path) -> Distilled:
+    """A distilled set from its directory.
+
+    Args:
+        folder: what `limbeck.distill` wrote.
+
+    Raises:
+        InputError: it is no distilled set, a file is missing, truncated or edited, or it uses a part that no
+            installed package brings.
+    """
+    stored, description = read_set(Path(folder))
+    try:
+        spec = _spec(description["data"])
+        recipe = recipe_from_plain(description["recipe"])
+        return Distilled(
+            stored, spec, recipe, description["seed"], description["storage"], description["identity"]
+        )
+    except KeyError as error:
+        raise InputError(f"{Path(folder) / SIDECAR} lacks {error}; it was written by another version.") from error
+
+
+def _spec(data: dict[str, Any]) -> DataSpec:
+    return DataSpec(
+        data["name"],
+        *data["shape"],
+        class_names=tuple(data["class_names"]),
+        normalization=decode_dataclass(Normalization, data["normalization"], "data.normalization"),
+        digest=data["digest"],
+    )

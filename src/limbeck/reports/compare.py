@@ -1,0 +1,216 @@
+"""`compare`: several methods and baselines at equal bytes, under one protocol, in one table."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limbeck.core.errors import InputError
+from limbeck.core.executor import Executor
+from limbeck.core.plain import encode
+from limbeck.core.recipe import Recipe
+from limbeck.data import Data
+from limbeck.engine.distill import distill, make_context
+from limbeck.engine.progress import Progress, progress
+from limbeck.engine.settings import Settings
+from limbeck.evaluation.evaluate import evaluate, evaluate_real
+from limbeck.evaluation.protocols import Protocol
+from limbeck.reports.runs import evaluation_file, scores_as_plain, write_scores
+from limbeck.storage.atomic import write_text
+
+__all__ = ["COMPARISON", "Comparison", "Row", "compare"]
+
+COMPARISON = "comparison.json"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method at one IPC, over all seeds.
+
+    Args:
+        method: its name; ``full`` is training on all real images.
+        ipc: stored images per class; 0 for ``full``.
+        bytes: of the stored pixels.
+        training_images: images that a network was trained on, after decoding.
+        accuracies: test accuracy of every network of every seed.
+        seconds: wall time of distilling, mean over seeds.
+        evaluation_seconds: wall time of training and judging the networks of one seed, mean over seeds.
+        seeds: seeds of the runs.
+    """
+
+    method: str
+    ipc: int
+    bytes: int
+    training_images: int
+    accuracies: tuple[float, ...]
+    seconds: float
+    evaluation_seconds: float
+    seeds: tuple[int, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy."""
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation; 0 for a single network."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table of methods.
+
+    Args:
+        data: name of the data set.
+        protocol: how all were judged.
+        rows: by IPC, then in the order asked for.
+    """
+
+    data: str
+    protocol: Protocol
+    rows: tuple[Row, ...]
+
+    def as_plain(self) -> dict[str, Any]:
+        """As plain data, means and deviations included."""
+        rows = [{**encode(row), "mean": row.mean, "std": row.std} for row in self.rows]
+        return {"data": self.data, "protocol": encode(self.protocol), "rows": rows}
+
+
+def compare(
+    recipes: Mapping[str, Recipe],
+    data: Data,
+    *,
+    ipcs: Sequence[int],
+    seeds: Sequence[int],
+    protocol: Protocol,
+    out: Path,
+    full: bool = False,
+    settings: Settings | None = None,
+    executor: Executor | None = None,
+) -> Comparison:
+    """Distil with every recipe at every IPC and seed, judge all alike, and write what came out.
+
+    Every set is stored with 8 bits per value, as the real images are, so sets of one IPC have equal bytes. Runs and
+    evaluations that are in ``out`` already are not done again.
+
+    Args:
+        recipes: by the name under which they appear.
+        data: the data set; its test part judges.
+        ipcs: stored images per class.
+        seeds: each distils, and trains networks, from random streams of its own.
+        protocol: how sets are judged.
+        out: folder for one run folder each, and for ``comparison.json``.
+        full: also train on all real training images.
+        settings: device and progress.
+        executor: where independent tasks run.
+
+    Raises:
+        InputError: a recipe cannot run on this data with one of the IPCs; nothing has been started then.
+    """
+    settings = settings or Settings()
+    test = data.require_test()
+    for name, recipe in recipes.items():
+        for ipc in ipcs:
+            context = make_context(recipe, data, ipc, seeds[0], settings)
+            _refuse_unequal_bytes(name, recipe)
+    device = context.device
+    quiet = Settings(**{**settings.__dict__, "progress": "quiet"})
+    work = [(ipc, name, seed) for ipc in ipcs for name in recipes for seed in seeds]
+    found: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    with progress(settings.progress) as display:
+        display.start("comparing", len(work) + (len(seeds) if full else 0))
+        for done, (ipc, name, seed) in enumerate(work):
+            display.say(f"{name}, IPC {ipc}, seed {seed}")
+            folder = out / f"{name}-ipc{ipc}-seed{seed}"
+            began = time.monotonic()
+            distilled = distill(
+                recipes[name],
+                data,
+                ipc=ipc,
+                seed=seed,
+                out=folder,
+                storage="uint8",
+                settings=quiet,
+                executor=executor,
+            )
+            spent = _recorded_seconds(folder, time.monotonic() - began)
+            path = folder / evaluation_file(protocol, seed, "uint8")
+            if not path.is_file():
+                scores = evaluate(distilled, test, protocol, seed=seed, device=device, executor=executor)
+                path = write_scores(folder, scores, distilled)
+            entry = json.loads(path.read_text(encoding="utf-8"))
+            found.setdefault((ipc, name), []).append({**entry, "distil_seconds": spent})
+            display.advance(done + 1)
+        rows = [_row(name, ipc, entries, tuple(seeds)) for (ipc, name), entries in found.items()]
+        if full:
+            rows.append(_full(data, protocol, seeds, out, settings, executor, display, len(work)))
+    comparison = Comparison(data.spec.name, protocol, tuple(rows))
+    write_text(out / COMPARISON, json.dumps(comparison.as_plain(), indent=2) + "\n")
+    return comparison
+
+
+def _refuse_unequal_bytes(name: str, recipe: Recipe) -> None:
+    if recipe.parametrization.space != "unit":
+        raise InputError(
+            f"'{name}' stores images in normalized space, which 8 bits per value cannot hold; compare recipes with "
+            "--parametrization.space unit."
+        )
+
+
+def _recorded_seconds(folder: Path, measured: float) -> float:
+    """Wall time of the run itself, from its record when it had been done earlier."""
+    path = folder / "record.json"
+    return float(json.loads(path.read_text(encoding="utf-8"))["seconds"]) if path.is_file() else measured
+
+
+def _row(name: str, ipc: int, entries: list[dict[str, Any]], seeds: tuple[int, ...]) -> Row:
+    accuracies = [value for entry in entries for network in entry["networks"] for value in network["accuracies"]]
+    return Row(
+        method=name,
+        ipc=ipc,
+        bytes=entries[0]["bytes"],
+        training_images=entries[0]["training_images"],
+        accuracies=tuple(accuracies),
+        seconds=statistics.fmean(entry["distil_seconds"] for entry in entries),
+        evaluation_seconds=statistics.fmean(entry["seconds"] for entry in entries),
+        seeds=seeds,
+    )
+
+
+def _full(
+    data: Data,
+    protocol: Protocol,
+    seeds: Sequence[int],
+    out: Path,
+    settings: Settings,
+    executor: Executor | None,
+    display: Progress,
+    done: int,
+) -> Row:
+    """Training on all real training images, under the same protocol."""
+    entries = []
+    size = len(data.train) * data.spec.channels * data.spec.height * data.spec.width
+    for number, seed in enumerate(seeds):
+        display.say(f"all real images, seed {seed}")
+        path = out / "full" / evaluation_file(protocol, seed, data.spec.digest)
+        if not path.is_file():
+            scores = evaluate_real(
+                data.train,
+                data.require_test(),
+                protocol,
+                seed=seed,
+                device=settings.torch_device(),
+                executor=executor,
+            )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(scores_as_plain(scores, size), indent=2) + "\n")
+        entries.append({**json.loads(path.read_text(encoding="utf-8")), "distil_seconds": 0.0})
+        display.advance(done + number + 1)
+    return _row("full", 0, entries, tuple(seeds))
