@@ -64,9 +64,7 @@ def write_parquet(
     path.parent.mkdir(parents=True, exist_ok=True)
     images = [{"bytes": one, "path": None} for one in pictures] if struct else pictures
     kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
-    table = pyarrow.table(
-        {columns[0]: pyarrow.array(images, kind if struct else pyarrow.binary()), columns[1]: labels}
-    )
+    table = pyarrow.table({columns[0]: pyarrow.array(images, kind if struct else pyarrow.binary()), columns[1]: labels})
     if features is not None:
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     pyarrow.parquet.write_table(table, path)

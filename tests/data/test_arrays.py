@@ -53,9 +53,7 @@ def test_the_result_is_a_contiguous_copy() -> None:
 
 def test_channels_last() -> None:
     array = np.arange(2 * 6 * 6 * 3).reshape(2, 6, 6, 3)
-    with pytest.raises(
-        InputError, match=r"images of shape \[2, 6, 6, 3\] look channel-last; set channels_last"
-    ):
+    with pytest.raises(InputError, match=r"images of shape \[2, 6, 6, 3\] look channel-last; set channels_last"):
         as_pixels(array)
     assert as_pixels(array, channels_last=True)[1, 2, 3, 4] == array[1, 3, 4, 2]
     assert as_pixels(array, channels_last=False).shape == (2, 6, 6, 3)
@@ -113,13 +111,9 @@ def test_from_arrays() -> None:
 
 def test_from_arrays_with_names_validation_images_and_options() -> None:
     pair = (IMAGES, [0, 1, 0, 1, 0, 1])
-    data = from_arrays(
-        pair, validation_set=pair, class_names=["x", "y"], name="mine", image_size=5, fit="resize"
-    )
+    data = from_arrays(pair, validation_set=pair, class_names=["x", "y"], name="mine", image_size=5, fit="resize")
     assert data.spec.name == "mine" and data.spec.class_names == ("x", "y")
-    assert (
-        data.train.pixels.shape == (6, 2, 5, 5) and data.validation is not None and len(data.validation) == 6
-    )
+    assert data.train.pixels.shape == (6, 2, 5, 5) and data.validation is not None and len(data.validation) == 6
 
 
 def test_unequal_classes_of_any_size_are_split() -> None:
@@ -175,9 +169,7 @@ def test_from_dataset_of_pictures() -> None:
 
 def test_from_dataset_of_tensors() -> None:
     images = torch.from_numpy(IMAGES)
-    data = from_dataset(
-        TensorDataset(images / 255, torch.tensor([1, 0] * 3)), validation=0, class_names=("p", "q")
-    )
+    data = from_dataset(TensorDataset(images / 255, torch.tensor([1, 0] * 3)), validation=0, class_names=("p", "q"))
     assert torch.equal(data.train.pixels, images) and data.train.labels.tolist() == [1, 0] * 3
     assert data.spec.class_names == ("p", "q")
 

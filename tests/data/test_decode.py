@@ -14,9 +14,7 @@ from tests.data.makers import encode, plane
 
 
 def encoded(blobs: list[bytes]) -> Encoded:
-    return Encoded(
-        count=len(blobs), read=blobs.__getitem__, describe=lambda row: f"picture {row}", where="pets"
-    )
+    return Encoded(count=len(blobs), read=blobs.__getitem__, describe=lambda row: f"picture {row}", where="pets")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP"])
@@ -60,9 +58,7 @@ def test_an_unreadable_picture_is_named(workers: int, monkeypatch: pytest.Monkey
         (good[:-30], ""),
         (b"", "no picture"),
     ):
-        with pytest.raises(
-            InputError, match=f"cannot read picture 2: .*{cause}.*; repair or remove it"
-        ) as caught:
+        with pytest.raises(InputError, match=f"cannot read picture 2: .*{cause}.*; repair or remove it") as caught:
             decode(encoded([good, good, bad, good]), Framing())
         assert "\n" not in str(caught.value) and " at 0x" not in str(caught.value)
     with pytest.raises(InputError, match="cannot read picture 0"):
@@ -70,9 +66,7 @@ def test_an_unreadable_picture_is_named(workers: int, monkeypatch: pytest.Monkey
 
 
 def test_16_bit_pictures_are_named() -> None:
-    with pytest.raises(
-        InputError, match=r"cannot read picture 1: its mode I;16 .*; convert the images to 8 bits$"
-    ):
+    with pytest.raises(InputError, match=r"cannot read picture 1: its mode I;16 .*; convert the images to 8 bits$"):
         decode(encoded([encode(plane(0)), encode(np.zeros((4, 5), dtype=np.uint16))]), Framing())
 
 

@@ -65,9 +65,7 @@ def test_pictures_may_lie_deeper_among_other_files(tmp_path: Path) -> None:
 def test_a_class_without_pictures(tmp_path: Path) -> None:
     write_classes(tmp_path / "train", {"a": 2, "b": 2})
     (tmp_path / "train" / "c").mkdir()
-    with pytest.raises(
-        InputError, match=r"class folder 'train/c' of '.*' has no pictures; add some or remove"
-    ):
+    with pytest.raises(InputError, match=r"class folder 'train/c' of '.*' has no pictures; add some or remove"):
         load(tmp_path)
 
 
@@ -86,9 +84,7 @@ def test_parts_of_different_classes(tmp_path: Path, train: str, test: str, sente
 
 
 def test_folders_that_are_no_data_set(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match="holds neither parquet files nor class folders with pictures; arrange"
-    ):
+    with pytest.raises(InputError, match="holds neither parquet files nor class folders with pictures; arrange"):
         load(tmp_path)
     write_classes(tmp_path / "test", {"a": 1})
     with pytest.raises(InputError, match="has no training folder; add train/<class>/ beside 'test'"):
@@ -103,9 +99,7 @@ def test_folders_that_are_no_data_set(tmp_path: Path) -> None:
 def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     write_classes(tmp_path / "pets" / "train", {"a": 2, "b": 2})
     (tmp_path / "pets" / "train" / "b" / "000.png").write_text("oh")
-    with pytest.raises(
-        InputError, match=r"cannot read image 'train/b/000\.png' of 'pets': .*; repair or remove it"
-    ):
+    with pytest.raises(InputError, match=r"cannot read image 'train/b/000\.png' of 'pets': .*; repair or remove it"):
         load(tmp_path / "pets")
 
 
@@ -120,8 +114,6 @@ def test_mixed_sizes_need_an_image_size(tmp_path: Path) -> None:
 def test_parts_of_different_sizes(tmp_path: Path) -> None:
     write_classes(tmp_path / "train", {"a": 2})
     write_picture(tmp_path / "test" / "a" / "x.png", plane(0, (4, 5, 3)))
-    with pytest.raises(
-        InputError, match=r"test images are 3x4x5 .* training images are 1x4x5; .* \(--channels\)"
-    ):
+    with pytest.raises(InputError, match=r"test images are 3x4x5 .* training images are 1x4x5; .* \(--channels\)"):
         load(tmp_path)
     assert load(tmp_path, channels="rgb").spec.shape == (3, 4, 5)

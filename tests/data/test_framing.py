@@ -54,17 +54,13 @@ def test_pictures_and_arrays_are_recoloured_alike(channels: str) -> None:
 
 
 def test_gray_is_luma() -> None:
-    pixels = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]], dtype=torch.uint8).view(
-        4, 3, 1, 1
-    )
+    pixels = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]], dtype=torch.uint8).view(4, 3, 1, 1)
     assert Framing(channels="gray").pixels(pixels).flatten().tolist() == [76, 150, 29, 9]
 
 
 def test_transparency_is_dropped() -> None:
     picture = Image.fromarray(plane(0, (4, 5, 4)))
-    assert np.array_equal(
-        Framing(channels="rgb").picture(picture), plane(0, (4, 5, 4))[..., :3].transpose(2, 0, 1)
-    )
+    assert np.array_equal(Framing(channels="rgb").picture(picture), plane(0, (4, 5, 4))[..., :3].transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize(
@@ -116,9 +112,7 @@ def test_photographs_are_turned_upright() -> None:
     assert np.array_equal(Framing().picture(picture)[0], np.rot90(plane(0), -1))
 
 
-@pytest.mark.parametrize(
-    "fault", [{"image_size": 0}, {"image_size": (4, -1)}, {"fit": "pad"}, {"channels": "hsv"}]
-)
+@pytest.mark.parametrize("fault", [{"image_size": 0}, {"image_size": (4, -1)}, {"fit": "pad"}, {"channels": "hsv"}])
 def test_framings_that_cannot_be(fault) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError):
         Framing(**fault)

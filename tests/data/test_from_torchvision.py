@@ -99,13 +99,9 @@ def test_each_layout(name: str, stand: type[Stand], shape: Any, names: tuple[str
 
 @pytest.mark.usefixtures("torchvision")
 def test_faults_and_their_remedies() -> None:
-    with pytest.raises(
-        InputError, match=r"'cifar10' is not bundled; .* \(--root\), and download \(--download\)"
-    ):
+    with pytest.raises(InputError, match=r"'cifar10' is not bundled; .* \(--root\), and download \(--download\)"):
         load("cifar10")
-    with pytest.raises(
-        InputError, match=r"'mnist' was not found.* in 'missing'; set download \(--download\)"
-    ):
+    with pytest.raises(InputError, match=r"'mnist' was not found.* in 'missing'; set download \(--download\)"):
         load("mnist", root=Path("missing"))
     with pytest.raises(InputError, match="remove what is there and try again"):
         load("mnist", root=Path("missing"), download=True)
@@ -117,9 +113,7 @@ def test_faults_and_their_remedies() -> None:
 
 def test_a_torchvision_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(
-        InputError, match=r"torchvision cannot be imported here .*; install the build that matches"
-    ):
+    with pytest.raises(InputError, match=r"torchvision cannot be imported here .*; install the build that matches"):
         load("mnist", root=Path("x"))
 
 

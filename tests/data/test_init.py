@@ -8,9 +8,7 @@ import limbeck.data
 
 def test_public_names_exist() -> None:
     assert all(hasattr(limbeck.data, name) for name in limbeck.data.__all__)
-    assert list(limbeck.data.__all__) == sorted(
-        limbeck.data.__all__, key=lambda n: (not n.isupper(), n.islower(), n)
-    )
+    assert list(limbeck.data.__all__) == sorted(limbeck.data.__all__, key=lambda n: (not n.isupper(), n.islower(), n))
 
 
 def test_nothing_heavy_is_imported() -> None:

@@ -51,9 +51,7 @@ def test_lengths_shapes_and_names_must_agree() -> None:
     short = Labelled(pixels=sound.train.pixels, labels=sound.train.labels[:1])
     with pytest.raises(InputError, match="2 training images but 1 training labels"):
         check_splits(replace(sound, train=short))
-    with pytest.raises(
-        InputError, match=r"test images are 3x2x2 .* but training images are 1x2x2; set image_size"
-    ):
+    with pytest.raises(InputError, match=r"test images are 3x2x2 .* but training images are 1x2x2; set image_size"):
         check_splits(replace(sound, test=labelled([0, 1], (3, 2, 2))))
     with pytest.raises(InputError, match="class name 'x' is given more than once"):
         check_splits(replace(sound, class_names=("x", "x")))

@@ -40,9 +40,7 @@ def test_paths_are_told_from_names(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert load("pets").spec.name == "pets"
     monkeypatch.chdir(tmp_path / "pets")
     assert load(".").spec.name == "pets"
-    with pytest.raises(
-        InputError, match=r"there is no folder '\./cats'; give an existing folder or one of digits"
-    ):
+    with pytest.raises(InputError, match=r"there is no folder '\./cats'; give an existing folder or one of digits"):
         load("./cats")
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(InputError, match="is a file of another kind; give a folder"):

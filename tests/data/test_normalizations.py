@@ -31,9 +31,7 @@ def test_canonical_name(name: str, expected: str) -> None:
 
 
 def test_measured_agrees_with_float64_statistics() -> None:
-    pixels = torch.randint(0, 256, (5000, 2, 3, 4), generator=torch.Generator().manual_seed(0)).to(
-        torch.uint8
-    )
+    pixels = torch.randint(0, 256, (5000, 2, 3, 4), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     found = measure(pixels)
     values = pixels.double() / 255
     assert found.mean == pytest.approx(values.mean((0, 2, 3)).tolist(), abs=1e-12)

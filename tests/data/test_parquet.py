@@ -66,9 +66,7 @@ def test_files_of_other_names_are_split(tmp_path: Path) -> None:
         (pyarrow.array(["owl", "bat", "owl"]).dictionary_encode(), ("bat", "owl"), [1, 0, 1]),
     ],
 )
-def test_labels_without_declared_names(
-    tmp_path: Path, labels: Any, names: tuple[str, ...], numbers: list[int]
-) -> None:
+def test_labels_without_declared_names(tmp_path: Path, labels: Any, names: tuple[str, ...], numbers: list[int]) -> None:
     write_parquet(tmp_path / "train.parquet", pictures(3), labels)
     data = load(tmp_path, validation=0)
     assert data.spec.class_names == names and data.train.labels.tolist() == numbers
@@ -76,13 +74,9 @@ def test_labels_without_declared_names(
 
 def test_columns_are_found_by_type_then_by_name_or_chosen(tmp_path: Path) -> None:
     typed = {"scan": {"_type": "Image"}, "kind": {"_type": "ClassLabel", "names": ["x", "y"]}}
-    write_parquet(
-        tmp_path / "a" / "train.parquet", pictures(2), [0, 1], features=typed, columns=("scan", "kind")
-    )
+    write_parquet(tmp_path / "a" / "train.parquet", pictures(2), [0, 1], features=typed, columns=("scan", "kind"))
     assert load(tmp_path / "a", validation=0).spec.class_names == ("x", "y")
-    write_parquet(
-        tmp_path / "b" / "train.parquet", pictures(2), [0, 1], columns=("img", "fine_label"), struct=False
-    )
+    write_parquet(tmp_path / "b" / "train.parquet", pictures(2), [0, 1], columns=("img", "fine_label"), struct=False)
     assert load(tmp_path / "b", validation=0).spec.classes == 2
     write_parquet(tmp_path / "c" / "train.parquet", pictures(2), [0, 1], columns=("scan", "kind"))
     with pytest.raises(InputError, match=r"clearly the image column; set image_column .* one of: scan, kind"):
@@ -100,9 +94,7 @@ def test_of_two_kinds_of_labels_the_fine_ones_are_taken(tmp_path: Path) -> None:
         "fine_label": {"_type": "ClassLabel", "names": ["a", "b", "c"]},
         "coarse_label": {"_type": "ClassLabel", "names": ["all"]},
     }
-    write_parquet(
-        tmp_path / "x.parquet", pictures(3), [0, 1, 2], features=kinds, columns=("img", "fine_label")
-    )
+    write_parquet(tmp_path / "x.parquet", pictures(3), [0, 1, 2], features=kinds, columns=("img", "fine_label"))
     table = pyarrow.parquet.read_table(tmp_path / "x.parquet").append_column("coarse_label", [[0, 0, 0]])
     (tmp_path / "x.parquet").unlink()
     pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
@@ -146,24 +138,18 @@ def test_files_that_do_not_fit_together(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no training files; name them train-\*\.parquet"):
         load(tmp_path)
     write_parquet(tmp_path / "train.parquet", pictures(2), ["cat", "dog"])
-    with pytest.raises(
-        InputError, match=r"row 1 of 'test.parquet' has the test label 'owl', a class without training"
-    ):
+    with pytest.raises(InputError, match=r"row 1 of 'test.parquet' has the test label 'owl', a class without training"):
         load(tmp_path)
     other = {**NAMES, "label": {"_type": "ClassLabel", "names": ["dog", "cat"]}}
     write_parquet(tmp_path / "train.parquet", pictures(2), [0, 1], features=NAMES)
     write_parquet(tmp_path / "test.parquet", pictures(2), [0, 1], features=other)
-    with pytest.raises(
-        InputError, match=r"the test files of '.*' name other classes than the training files"
-    ):
+    with pytest.raises(InputError, match=r"the test files of '.*' name other classes than the training files"):
         load(tmp_path)
     write_parquet(tmp_path / "test.parquet", pictures(2), [0, 0], features=NAMES)
     with pytest.raises(InputError, match="class 'dog' has no test images"):
         load(tmp_path)
     write_parquet(tmp_path / "train-1.parquet", pictures(2), [0, 1], features=other)
-    with pytest.raises(
-        InputError, match=r"'train.parquet' has other columns or classes than 'train-1.parquet'"
-    ):
+    with pytest.raises(InputError, match=r"'train.parquet' has other columns or classes than 'train-1.parquet'"):
         load(tmp_path)
 
 
@@ -176,9 +162,7 @@ def test_a_row_is_named_within_its_file(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_parquet(tmp_path: Path) -> None:
     (tmp_path / "train.parquet").write_text("nothing")
-    with pytest.raises(
-        InputError, match=r"cannot read 'train\.parquet' as parquet \(.*\); repair or remove it"
-    ):
+    with pytest.raises(InputError, match=r"cannot read 'train\.parquet' as parquet \(.*\); repair or remove it"):
         load(tmp_path)
 
 
@@ -215,6 +199,4 @@ def test_real_data(name: str, shape: tuple[int, ...], count: int, first: str, pr
     assert len(list((private_cache / "data").iterdir())) == 1
     again = load(folder)
     assert again.spec == data.spec
-    assert torch.equal(again.train.pixels, data.train.pixels) and torch.equal(
-        again.train.labels, data.train.labels
-    )
+    assert torch.equal(again.train.pixels, data.train.pixels) and torch.equal(again.train.labels, data.train.labels)

@@ -75,16 +75,12 @@ def test_gradients_of_gradients(name: str, spec: Spec) -> None:
     network.to(torch.device("cpu"), torch.float64)
     weights = network.initial(Stream(0))
     trained = {key: weights[key].requires_grad_() for key in network.parameter_names()}
-    x = torch.randn(
-        3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
-    ).requires_grad_()
+    x = torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
 
     def squared_gradient(images: torch.Tensor) -> torch.Tensor:
         logits = functional_call(network.module.train(), weights, (images,))
         loss = nn.functional.cross_entropy(logits, torch.arange(3))
-        return sum(
-            g.square().sum() for g in torch.autograd.grad(loss, list(trained.values()), create_graph=True)
-        )
+        return sum(g.square().sum() for g in torch.autograd.grad(loss, list(trained.values()), create_graph=True))
 
     (gradient,) = torch.autograd.grad(squared_gradient(x), x)
     direction = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -105,10 +101,7 @@ def test_weights_are_keyed_by_the_stream(spec: Spec) -> None:
 def test_name_is_canonical(spec: Spec) -> None:
     assert build("convnet3:norm=batch, width=32", spec()).name == "convnet3:width=32,norm=batch"
     assert build("convnet3:width=128", spec()).name == "convnet3"
-    assert (
-        build("torchvision:resnet18:dropout=true,stem=auto", spec()).name
-        == "torchvision:resnet18:dropout=true"
-    )
+    assert build("torchvision:resnet18:dropout=true,stem=auto", spec()).name == "torchvision:resnet18:dropout=true"
     name = "convnet4:width=16,norm=group,activation=swish,pooling=max"
     assert build(name, spec()).name == name
 

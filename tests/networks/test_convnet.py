@@ -54,9 +54,7 @@ def test_without_pooling_the_map_keeps_its_size() -> None:
 def test_deepest_network_that_fits() -> None:
     ConvNet((3, 8, 8), 2, depth=3, width=4)
     ConvNet((1, 8, 8), 2, depth=3, width=4)
-    with pytest.raises(
-        InputError, match=r"8 x 8 pixels are too small for a ConvNet of depth 4.*use depth 3 or less"
-    ):
+    with pytest.raises(InputError, match=r"8 x 8 pixels are too small for a ConvNet of depth 4.*use depth 3 or less"):
         ConvNet((3, 8, 8), 2, depth=4, width=4)
 
 

@@ -19,9 +19,7 @@ def digits(label: int) -> Tensor:
 def ragged(*groups: Tensor) -> tuple[Tensor, Tensor]:
     """Groups padded with numbers that must not matter."""
     counts = torch.tensor([len(group) for group in groups])
-    padded = torch.full(
-        (len(groups), int(counts.max()), groups[0].shape[1]), torch.nan, dtype=groups[0].dtype
-    )
+    padded = torch.full((len(groups), int(counts.max()), groups[0].shape[1]), torch.nan, dtype=groups[0].dtype)
     for g, group in enumerate(groups):
         padded[g, : len(group)] = group
     return padded, counts
@@ -31,9 +29,9 @@ def ragged(*groups: Tensor) -> tuple[Tensor, Tensor]:
 def test_inertia_equals_sklearn_from_the_same_start(clusters: int) -> None:
     x = digits(3)
     start = Stream(clusters).permutation(len(x))[:clusters]
-    reference = KMeans(
-        clusters, init=x[start].numpy(), n_init=1, max_iter=300, tol=0.0, algorithm="lloyd"
-    ).fit(x.numpy())
+    reference = KMeans(clusters, init=x[start].numpy(), n_init=1, max_iter=300, tol=0.0, algorithm="lloyd").fit(
+        x.numpy()
+    )
     found = ops.kmeans(x[None], torch.tensor([len(x)]), start[None], max_sweeps=300, tolerance=0.0)
     assert float(found.inertia) == pytest.approx(reference.inertia_, rel=1e-10)
     torch.testing.assert_close(found.centroids[0], torch.from_numpy(reference.cluster_centers_))
@@ -41,9 +39,7 @@ def test_inertia_equals_sklearn_from_the_same_start(clusters: int) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("block", [1 << 24, 500])
-def test_ragged_groups_equal_single_runs(
-    dtype: torch.dtype, block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ragged_groups_equal_single_runs(dtype: torch.dtype, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ops, "_BLOCK", block)
     groups = [digits(0)[:60].to(dtype), digits(1).to(dtype), digits(2)[:33].to(dtype)]
     features, counts = ragged(*groups)

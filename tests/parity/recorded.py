@@ -15,9 +15,7 @@ from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import DataSpec, Normalization, RealSet
 from limbeck.core.streams import Stream, Streams
 
-CIFAR10 = Normalization(
-    mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010), source="published"
-)
+CIFAR10 = Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010), source="published")
 
 
 class Replay(Stream):

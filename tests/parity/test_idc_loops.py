@@ -135,9 +135,7 @@ class Trace:
                 images, velocity = stored[label], torch.zeros_like(stored[label])
                 if label <= turn:
                     images, velocity = momentum.coast(images, velocity, self.lr, self.momentum, label)
-                    images, velocity = momentum.step(
-                        images, velocity, gradients[label], self.lr, self.momentum
-                    )
+                    images, velocity = momentum.step(images, velocity, gradients[label], self.lr, self.momentum)
                     images, velocity = momentum.coast(images, velocity, self.lr, self.momentum, turn - label)
                 torch.testing.assert_close(images, expected[turn, label], rtol=0, atol=1e-9)
 
@@ -197,9 +195,9 @@ def test_dream(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interval = -(-trace.steps // trace.arrays["match_pick"].shape[1])
     base = dream("cifar10-code")
     initializer = base.initializer
-    recipe = trace.recipe(
-        base, augmentation=None, pool__training__augmentation=None, pool__training__cutmix=0.0
-    ).with_(sampler__batch_size=trace.batch, sampler__interval=interval, initializer=initializer)
+    recipe = trace.recipe(base, augmentation=None, pool__training__augmentation=None, pool__training__cutmix=0.0).with_(
+        sampler__batch_size=trace.batch, sampler__interval=interval, initializer=initializer
+    )
     recorded = trace.recorded()
     picks: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {(): (trace.tensor("init_pick"), trace.tensor("init_gap"))}
     for label in range(trace.classes):
@@ -207,11 +205,12 @@ def test_dream(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for iteration in range(trace.iterations):
         for event in range(trace.arrays["match_pick"].shape[1]):
             key = (iteration, event * interval)
-            picks[key] = (trace.tensor("match_pick")[iteration, event], trace.tensor("match_gap")[iteration, event])
+            picks[key] = (
+                trace.tensor("match_pick")[iteration, event],
+                trace.tensor("match_gap")[iteration, event],
+            )
             for label in range(trace.classes):
-                recorded["cluster starts", *key, label] = [
-                    trace.tensor("match_centroid_idx")[iteration, event, label]
-                ]
+                recorded["cluster starts", *key, label] = [trace.tensor("match_centroid_idx")[iteration, event, label]]
     ours = Clustering.pick
     compared = 0
 

@@ -38,9 +38,7 @@ def close(ours: Tensor, official: np.ndarray) -> None:
     torch.testing.assert_close(ours, torch.tensor(official, dtype=torch.float64), rtol=0.0, atol=TOLERANCE)
 
 
-def evaluate(
-    network: Network, weights: Weights, x: Tensor, output: str = "logits", train: bool = True
-) -> Tensor:
+def evaluate(network: Network, weights: Weights, x: Tensor, output: str = "logits", train: bool = True) -> Tensor:
     with torch.no_grad():
         return functional_call(network.train(train), weights, (x,), {"output": output})
 
@@ -88,14 +86,8 @@ def test_convnet(path: Path, key: str) -> None:
 def check_zoo(path: Path, key: str, network: Network, x: Tensor) -> None:
     """Every stored output of one network of a zoo."""
     arrays = np.load(path)
-    weights = closed_form_weights(
-        network, map(str, arrays[f"{key}_names"]), parse_shapes(arrays[f"{key}_shapes"])
-    )
-    modes = [
-        match["mode"]
-        for name in arrays.files
-        if (match := OUTPUT.fullmatch(name)) and match["network"] == key
-    ]
+    weights = closed_form_weights(network, map(str, arrays[f"{key}_names"]), parse_shapes(arrays[f"{key}_shapes"]))
+    modes = [match["mode"] for name in arrays.files if (match := OUTPUT.fullmatch(name)) and match["network"] == key]
     # Evaluation first: training moves the running statistics.
     for mode in sorted(modes):
         close(evaluate(network, weights, x, train=mode == "train"), arrays[f"{key}_logits_{mode}"])

@@ -78,9 +78,7 @@ def vjp(function: Callable[[Tensor], Tensor], x: Tensor, cotangent: Tensor) -> T
 
 
 @files("dsa_dc")
-@pytest.mark.parametrize(
-    "name", ["brightness", "saturation", "contrast", "flip", "crop", "cutout", "scale", "rotate"]
-)
+@pytest.mark.parametrize("name", ["brightness", "saturation", "contrast", "flip", "crop", "cutout", "scale", "rotate"])
 def test_dsa_operation(path: Path, name: str) -> None:
     vectors = load(path)
     arguments = {
@@ -116,9 +114,7 @@ def test_dsa_color_and_ranges(path: Path) -> None:
     flat = torch.zeros(count, 1, 1, 1, dtype=x.dtype)
     close(transforms.brightness(flat, tensor(vectors["brightness_u"]))[:, 0, 0, 0], vectors["brightness_add"])
     close(
-        transforms.saturation(channels[:1].expand(count, -1, -1, -1), tensor(vectors["saturation_u"]))[
-            :, 0, 0, 0
-        ],
+        transforms.saturation(channels[:1].expand(count, -1, -1, -1), tensor(vectors["saturation_u"]))[:, 0, 0, 0],
         vectors["saturation_factor"],
     )
     close(
@@ -136,9 +132,7 @@ def test_dsa_color_and_ranges(path: Path) -> None:
     ):
         u = tensor(vectors[argument])
         half = torch.full_like(u, 0.5)
-        scaled = (
-            transforms.scale(values, u, half) if factors == "scale_sx" else transforms.scale(values, half, u)
-        )
+        scaled = transforms.scale(values, u, half) if factors == "scale_sx" else transforms.scale(values, half, u)
         middle = scaled[:, 0, size // 2, size // 2 : size // 2 + 2]
         if factors == "scale_sy":
             middle = scaled[:, 0, size // 2 : size // 2 + 2, size // 2]
@@ -170,9 +164,7 @@ def test_idc_composites(path: Path) -> None:
     vectors = load(path)
     x = tensor(vectors["x"])
     t = transforms
-    y = t.contrast(
-        t.saturation(t.brightness(x, tensor(np.array(0.2))), tensor(np.array(0.8))), tensor(np.array(0.6))
-    )
+    y = t.contrast(t.saturation(t.brightness(x, tensor(np.array(0.2))), tensor(np.array(0.8))), tensor(np.array(0.6)))
     y = t.crop(y, torch.tensor(1), torch.tensor(-1))
     close(t.cutout(y, torch.tensor(3), torch.tensor(4)), vectors["match_aug_y"])
     u = tensor(vectors["eval_aug_t"])
@@ -210,11 +202,7 @@ def test_idc_decode_several(path: Path) -> None:
     factor = next(f for f in range(1, 10) if f * (f + 1) * (2 * f + 1) // 6 == pieces)  # sum of squares
     for name in [name for name in vectors if re.fullmatch(r"(multi|bound)\d+_y", name)]:
         kind, bound = re.fullmatch(r"([a-z]+)(\d+)_y", name).groups()
-        y = (
-            partition.decode_multi(x, factor)
-            if kind == "multi"
-            else partition.decode_bound(x, factor, int(bound))
-        )
+        y = partition.decode_multi(x, factor) if kind == "multi" else partition.decode_bound(x, factor, int(bound))
         close(y, vectors[name])
         rows = partition.stored_rows(len(x), factor, kind, bound=int(bound))
         assert rows.tolist() == vectors[f"{kind}{bound}_t"].tolist()
@@ -236,16 +224,12 @@ def test_speech_partition(path: Path) -> None:
         check_partition(vectors, case, factor, f"{case}_class_specs", "columns", 0.0)
 
 
-def check_partition(
-    vectors: Vectors, case: str, factor: int, sources: str, axes: partition.Axes, pad: float
-) -> None:
+def check_partition(vectors: Vectors, case: str, factor: int, sources: str, axes: partition.Axes, pad: float) -> None:
     packed = [partition.encode(group, factor, "official", axes=axes) for group in tensor(vectors[sources])]
     close(torch.cat(packed), vectors[f"{case}_mix_init"])
     x = tensor(vectors[f"{case}_decode_in"])
     close(partition.decode(x, factor, axes=axes, pad=pad), vectors[f"{case}_decode_out"])
-    pulled = vjp(
-        lambda x: partition.decode(x, factor, axes=axes, pad=pad), x, tensor(vectors[f"{case}_cotangent"])
-    )
+    pulled = vjp(lambda x: partition.decode(x, factor, axes=axes, pad=pad), x, tensor(vectors[f"{case}_cotangent"]))
     close(pulled, vectors[f"{case}_decode_vjp"])
     rows = partition.stored_rows(len(x), factor, axes=axes)
     assert rows.tolist() == vectors[f"{case}_decode_target"].tolist()
@@ -257,9 +241,7 @@ def test_idm_partition(path: Path) -> None:
     for case in sorted({name.split("_")[0] for name in vectors}):
         x = tensor(vectors[f"{case}_in"])
         close(partition.decode(x, 2, order="columns"), vectors[f"{case}_out"])
-        pulled = vjp(
-            lambda x: partition.decode(x, 2, order="columns"), x, tensor(vectors[f"{case}_cotangent"])
-        )
+        pulled = vjp(lambda x: partition.decode(x, 2, order="columns"), x, tensor(vectors[f"{case}_cotangent"]))
         close(pulled, vectors[f"{case}_vjp"])
         labels = tensor(vectors[f"{case}_labels"])[partition.stored_rows(len(x), 2)]
         assert labels.tolist() == vectors[f"{case}_out_labels"].tolist()
@@ -287,9 +269,7 @@ def test_dc_match(path: Path) -> None:
         for name, metric in metrics.items():
             losses[name].append(gradient_distance.distance(wanted, got, metric))
         if label == 0:
-            layers = [
-                gradient_distance.tensor_distance(a, b, "cosine") for a, b in zip(wanted, got, strict=True)
-            ]
+            layers = [gradient_distance.tensor_distance(a, b, "cosine") for a, b in zip(wanted, got, strict=True)]
             close(torch.stack(layers), vectors["layer_ours_class0"])
             for i, gradient in enumerate(wanted):
                 close(gradient, vectors[f"greal_class0_p{i:02d}"])
@@ -329,14 +309,8 @@ def test_idc_match(path: Path) -> None:
                 continue
             bias, classifier = "_bias" in name, "_fc" in name
             metric = name.replace("_bias", "").replace("_fc", "").replace("cos", "cosine")
-            keys = [
-                key
-                for key, value in weights.items()
-                if gradient_distance.selected(value.ndim, bias, classifier)
-            ]
-            losses[name].append(
-                gradient_distance.distance([wanted[k] for k in keys], [got[k] for k in keys], metric)
-            )
+            keys = [key for key, value in weights.items() if gradient_distance.selected(value.ndim, bias, classifier)]
+            losses[name].append(gradient_distance.distance([wanted[k] for k in keys], [got[k] for k in keys], metric))
     for name, values in losses.items():
         close(torch.stack(values), vectors[f"loss_{name}"])
         if f"gsyn_{name}" in vectors:
@@ -359,9 +333,7 @@ def test_idc_cutmix(path: Path) -> None:
     weights = parameters(vectors, "init_p", "init_names")
     weights = {name: value.requires_grad_() for name, value in weights.items()}
     logits, _ = convnet(weights, mixed)
-    loss = own * functional.cross_entropy(logits, y) + (1 - own) * functional.cross_entropy(
-        logits, y[partner]
-    )
+    loss = own * functional.cross_entropy(logits, y) + (1 - own) * functional.cross_entropy(logits, y[partner])
     close(loss, vectors["cutmix_loss"])
     found = torch.autograd.grad(loss, list(weights.values()))
     # The first step of momentum SGD: its velocity is the gradient, weight decay included.

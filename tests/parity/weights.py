@@ -34,8 +34,7 @@ def load_convnet_weights(
     if names is None:
         names = arrays[f"{prefix}names" if f"{prefix}names" in arrays else "names"]
     tensors = [
-        torch.tensor(np.asarray(arrays[f"{prefix}p{index:02d}"]), dtype=torch.float64)
-        for index in range(len(names))
+        torch.tensor(np.asarray(arrays[f"{prefix}p{index:02d}"]), dtype=torch.float64) for index in range(len(names))
     ]
     renamed = convnet_names(map(str, names), [tensor.shape for tensor in tensors])
     weights = dict(zip(renamed, tensors, strict=True))

@@ -34,7 +34,7 @@ class Context:
     ipc: int
     streams: Streams
     build: Callable[[str, DataSpec], FunctionalNetwork]
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     executor: Executor = field(default_factory=InProcess)
     say: Callable[[str], None] = lambda message: None

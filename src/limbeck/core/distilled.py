@@ -78,9 +78,7 @@ class Distilled:
             every = self.spec.normalization.invert(every)
         return every, torch.cat(labels)
 
-    def dataset(
-        self, transform: Callable[[Tensor], Tensor] | None = None, normalize: bool = False
-    ) -> DistilledDataset:
+    def dataset(self, transform: Callable[[Tensor], Tensor] | None = None, normalize: bool = False) -> DistilledDataset:
         """A map-style dataset of (image ``[C, H, W]``, label) over the decoded images.
 
         Args:

@@ -145,7 +145,13 @@ def _decode_part(contract: type[Part], value: Any, where: str, parts: Mapping[st
 
 
 def _named(hint: Any) -> str:
-    return {int: "a whole number", Path: "a path", float: "a number", bool: "true or false", str: "a text"}.get(hint, str(hint))
+    return {
+        int: "a whole number",
+        Path: "a path",
+        float: "a number",
+        bool: "true or false",
+        str: "a text",
+    }.get(hint, str(hint))
 
 
 def _shown(value: Any) -> str:

@@ -67,9 +67,7 @@ def _levels(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return array * np.uint8(255)
     floating = np.issubdtype(array.dtype, np.floating)
     if not floating and not np.issubdtype(array.dtype, np.integer):
-        raise InputError(
-            f"images of type {array.dtype} are no numbers; give integers 0..255 or floats in [0, 1]"
-        )
+        raise InputError(f"images of type {array.dtype} are no numbers; give integers 0..255 or floats in [0, 1]")
     low, high = array.min(), array.max()
     if not floating:
         if low < 0 or high > 255:
@@ -98,8 +96,7 @@ def as_labels(labels: Any, what: str) -> Tensor:
     array = _numpy(labels)
     if array.ndim != 1:
         raise InputError(
-            f"{what} labels have shape {list(array.shape)}; give one class number per image, shape [N] (not "
-            "one-hot)"
+            f"{what} labels have shape {list(array.shape)}; give one class number per image, shape [N] (not one-hot)"
         )
     if not np.issubdtype(array.dtype, np.integer):
         raise InputError(f"{what} labels are {array.dtype}, not integers; give class numbers 0, 1, 2, ...")
@@ -189,9 +186,7 @@ def from_dataset_splits(
     pairs = {key: None if one is None else _collect(one, key, framing) for key, one in datasets.items()}
     if class_names is None:
         class_names = getattr(datasets["train"], "classes", None)
-    splits = from_pairs(
-        pairs, class_names=class_names, name=name, framing=framing, channels_last=channels_last
-    )
+    splits = from_pairs(pairs, class_names=class_names, name=name, framing=framing, channels_last=channels_last)
     return splits
 
 
@@ -222,7 +217,5 @@ def _collect(dataset: Any, key: str, framing: Framing) -> ArrayPair:
 def _label(label: Any, row: int, key: str) -> int:
     number = label.item() if isinstance(label, Tensor | np.generic | np.ndarray) and label.size else label
     if isinstance(number, bool) or not isinstance(number, int):
-        raise InputError(
-            f"label {number!r} of item {row} of the {key} data set is no integer; give class numbers"
-        )
+        raise InputError(f"label {number!r} of item {row} of the {key} data set is no integer; give class numbers")
     return number

@@ -72,8 +72,7 @@ def cached(directory: Path, key: str, build: Callable[[], LabelledSplits]) -> La
         _write(entry, splits)
     except OSError as error:
         warnings.warn(
-            f"decoded images could not be kept in '{directory}' ({error}); set cache (--cache) to another "
-            "folder",
+            f"decoded images could not be kept in '{directory}' ({error}); set cache (--cache) to another folder",
             stacklevel=2,
         )
     return splits

@@ -78,9 +78,7 @@ class FolderFiles:
         encoded = Encoded(
             count=len(files),
             read=lambda row: files[row].read_bytes(),
-            describe=lambda row: (
-                f"image '{files[row].relative_to(self.root).as_posix()}' of '{self.root.name}'"
-            ),
+            describe=lambda row: f"image '{files[row].relative_to(self.root).as_posix()}' of '{self.root.name}'",
             where=self.root.name,
         )
         return Labelled(pixels=decode(encoded, framing), labels=torch.tensor(labels, dtype=torch.int64))
@@ -110,9 +108,7 @@ def find_folder(root: Path) -> FolderFiles:
             parts[role] = _classes(folder, root)
         parts = assign_roles(parts)
     elif folders and all(name.lower() in SPLIT_NAMES for name in folders):
-        raise InputError(
-            f"folder '{root}' has no training folder; add train/<class>/ beside '{next(iter(folders))}'"
-        )
+        raise InputError(f"folder '{root}' has no training folder; add train/<class>/ beside '{next(iter(folders))}'")
     else:
         parts["train"] = _classes(root, root)
     names = tuple(parts["train"])
@@ -141,9 +137,7 @@ def _classes(folder: Path, root: Path) -> dict[str, tuple[Path, ...]]:
     for name, files in classes.items():
         if not files:
             where = f"{name}" if folder == root else f"{folder.name}/{name}"
-            raise InputError(
-                f"class folder '{where}' of '{root.name}' has no pictures; add some or remove the folder"
-            )
+            raise InputError(f"class folder '{where}' of '{root.name}' has no pictures; add some or remove the folder")
     return classes
 
 
@@ -157,6 +151,4 @@ def _check_same(train: tuple[str, ...], other: tuple[str, ...], role: str) -> No
     if missing or surplus:
         name = (missing or surplus)[0]
         here, there = ("training", role) if missing else (role, "training")
-        raise InputError(
-            f"class '{name}' has a {here} folder but no {there} folder; give both the same classes"
-        )
+        raise InputError(f"class '{name}' has a {here} folder but no {there} folder; give both the same classes")

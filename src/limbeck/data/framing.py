@@ -57,9 +57,7 @@ class Framing:
 
     def __post_init__(self) -> None:
         if self.size is not None and min(self.size) < 1:
-            raise InputError(
-                f"image_size must be at least 1, not {self.image_size}; set image_size (--image-size)"
-            )
+            raise InputError(f"image_size must be at least 1, not {self.image_size}; set image_size (--image-size)")
         if self.fit not in ("crop", "resize"):
             raise InputError(f"unknown fit '{self.fit}'; known: crop, resize")
         if self.channels not in ("as-is", "gray", "rgb"):
@@ -140,16 +138,12 @@ class Framing:
         if have == wanted:
             return pixels
         if have not in (1, 3):
-            raise InputError(
-                f"images of {have} channels cannot be made {self.channels}; set channels to as-is"
-            )
+            raise InputError(f"images of {have} channels cannot be made {self.channels}; set channels to as-is")
         if wanted == 3:
             return pixels.expand(-1, 3, -1, -1)
         # Luma in 16-bit fixed point, as Pillow computes it for picture files.
         weights = torch.tensor([19595, 38470, 7471], dtype=torch.int32).view(3, 1, 1)
-        blocks = [
-            ((b.to(torch.int32) * weights).sum(1, keepdim=True) + 0x8000) >> 16 for b in pixels.split(4096)
-        ]
+        blocks = [((b.to(torch.int32) * weights).sum(1, keepdim=True) + 0x8000) >> 16 for b in pixels.split(4096)]
         return torch.cat([block.to(torch.uint8) for block in blocks])
 
 

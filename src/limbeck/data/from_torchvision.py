@@ -45,9 +45,7 @@ def from_torchvision(name: str, root: Path | None, download: bool, framing: Fram
     return LabelledSplits(name=name, class_names=train[1], train=train[0], test=test[0])
 
 
-def _part(
-    name: str, train: bool, root: Path, download: bool, framing: Framing
-) -> tuple[Labelled, tuple[str, ...]]:
+def _part(name: str, train: bool, root: Path, download: bool, framing: Framing) -> tuple[Labelled, tuple[str, ...]]:
     dataset = _open(name, train, root, download)
     pixels = torch.as_tensor(dataset.data)
     if name in ("mnist", "fashion-mnist"):
@@ -74,11 +72,7 @@ def _open(name: str, train: bool, root: Path, download: bool) -> Any:
     try:
         return make(str(root), download=download, **part)
     except OSError as error:
-        raise InputError(
-            f"'{name}' could not be read or fetched in '{root}' ({error}); check the folder"
-        ) from error
+        raise InputError(f"'{name}' could not be read or fetched in '{root}' ({error}); check the folder") from error
     except RuntimeError as error:
-        remedy = (
-            "remove what is there and try again" if download else "set download (--download), or another root"
-        )
+        remedy = "remove what is there and try again" if download else "set download (--download), or another root"
         raise InputError(f"'{name}' was not found, or is damaged, in '{root}'; {remedy}") from error

@@ -56,9 +56,7 @@ class ImageSet(RealSet, Dataset[tuple[Tensor, int]]):
             rows = order.split(torch.bincount(labels, minlength=self.spec.classes).tolist())
         self._class_rows = rows
 
-    def _like(
-        self, pixels: Tensor, labels: Tensor, rows: tuple[Tensor, ...] | None, dtype: torch.dtype
-    ) -> ImageSet:
+    def _like(self, pixels: Tensor, labels: Tensor, rows: tuple[Tensor, ...] | None, dtype: torch.dtype) -> ImageSet:
         """A set of checked pixels and labels, which are not checked again."""
         new = object.__new__(ImageSet)
         new.spec = self.spec
@@ -117,9 +115,7 @@ class ImageSet(RealSet, Dataset[tuple[Tensor, int]]):
         if index.numel() == 0:
             index = index.to(torch.int64)
         if index.dtype not in (torch.int64, torch.int32):
-            raise TypeError(
-                f"rows must be integers, not {index.dtype}; turn a mask into rows with mask.nonzero()"
-            )
+            raise TypeError(f"rows must be integers, not {index.dtype}; turn a mask into rows with mask.nonzero()")
         flat = index.reshape(-1).to(self.device, non_blocking=True)
         chosen = self._pixels.view(len(self._pixels), -1).index_select(0, flat)
         return chosen.view(*index.shape, *self.spec.shape)

@@ -69,8 +69,7 @@ def check_labels(labels: Tensor, count: int, classes: int, what: str) -> None:
     if labels.dtype != torch.int64 or labels.dim() != 1:
         shape = list(labels.shape)
         raise InputError(
-            f"{what} labels must be int64 of shape [N], not {labels.dtype} {shape}; give one class number "
-            "per image"
+            f"{what} labels must be int64 of shape [N], not {labels.dtype} {shape}; give one class number per image"
         )
     if labels.numel() != count:
         raise InputError(
@@ -113,9 +112,7 @@ def check_splits(splits: LabelledSplits) -> None:
 def _check_part(part: Labelled, what: str, splits: LabelledSplits) -> None:
     check_labels(part.labels, len(part.pixels), len(splits.class_names), what)
     if len(part.pixels) == 0:
-        raise InputError(
-            f"the {what} split of '{splits.name}' holds no images; add images or leave the split out"
-        )
+        raise InputError(f"the {what} split of '{splits.name}' holds no images; add images or leave the split out")
     ours, theirs = (tuple(pixels.shape[1:]) for pixels in (part.pixels, splits.train.pixels))
     if ours != theirs:
         raise InputError(

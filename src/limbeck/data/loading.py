@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,8 @@ def load(source: str | Path = "digits", options: LoadOptions | None = None, **ch
     """
     options = LoadOptions.of(options, changes)
     splits = _named(source, options) if isinstance(source, str) else None
-    return _make(splits or _from_path(source, options), options)
+    data = _make(splits or _from_path(source, options), options)
+    return replace(data, source=str(source), options=options)
 
 
 def from_arrays(
@@ -85,9 +86,7 @@ def from_arrays(
     options = LoadOptions.of(options, changes)
     _refuse(options, ("root", "download", "image_column", "label_column"), "arrays")
     pairs = {"train": train, "validation": validation_set, "test": test}
-    splits = from_pairs(
-        pairs, class_names=class_names, name=name, framing=options.framing, channels_last=channels_last
-    )
+    splits = from_pairs(pairs, class_names=class_names, name=name, framing=options.framing, channels_last=channels_last)
     return _make(splits, options)
 
 
@@ -154,9 +153,7 @@ def _named(source: str, options: LoadOptions) -> LabelledSplits | None:
 def _from_path(source: str | Path, options: LoadOptions) -> LabelledSplits:
     path = Path(source).expanduser().resolve()
     if not path.exists():
-        raise InputError(
-            f"there is no folder '{source}'; give an existing folder or one of {', '.join(NAMES)}"
-        )
+        raise InputError(f"there is no folder '{source}'; give an existing folder or one of {', '.join(NAMES)}")
     if path.is_file() and path.suffix.lower() != ".parquet":
         raise InputError(f"'{source}' is a file of another kind; give a folder of pictures or parquet files")
     files: ParquetFiles | FolderFiles | None = find_parquet(path, options.image_column, options.label_column)

@@ -102,8 +102,7 @@ def normalization_for(kind: NormalizationKind, name: str, pixels: Tensor) -> Nor
     constants = table.get(canonical_name(name))
     if constants is None:
         raise InputError(
-            f"no published normalization is known for '{name}'; set normalization (--normalization) to "
-            "measured"
+            f"no published normalization is known for '{name}'; set normalization (--normalization) to measured"
         )
     mean, std = constants
     if len(mean) != pixels.shape[1]:

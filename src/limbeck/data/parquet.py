@@ -80,9 +80,7 @@ class ParquetFiles:
         found = [_find_columns(file, self.image_column, self.label_column) for file in files]
         for file, columns in zip(files, found, strict=True):
             if columns != found[0]:
-                raise InputError(
-                    f"'{file.name}' has other columns or classes than '{files[0].name}'; give equal files"
-                )
+                raise InputError(f"'{file.name}' has other columns or classes than '{files[0].name}'; give equal files")
         return found[0]
 
     def _decoded(self, table: _Table, names: tuple[str, ...], role: str, framing: Framing) -> Labelled:
@@ -109,10 +107,8 @@ def find_parquet(root: Path, image_column: str | None, label_column: str | None)
     Raises:
         InputError: there are files of other parts but none named ``train-*.parquet``.
     """
-    if root.is_file():
-        files = [root]
-    else:
-        files = sorted(root.glob("*.parquet")) or sorted((root / "data").glob("*.parquet"))
+    inside = sorted(root.glob("*.parquet")) or sorted((root / "data").glob("*.parquet"))
+    files = [root] if root.is_file() else inside
     if not files:
         return None
     parts: dict[str, tuple[Path, ...]] = {}
@@ -211,21 +207,13 @@ def _read_tables(files: tuple[Path, ...], columns: _Columns) -> _Table:
     for file in files:
         starts.append((len(pictures), file.name))
         try:
-            table = pyarrow.parquet.read_table(
-                file, columns=[columns.image, columns.label], partitioning=None
-            )
+            table = pyarrow.parquet.read_table(file, columns=[columns.image, columns.label], partitioning=None)
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"cannot read '{file.name}' as parquet ({error}); repair or remove it"
-            ) from error
+            raise InputError(f"cannot read '{file.name}' as parquet ({error}); repair or remove it") from error
         pictures += _encoded(table.column(columns.image), columns.image, file)
         column = table.column(columns.label)
         kind = column.type.value_type if pyarrow.types.is_dictionary(column.type) else column.type
-        if not (
-            pyarrow.types.is_integer(kind)
-            or pyarrow.types.is_string(kind)
-            or pyarrow.types.is_large_string(kind)
-        ):
+        if not (pyarrow.types.is_integer(kind) or pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
             raise InputError(
                 f"label column '{columns.label}' of '{file.name}' holds {column.type}, neither integers nor "
                 "names; set label_column (--label-column)"

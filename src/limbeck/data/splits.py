@@ -17,6 +17,7 @@ from limbeck.core.streams import Streams
 from limbeck.data.images import ImageSet
 from limbeck.data.labelled import Labelled, LabelledSplits, check_splits
 from limbeck.data.normalizations import NormalizationKind, normalization_for
+from limbeck.data.options import LoadOptions
 
 __all__ = ["Data", "carve_test", "make"]
 
@@ -30,12 +31,16 @@ class Data:
         validation: images to choose settings by, apart from the training images; None if there are none.
         test: images for the final figure only; None if the source has none.
         spec: what all three look like; its digest is that of ``train``.
+        source: what `limbeck.data.load` was given, so that a run can be repeated; None for data from Python.
+        options: how it was loaded; None likewise.
     """
 
     train: ImageSet
     validation: ImageSet | None
     test: ImageSet | None
     spec: DataSpec
+    source: str | None = None
+    options: LoadOptions | None = None
 
     def require_test(self) -> ImageSet:
         """The test images.
@@ -132,9 +137,7 @@ def carve_test(splits: LabelledSplits, fraction: float, seed: int) -> LabelledSp
     return replace(splits, train=train, test=test)
 
 
-def _split(
-    images: Labelled, classes: int, fraction: float, seed: int, stream: str
-) -> tuple[Labelled, Labelled | None]:
+def _split(images: Labelled, classes: int, fraction: float, seed: int, stream: str) -> tuple[Labelled, Labelled | None]:
     """What stays and what is taken; both keep the order of the images."""
     streams = Streams(seed)
     taken = torch.zeros(len(images.labels), dtype=torch.bool)
@@ -170,6 +173,4 @@ def _digest(train: Labelled, class_names: tuple[str, ...]) -> str:
 def _check_fraction(field: str, value: float) -> None:
     if not 0 <= value < 1:
         flag = field.replace("_", "-")
-        raise InputError(
-            f"{field} must lie in [0, 1), not {value}; set {field} (--{flag}) to a share such as 0.1"
-        )
+        raise InputError(f"{field} must lie in [0, 1), not {value}; set {field} (--{flag}) to a share such as 0.1")

@@ -104,9 +104,7 @@ def distill(
     display = progress(settings.progress)
     context = make_context(recipe, data, ipc, seed, settings, executor, display.say)
     asked = RunFile(
-        data=DataReference(
-            name=data.spec.name, digest=data.spec.digest, source=data.source, options=data.options
-        ),
+        data=DataReference(name=data.spec.name, digest=data.spec.digest, source=data.source, options=data.options),
         ipc=ipc,
         seed=seed,
         dtype=settings.dtype,
@@ -140,9 +138,7 @@ class _Tally:
 class _Run:
     """One run: the loop, and what surrounds it."""
 
-    def __init__(
-        self, loop: Loop, folder: RunFolder | None, settings: Settings, display: Progress, stop: Stop
-    ) -> None:
+    def __init__(self, loop: Loop, folder: RunFolder | None, settings: Settings, display: Progress, stop: Stop) -> None:
         self._loop = loop
         self._folder = folder
         self._settings = settings
@@ -215,15 +211,15 @@ class _Run:
         return _Tally(torch.zeros((), dtype=self._loop.context.dtype, device=self._loop.context.device))
 
     def _save_if_due(self, state: LoopState, tally: _Tally, total: int) -> None:
-        stopping = self._stop.signal is not None
+        stopped_by = self._stop.signal
         waited = time.monotonic() - self._saved
-        due = waited >= 60 * self._settings.checkpoint_minutes or stopping
+        due = waited >= 60 * self._settings.checkpoint_minutes or stopped_by is not None
         # A state that is not finite must never replace one that is: losses are only looked at when they are logged.
         if self._folder is not None and due and state.ordinal < total and _finite(float(tally.total), state.stored):
             self._save(state, tally)
-        if stopping and state.ordinal < total:
+        if stopped_by is not None and state.ordinal < total:
             where = f"; the same command resumes at step {state.ordinal}" if self._folder else ""
-            raise Interrupted(f"stopped by {self._stop.signal.name} at step {state.ordinal} of {total}{where}.")
+            raise Interrupted(f"stopped by {stopped_by.name} at step {state.ordinal} of {total}{where}.")
 
     def _save(self, state: LoopState, tally: _Tally) -> None:
         if self._folder is not None:
@@ -239,7 +235,9 @@ class _Run:
     def _roll_back(self, state: LoopState, loss: float) -> tuple[LoopState, _Tally]:
         cause = f"the loss is {loss} by step {state.ordinal}"
         if self._rolled_back or self._folder is None:
-            again = "again, after going back to the last checkpoint" if self._rolled_back else "and nothing to go back to"
+            again = (
+                "again, after going back to the last checkpoint" if self._rolled_back else "and nothing to go back to"
+            )
             raise RunError(
                 f"{cause}, {again}; lower the step size of the images (--optimizer.lr) or of the network "
                 "(--pool.training.lr)."

@@ -1,5 +1,6 @@
-"""The folder of one run: what was asked for, how far it is, what came out. Nothing in it is ever overwritten by
-another run.
+"""The folder of one run: what was asked for, how far it is, what came out.
+
+Another run never overwrites anything in it.
 """
 
 from __future__ import annotations
@@ -59,9 +60,7 @@ class RunFolder:
         from dataclasses import replace
 
         stored, description = read_set(self.path)
-        return replace(
-            expected, stored=stored, storage=description["storage"], identity=description["identity"]
-        )
+        return replace(expected, stored=stored, storage=description["storage"], identity=description["identity"])
 
     def finish(self, distilled: Distilled, record: dict[str, Any]) -> None:
         """Write the result and the record, then remove the checkpoints."""
@@ -75,7 +74,7 @@ class RunFolder:
             file.write(json.dumps(entry) + "\n")
 
     def rewind_log(self, ordinal: int) -> float:
-        """Drop log lines of steps past ``ordinal`` (they will be done again); seconds that had been spent until then."""
+        """Drop log lines of steps past ``ordinal``, which will be done again; seconds spent until then."""
         path = self.path / LOG
         if not path.is_file():
             return 0.0

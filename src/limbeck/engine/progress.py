@@ -7,9 +7,12 @@ import json
 import sys
 import time
 from types import TracebackType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from limbeck.engine.settings import ProgressMode
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 __all__ = ["Progress", "progress"]
 
@@ -56,13 +59,12 @@ def progress(mode: ProgressMode, stream: TextIO | None = None) -> Progress:
         mode = "rich" if stream.isatty() else "plain"
     if mode == "rich":
         return _Bar(stream)
-    return {"plain": _Plain, "jsonl": _JsonLines, "quiet": _Quiet}[mode](stream)
+    if mode == "quiet":
+        return _Quiet()
+    return _JsonLines(stream) if mode == "jsonl" else _Plain(stream)
 
 
 class _Quiet(Progress):
-    def __init__(self, stream: TextIO) -> None:
-        pass
-
     def start(self, title: str, total: int, done: int = 0) -> None:
         pass
 
@@ -98,7 +100,7 @@ class _Bar(Progress):
             TimeRemainingColumn(),
             console=Console(file=stream),
         )
-        self._task = None
+        self._task: TaskID | None = None
         self._since, self._first = 0.0, 0
         self._loss: float | None = None
 

@@ -199,7 +199,7 @@ def _evaluate(
     if test.spec.shape != source.spec.shape or test.spec.class_names != source.spec.class_names:
         raise InputError(
             f"test images of '{test.spec.name}' ({test.spec.shape}, {test.spec.classes} classes) do not fit a set of "
-            f"'{source.spec.name}' ({source.spec.shape}, {source.spec.classes} classes); load the same data the same way."
+            f"'{source.spec.name}' ({source.spec.shape}, {source.spec.classes} classes); load them alike."
         )
     for name in protocol.networks:
         build(name, source.spec)  # refuse unknown names before any training
@@ -221,9 +221,7 @@ def _evaluate(
         part = slice(index * protocol.repeats, (index + 1) * protocol.repeats)
         seeds = tuple(task.seed for task in tasks[part])
         entries.append(NetworkScores(name, tuple(reached[part]), seeds, rates[name]))
-    return Scores(
-        protocol, tuple(entries), source.labels.numel(), len(test), seed, time.monotonic() - began
-    )
+    return Scores(protocol, tuple(entries), source.labels.numel(), len(test), seed, time.monotonic() - began)
 
 
 def replace_spec(data: RealSet, spec: DataSpec) -> RealSet:

@@ -6,7 +6,7 @@ always the accuracy after the last epoch on test images that are read once, at t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from limbeck.augmentations.idc_augment import IDCAugment, Operation
@@ -36,7 +36,7 @@ class Protocol:
     """Whether the length of training is counted in epochs or in SGD steps (the same for sets of every size)."""
     length: int = 1000
     """Epochs or updates."""
-    training: Training = Training()
+    training: Training = field(default_factory=Training)
     """How a network is trained."""
     drops: tuple[float, ...] = (2 / 3, 5 / 6)
     """Shares of the training, each rounded down, after which the step size is multiplied by ``drop_factor``."""

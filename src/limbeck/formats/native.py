@@ -29,17 +29,18 @@ def load(folder: str | Path) -> Distilled:
     try:
         spec = _spec(description["data"])
         recipe = recipe_from_plain(description["recipe"])
-        return Distilled(
-            stored, spec, recipe, description["seed"], description["storage"], description["identity"]
-        )
+        return Distilled(stored, spec, recipe, description["seed"], description["storage"], description["identity"])
     except KeyError as error:
         raise InputError(f"{Path(folder) / SIDECAR} lacks {error}; it was written by another version.") from error
 
 
 def _spec(data: dict[str, Any]) -> DataSpec:
+    channels, height, width = data["shape"]
     return DataSpec(
-        data["name"],
-        *data["shape"],
+        name=data["name"],
+        channels=channels,
+        height=height,
+        width=width,
         class_names=tuple(data["class_names"]),
         normalization=decode_dataclass(Normalization, data["normalization"], "data.normalization"),
         digest=data["digest"],

@@ -16,6 +16,7 @@ from limbeck.training.clustering import Clustering
 
 __all__ = ["Clustered"]
 
+
 @dataclass(frozen=True, kw_only=True)
 class Clustered(Initializer):
     """The images nearest to the centres of k-means over each class, seen by the first network of the pool.
@@ -41,9 +42,4 @@ class Clustered(Initializer):
         context.say("clustering the classes for initial images")
         picks = self.clustering.pick(context, view, count, 1, ())
 
-        return torch.stack(
-            [
-                parametrization.encode(context.data.images(repeated(rows, count)))
-                for rows in picks
-            ]
-        )
+        return torch.stack([parametrization.encode(context.data.images(repeated(rows, count))) for rows in picks])

@@ -32,7 +32,13 @@ class Herding(Initializer):
 
     def images(self, context: Context, parametrization: Parametrization, view: View | None) -> Tensor:
         """``parts(ipc)`` images per class in the order of choice, packed."""
-        return _chosen(context, parametrization, view, "herding", lambda features, label, count: selection.herding(features, count))
+        return _chosen(
+            context,
+            parametrization,
+            view,
+            "herding",
+            lambda features, label, count: selection.herding(features, count),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

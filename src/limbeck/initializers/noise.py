@@ -23,8 +23,6 @@ class Noise(Initializer):
     def images(self, context: Context, parametrization: Parametrization, view: View | None) -> Tensor:
         """Noise for every class."""
         shape = (context.ipc, *context.spec.shape)
-        classes = [
-            context.streams("initial noise", label).normal(*shape) for label in range(context.spec.classes)
-        ]
+        classes = [context.streams("initial noise", label).normal(*shape) for label in range(context.spec.classes)]
         noise = torch.stack(classes) / 4 + 0.5
         return noise.clamp(0, 1).to(context.device, context.dtype)

@@ -11,8 +11,8 @@ Algorithm 1 of the paper, line by line:
 | S <- S - lr * grad L, one step of a shared momentum SGD per class | `SGD(turns="class")` |
 | theta <- theta trained on real images | `TrainedOnReal.advance` |
 
-Where paper and code differ the code is followed, but for the initialization, which is random as in the paper and not the
-first images of each class. Settings are those of the authors' code; ``small`` and ``digits`` are ours, for a CPU.
+Where paper and code differ the code is followed, but for the initialization, which is random as in the paper and not
+the first images of each class. Settings are those of the authors' code; ``small`` and ``digits`` are ours, for a CPU.
 """
 
 from __future__ import annotations
@@ -127,7 +127,10 @@ def idc(preset: str = "cifar10", factor: int | None = None) -> Recipe:
         parametrization=parametrization,
         augmentation=matching if setting.augmented else None,
         pool=TrainedOnReal(
-            network=setting.network, training=training, samples=setting.samples, early_epochs=setting.early_epochs
+            network=setting.network,
+            training=training,
+            samples=setting.samples,
+            early_epochs=setting.early_epochs,
         ),
         curriculum=AllAtOnce(iterations=setting.iterations, steps=setting.steps),
         labeler=Hard(),

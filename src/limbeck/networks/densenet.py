@@ -39,9 +39,7 @@ class DenseNet(BlockNetwork):
         channels = 2 * growth
         blocks: list[nn.Module] = [nn.Conv2d(shape[0], channels, 3, padding=1, bias=False)]
         for stage, layers in enumerate(LAYERS_PER_STAGE):
-            parts: list[nn.Module] = [
-                DenseLayer(channels + index * growth, growth) for index in range(layers)
-            ]
+            parts: list[nn.Module] = [DenseLayer(channels + index * growth, growth) for index in range(layers)]
             channels += layers * growth
             parts += [nn.BatchNorm2d(channels), nn.ReLU()]
             if stage < len(LAYERS_PER_STAGE) - 1:

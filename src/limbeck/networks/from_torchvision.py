@@ -52,9 +52,7 @@ class TorchvisionNetwork(Network):
         body = _create(model, shape, classes)
         resnet = isinstance(body, _models().ResNet)
         if stem == "small" and not resnet:
-            raise InputError(
-                f"stem=small exists for torchvision's ResNets only, not for '{model}'; use stem=auto"
-            )
+            raise InputError(f"stem=small exists for torchvision's ResNets only, not for '{model}'; use stem=auto")
         small = resnet and (stem == "small" or (stem == "auto" and max(shape[1:]) <= SMALL_SIDE))
         _adapt_stem(body, shape[0], small)
         classifier = _detach_classifier(body, model, classes)
@@ -92,9 +90,7 @@ def require_model(model: str) -> None:
     if model in known:
         return
     if model in _models().list_models(module=_models()):
-        raise InputError(
-            f"torchvision's '{model}' ends in a convolution and has no embedding; use another model"
-        )
+        raise InputError(f"torchvision's '{model}' ends in a convolution and has no embedding; use another model")
     raise unknown("torchvision model", model, known)
 
 
@@ -125,9 +121,7 @@ def _create(model: str, shape: tuple[int, int, int], classes: int) -> nn.Module:
 
 def _adapt_stem(body: nn.Module, channels: int, small: bool) -> None:
     """Replace the first convolution where the images' channels or size ask for it."""
-    name, conv = next(
-        (name, module) for name, module in body.named_modules() if isinstance(module, nn.Conv2d)
-    )
+    name, conv = next((name, module) for name, module in body.named_modules() if isinstance(module, nn.Conv2d))
     if small:
         body.set_submodule(name, nn.Conv2d(channels, conv.out_channels, 3, 1, 1, bias=False))
         body.set_submodule("maxpool", nn.Identity())
@@ -145,8 +139,6 @@ def _detach_classifier(body: nn.Module, model: str, classes: int) -> nn.Linear:
     linears = [(name, module) for name, module in body.named_modules() if isinstance(module, nn.Linear)]
     name, classifier = linears[-1]
     if classifier.out_features != classes:
-        raise InputError(
-            f"the last linear layer of torchvision's '{model}' is not its classifier; use another model"
-        )
+        raise InputError(f"the last linear layer of torchvision's '{model}' is not its classifier; use another model")
     body.set_submodule(name, nn.Identity())
     return classifier

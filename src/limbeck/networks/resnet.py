@@ -81,9 +81,7 @@ class ResNet(BlockNetwork):
             for index in range(BLOCKS_PER_STAGE[depth]):
                 stride = 2 if stage > 0 and index == 0 else 1
                 outputs = width * 2**stage
-                residual = Residual(
-                    channels, outputs, size, stride=stride, norm=norm, pooled=downsample == "pool"
-                )
+                residual = Residual(channels, outputs, size, stride=stride, norm=norm, pooled=downsample == "pool")
                 row.append(residual)
                 channels, size = outputs, residual.size
             blocks.append(nn.Sequential(*row))
@@ -108,9 +106,7 @@ class Residual(nn.Module):
         pooled: halve by average pooling instead of a strided convolution.
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, size: Size, *, stride: int, norm: str, pooled: bool
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, size: Size, *, stride: int, norm: str, pooled: bool) -> None:
         super().__init__()
         step, pool = (1, stride) if pooled else (stride, 1)
         inner = _strided(size, step)

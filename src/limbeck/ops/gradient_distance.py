@@ -39,9 +39,7 @@ def distance(real: Sequence[Tensor], synthetic: Sequence[Tensor], metric: Metric
         metric: one of the names above.
     """
     if len(real) != len(synthetic) or not real:
-        raise InputError(
-            f"{len(real)} real and {len(synthetic)} synthetic gradients; give equally many, at least one."
-        )
+        raise InputError(f"{len(real)} real and {len(synthetic)} synthetic gradients; give equally many, at least one.")
     if metric == "full_cosine":
         whole = (torch.cat([tensor.reshape(-1) for tensor in side]) for side in (real, synthetic))
         return _cosine(*whole)
@@ -51,9 +49,7 @@ def distance(real: Sequence[Tensor], synthetic: Sequence[Tensor], metric: Metric
 def tensor_distance(real: Tensor, synthetic: Tensor, metric: Metric) -> Tensor:
     """The term of one parameter in `distance`, a scalar; ``full_cosine`` takes the tensor as one vector."""
     if real.shape != synthetic.shape:
-        raise InputError(
-            f"gradients of shapes {tuple(real.shape)} and {tuple(synthetic.shape)} cannot be compared."
-        )
+        raise InputError(f"gradients of shapes {tuple(real.shape)} and {tuple(synthetic.shape)} cannot be compared.")
     match metric:
         case "mse":
             return (real - synthetic).square().sum()

@@ -83,9 +83,7 @@ def kmeans(
     else:
         start = start.to(features.device)
         if bool(((start < 0) | (start >= counts.to(start).unsqueeze(1))).any()):
-            raise InputError(
-                "a row to start from lies outside its group; draw it from 0 to the group's size - 1."
-            )
+            raise InputError("a row to start from lies outside its group; draw it from 0 to the group's size - 1.")
         centroids = _rows(features, start)
     padded = torch.arange(rows, device=features.device) >= counts.to(features.device).unsqueeze(1)
     labels = torch.full((groups, rows), -1, device=features.device)
@@ -291,6 +289,4 @@ def _check(sizes: Sequence[int], needed: int) -> None:
     if needed < 1:
         raise InputError(f"{needed} rows were asked for; ask for at least one.")
     if min(sizes) < needed:
-        raise InputError(
-            f"a group has {min(sizes)} rows and {needed} are needed; ask for fewer or give more rows."
-        )
+        raise InputError(f"a group has {min(sizes)} rows and {needed} are needed; ask for fewer or give more rows.")

@@ -15,9 +15,7 @@ from torch import Tensor
 __all__ = ["coast", "step"]
 
 
-def coast(
-    x: Tensor, velocity: Tensor, lr: float, momentum: float, steps: int | Tensor
-) -> tuple[Tensor, Tensor]:
+def coast(x: Tensor, velocity: Tensor, lr: float, momentum: float, steps: int | Tensor) -> tuple[Tensor, Tensor]:
     """Images and velocity after some steps with a zero gradient.
 
     Args:
@@ -30,9 +28,7 @@ def coast(
     Returns:
         ``x - lr (mu + ... + mu^t) velocity`` and ``mu^t velocity``.
     """
-    count = torch.as_tensor(
-        steps, dtype=torch.float64, device=None if isinstance(steps, int) else steps.device
-    )
+    count = torch.as_tensor(steps, dtype=torch.float64, device=None if isinstance(steps, int) else steps.device)
     count = count.reshape(count.shape + (1,) * (x.ndim - count.ndim)) if count.ndim else count
     decay = torch.pow(torch.full_like(count, momentum), count)
     travel = count if momentum == 1.0 else momentum * (1 - decay) / (1 - momentum)

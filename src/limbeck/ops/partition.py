@@ -112,9 +112,7 @@ def bound_plan(count: int, factor: int, bound: int) -> list[tuple[int, int]]:
     return [*plan, (1, left)] if left else plan
 
 
-def stored_rows(
-    count: int, factor: int, kind: Kind = "single", *, bound: int = 128, axes: Axes = "both"
-) -> Tensor:
+def stored_rows(count: int, factor: int, kind: Kind = "single", *, bound: int = 128, axes: Axes = "both") -> Tensor:
     """For each decoded image, the stored image it came from, int64.
 
     ``labels[stored_rows(...)]`` are the labels of the decoded images.
@@ -169,9 +167,7 @@ def encode(
     down, across = _parts(factor, axes)
     total, channels, height, width = parts.shape
     if total % (down * across):
-        raise InputError(
-            f"{total} images cannot be packed {down * across} at a time; give a multiple of that number."
-        )
+        raise InputError(f"{total} images cannot be packed {down * across} at a time; give a multiple of that number.")
     count = total // (down * across)
     stored = parts.new_zeros(count, channels, height, width)
     sources = parts.reshape(down * across, count, channels, height, width)

@@ -69,6 +69,4 @@ def k_center(features: Tensor, count: int, start_row: int | Tensor) -> Tensor:
 
 def _check(features: Tensor, count: int) -> None:
     if not 1 <= count <= len(features):
-        raise InputError(
-            f"cannot choose {count} of {len(features)} rows; ask for at least one and at most all."
-        )
+        raise InputError(f"cannot choose {count} of {len(features)} rows; ask for at least one and at most all.")

@@ -176,9 +176,7 @@ def _hole(centres: Tensor, size: int, ratio: float, device: torch.device) -> Ten
     return (position >= first.clamp(0, size - 1)) & (position <= last.clamp(0, size - 1))
 
 
-def _affine(
-    x: Tensor, across: tuple[Tensor, Tensor], down: tuple[Tensor, Tensor], align_corners: bool
-) -> Tensor:
+def _affine(x: Tensor, across: tuple[Tensor, Tensor], down: tuple[Tensor, Tensor], align_corners: bool) -> Tensor:
     """Sample at ``theta (column, row, 1)``, bilinear, zero outside; theta's two rows come without shift."""
     zero = torch.zeros_like(across[0])
     theta = torch.stack((torch.stack((*across, zero), -1), torch.stack((*down, zero), -1)), -2)

@@ -32,9 +32,7 @@ class Pretrained(Pool):
         """The network exists and fits the images."""
         context.network(self.network)
         if self.count < 1 or self.epochs < 0:
-            raise InputError(
-                f"pool 'pretrained' needs count >= 1 and epochs >= 0, not {self.count} and {self.epochs}."
-            )
+            raise InputError(f"pool 'pretrained' needs count >= 1 and epochs >= 0, not {self.count} and {self.epochs}.")
 
     def init(self, context: Context) -> State:
         """Train all networks, each an independent task of the run's executor."""

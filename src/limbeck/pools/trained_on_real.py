@@ -78,5 +78,12 @@ class TrainedOnReal(Pool):
         labels = data.labels[rows].to(context.device)
         network = context.network(self.network)
         supervised_step(
-            network, state["weights"], state["velocity"], images, labels, self.training, draws, self.training.lr
+            network,
+            state["weights"],
+            state["velocity"],
+            images,
+            labels,
+            self.training,
+            draws,
+            self.training.lr,
         )

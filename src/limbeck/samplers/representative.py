@@ -52,7 +52,11 @@ class Representative(Sampler):
         if moment.step % self.interval:
             return state
         picks = self.clustering.pick(
-            context, view, self.batch_size // self.per_cluster, self.per_cluster, (moment.iteration, moment.step)
+            context,
+            view,
+            self.batch_size // self.per_cluster,
+            self.per_cluster,
+            (moment.iteration, moment.step),
         )
         width = max(len(rows) for rows in picks)
         padded = torch.full((len(picks), width), -1)

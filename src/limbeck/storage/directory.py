@@ -18,7 +18,7 @@ from torch import Tensor
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
-from limbeck.storage.atomic import replacing, write_text
+from limbeck.storage.atomic import replacing, write_bytes, write_text
 from limbeck.storage.preview import contact_sheet
 
 __all__ = ["FORMAT", "IMAGES", "SIDECAR", "read_set", "write_set"]
@@ -34,19 +34,17 @@ def write_set(folder: Path, distilled: Distilled) -> None:
         folder: made when missing; other files in it are left alone.
         distilled: the set.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
     stored = distilled.stored.detach().cpu()
-    if distilled.storage == "uint8":
-        stored = (stored.clamp(0, 1) * 255).round().to(torch.uint8)
-    else:
-        stored = stored.float()
-    with replacing(folder / IMAGES) as temporary:
-        save_file({"stored": stored.contiguous()}, temporary)
+    is_bytes = distilled.storage == "uint8"
+    stored = (stored.clamp(0, 1) * 255).round().to(torch.uint8) if is_bytes else stored.float()
+    images = save({"stored": stored.contiguous()})
+    write_bytes(folder / IMAGES, images)
     with replacing(folder / PREVIEW) as temporary:
         contact_sheet(distilled).save(temporary, format="PNG")
-    description = _describe(distilled, _digest(folder / IMAGES))
+    description = _describe(distilled, _hash(images))
     write_text(folder / CARD, _card(distilled, description))
     write_text(folder / SIDECAR, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
@@ -123,10 +121,6 @@ def _card(distilled: Distilled, description: dict[str, Any]) -> str:
     loader = PackageLoader("limbeck.storage", "templates")
     template = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True).get_template("card.md")
     return template.render(distilled=distilled, description=description, cite=distilled.recipe.cite())
-
-
-def _digest(path: Path) -> str:
-    return _hash(path.read_bytes())
 
 
 def _hash(content: bytes) -> str:

@@ -38,7 +38,7 @@ def picture(images: Tensor, scale: int | None = None, gap: int = 2) -> Image:
     from PIL import Image as pillow
     from torchvision.utils import make_grid
 
-    rows, columns, channels, height, _ = images.shape
+    _, columns, channels, height, _ = images.shape
     if channels not in (1, 3):
         images = images.mean(dim=2, keepdim=True)
     scale = scale or max(1, -(-48 // height))

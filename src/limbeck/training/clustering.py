@@ -41,9 +41,7 @@ class Clustering:
         """As in the authors' code."""
         return cls(normalize=False, repeated_starts=True, empty="zero", distinct=False)
 
-    def pick(
-        self, context: Context, view: View, clusters: int, per_cluster: int, key: tuple[int, ...]
-    ) -> list[Tensor]:
+    def pick(self, context: Context, view: View, clusters: int, per_cluster: int, key: tuple[int, ...]) -> list[Tensor]:
         """Representatives of every class, in cluster order.
 
         Args:
@@ -63,7 +61,9 @@ class Clustering:
         for count in sorted(set(wanted)):
             labels = [label for label, number in enumerate(wanted) if number == count]
             for label, chosen in zip(
-                labels, self._pick_together(context, view, labels, members, count, per_cluster, key), strict=True
+                labels,
+                self._pick_together(context, view, labels, members, count, per_cluster, key),
+                strict=True,
             ):
                 picks[label] = members[label][chosen]
         return [rows for rows in picks if rows is not None]

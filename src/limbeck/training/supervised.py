@@ -174,9 +174,7 @@ def fit(
                 break
             draws = training.draw(streams, shape, rows.numel(), epoch, batch)
             chosen = labels[rows.to(labels.device)]
-            losses.append(
-                supervised_step(network, weights, velocity, images(rows), chosen, training, draws, lr(epoch))
-            )
+            losses.append(supervised_step(network, weights, velocity, images(rows), chosen, training, draws, lr(epoch)))
             done += 1
         mean = torch.stack(losses).mean()
         if not bool(torch.isfinite(mean)):

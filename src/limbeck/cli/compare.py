@@ -1,0 +1,117 @@
+"""``limbeck compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from limbeck.cli.overrides import apply
+from limbeck.cli.shared import choose_recipe, load_data, note, print_json, run_folder, seeds_of
+from limbeck.core.errors import InputError
+from limbeck.core.recipe import Recipe
+from limbeck.data import LoadOptions
+from limbeck.engine.settings import Settings
+from limbeck.evaluation import protocols
+from limbeck.reports.compare import Comparison, compare
+from limbeck.reports.page import write_page
+from limbeck.reports.runs import read_run
+from limbeck.reports.tables import comparison_table
+
+__all__ = ["Compare", "show_comparison"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Put methods and baselines in one table: equal bytes, one protocol, several seeds.
+
+    Everything that is done lies in --out and is not done again when the command is repeated. Changes of a recipe
+    (--with, --SLOT.FIELD) apply to every method that is no baseline.
+    """
+
+    methods: tyro.conf.Positional[tuple[str, ...]]
+    """Methods and baselines, for example: random herding kcenter dream."""
+    data: str = "digits"
+    """Data set by name, or a folder of images or parquet files."""
+    ipc: tuple[int, ...] = (10,)
+    """Stored images per class, one or several."""
+    seeds: int = 3
+    """How many seeds; each distils and evaluates from streams of its own."""
+    preset: str | None = None
+    """Whose settings to use; by default those of the data set, or 'small'."""
+    protocol: Literal["limbeck", "idc"] = "limbeck"
+    """How sets are judged."""
+    networks: tuple[str, ...] = ("convnet3",)
+    """Architectures ('limbeck list networks')."""
+    repeats: int = 3
+    """Networks of each architecture and seed."""
+    length: int | None = None
+    """Updates (limbeck) or epochs (idc) instead of the protocol's."""
+    full: bool = False
+    """Also train on all real images."""
+    out: Path | None = None
+    """Folder for runs, comparison.json and report.html; runs/compare-DATA by default."""
+    load: tyro.conf.OmitArgPrefixes[LoadOptions] = field(default_factory=LoadOptions)
+    """How the data are loaded."""
+    settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
+    """Device and progress."""
+    json: bool = False
+    """Print the table as JSON, alone on standard output."""
+
+    def run(self, swaps: list[str], fields: list[str]) -> int:
+        """Compare."""
+        if not self.methods:
+            raise InputError("name at least one method, for example: limbeck compare random dream.")
+        if len(set(self.methods)) < len(self.methods):
+            raise InputError("a method is named twice; name each once.")
+        name = Path(self.data).name
+        recipes: dict[str, Recipe] = {}
+        for method in self.methods:
+            recipe = choose_recipe(method, self._preset(method), None, name)
+            recipes[method] = recipe if recipe.objective is None else apply(recipe, swaps, fields, "limbeck compare")
+        data = load_data(self.data, self.load)
+        make = protocols.idc if self.protocol == "idc" else protocols.limbeck
+        protocol = make(networks=self.networks, repeats=self.repeats, data=data.spec.name)
+        if self.length is not None:
+            protocol = replace(protocol, length=self.length)
+        out = run_folder(self.out, "compare", data.spec.name)
+        comparison = compare(
+            recipes,
+            data,
+            ipcs=self.ipc,
+            seeds=seeds_of(self.seeds),
+            protocol=protocol,
+            out=out,
+            full=self.full,
+            settings=self.settings,
+        )
+        show_comparison(comparison, recipes, out, self.json, f"limbeck compare {' '.join(self.methods)}")
+        return 0
+
+    def _preset(self, method: str) -> str | None:
+        """The preset asked for, where the method has it; baselines without it take their own."""
+        from limbeck.registry import method as find
+
+        found = find(method)
+        return None if self.preset is not None and found.baseline and self.preset not in found.presets else self.preset
+
+
+def show_comparison(
+    comparison: Comparison, recipes: Mapping[str, Recipe], out: Path, as_json: bool, command: str
+) -> Path:
+    """Print a comparison and write its page; the page's path."""
+    page = out / "report.html"
+    rows = [row for row in comparison.rows if row.method in recipes]
+    runs = [read_run(out / f"{row.method}-ipc{row.ipc}-seed{seed}") for row in rows for seed in row.seeds]
+    write_page(page, runs, comparison, f"{', '.join(recipes)} on {comparison.data}", command)
+    if as_json:
+        print_json({**comparison.as_plain(), "report": str(page)})
+    else:
+        from rich.console import Console
+
+        Console().print(comparison_table(comparison))
+        note(f"report: {page}")
+    return page

@@ -1,0 +1,101 @@
+"""``limbeck evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from limbeck.cli.shared import load_data, note, print_json
+from limbeck.core.distilled import Distilled
+from limbeck.core.errors import InputError
+from limbeck.data import Data, LoadOptions
+from limbeck.engine.progress import progress
+from limbeck.engine.run_file import FILE, read_run_file
+from limbeck.engine.settings import Settings
+from limbeck.evaluation.evaluate import evaluate
+from limbeck.evaluation.protocols import for_set
+from limbeck.formats.native import load
+from limbeck.registry import parts
+from limbeck.reports.runs import scores_as_plain, write_scores
+from limbeck.reports.tables import scores_table
+
+__all__ = ["Evaluate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Train fresh networks on a distilled set and report their accuracy on the test images."""
+
+    run_: tyro.conf.Positional[Path]
+    """Folder of a finished run."""
+    protocol: Literal["limbeck", "idc"] = "limbeck"
+    """How: limbeck (leak-free, fixed number of updates) or idc (as IDC and DREAM publish, 1000 epochs)."""
+    networks: tuple[str, ...] = ()
+    """Architectures ('limbeck list networks'); the protocol's by default."""
+    repeats: int | None = None
+    """Networks of each architecture; the protocol's by default."""
+    length: int | None = None
+    """Updates (limbeck) or epochs (idc) instead of the protocol's."""
+    learning_rates: tuple[float, ...] = ()
+    """Step sizes to choose from on the validation part."""
+    data: str | None = None
+    """Data set; that of the run by default."""
+    seed: int = 0
+    """Seed of the networks."""
+    load: tyro.conf.OmitArgPrefixes[LoadOptions] = field(default_factory=LoadOptions)
+    """How the data are loaded, with --data."""
+    settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
+    """Device and progress."""
+    json: bool = False
+    """Print the scores as JSON, alone on standard output."""
+
+    def run(self, swaps: list[str], fields: list[str]) -> int:
+        """Evaluate."""
+        distilled = load(self.run_)
+        data = self._data(distilled)
+        protocol = for_set(self.protocol, distilled, self.networks, self.repeats)
+        if self.length is not None:
+            protocol = replace(protocol, length=self.length)
+        if self.learning_rates:
+            protocol = replace(protocol, learning_rates=self.learning_rates)
+        test = data.require_test()
+        with progress(self.settings.progress) as display:
+            display.start("evaluating", len(protocol.networks) * protocol.repeats)
+            scores = evaluate(
+                distilled,
+                test,
+                protocol,
+                seed=self.seed,
+                validation=data.validation,
+                device=self.settings.torch_device(),
+                done=lambda done, total: display.advance(done),
+            )
+        path = write_scores(self.run_, scores, distilled)
+        if self.json:
+            print_json({**scores_as_plain(scores, distilled.bytes), "file": str(path)})
+        else:
+            from rich.console import Console
+
+            Console().print(scores_table(scores, distilled))
+            note(f"written to {path}")
+        return 0
+
+    def _data(self, distilled: Distilled) -> Data:
+        """The data that the set was made from, unless others are named."""
+        if self.data is not None:
+            return load_data(self.data, self.load)
+        if not (self.run_ / FILE).is_file():
+            raise InputError(f"{self.run_} has no {FILE} that names its data; name them with --data.")
+        run = read_run_file(self.run_, parts())
+        if run.data.source is None:
+            raise InputError(f"{self.run_} was made from data handed over in Python; name test data with --data.")
+        data = load_data(run.data.source, run.data.options or self.load)
+        if data.spec.digest != distilled.spec.digest:
+            raise InputError(
+                f"{run.data.source} no longer holds the data of {self.run_} (its digest differs); restore them, or "
+                "name other data with --data."
+            )
+        return data

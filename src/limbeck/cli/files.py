@@ -1,0 +1,71 @@
+"""``limbeck export`` and ``limbeck report``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from limbeck.cli.shared import note, print_json
+from limbeck.core.errors import InputError
+from limbeck.formats.export import Target, export
+from limbeck.formats.native import load
+from limbeck.reports.page import write_page
+from limbeck.reports.runs import read_run
+
+__all__ = ["Export", "Report"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a distilled set as a folder of PNG files or a NumPy file for other tools."""
+
+    run_: tyro.conf.Positional[Path]
+    """Folder of a finished run."""
+    where: tyro.conf.Positional[Path]
+    """Folder or file to write; it must not exist."""
+    to: Target = "imagefolder"
+    """Form."""
+    decoded: bool = True
+    """Training images; --no-decoded writes the stored images, which may hold several each."""
+    json: bool = False
+    """Print the result as JSON, alone on standard output."""
+
+    def run(self, swaps: list[str], fields: list[str]) -> int:
+        """Export."""
+        written = export(load(self.run_), self.to, self.where, self.decoded)
+        if self.json:
+            print_json({"written": str(written), "to": self.to, "decoded": self.decoded})
+        else:
+            note(f"written to {written}")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write one self-contained HTML page about finished runs."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of finished runs."""
+    out: Path = Path("report.html")
+    """The page; must not exist unless --overwrite."""
+    overwrite: bool = False
+    """Replace an existing page."""
+    json: bool = False
+    """Print the result as JSON, alone on standard output."""
+
+    def run(self, swaps: list[str], fields: list[str]) -> int:
+        """Report."""
+        if not self.runs:
+            raise InputError("name at least one folder of a finished run, for example: limbeck report runs/*.")
+        if self.out.exists() and not self.overwrite:
+            raise InputError(f"{self.out} exists already; choose another --out or add --overwrite.")
+        runs = [read_run(folder) for folder in self.runs]
+        title = runs[0].title if len(runs) == 1 else f"{len(runs)} distilled sets"
+        write_page(self.out, runs, None, title, None)
+        if self.json:
+            print_json({"written": str(self.out), "runs": [run.title for run in runs]})
+        else:
+            note(f"report: {self.out}")
+        return 0

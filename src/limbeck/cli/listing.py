@@ -1,0 +1,120 @@
+"""``limbeck list`` and ``limbeck show``."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
+import yaml
+
+from limbeck import networks
+from limbeck.cli.overrides import apply
+from limbeck.cli.shared import choose_recipe, note, print_json
+from limbeck.core.contracts import Part
+from limbeck.core.errors import unknown
+from limbeck.core.plain import encode
+from limbeck.core.recipe import SLOTS, Recipe
+from limbeck.data import NAMES
+from limbeck.evaluation.protocols import PROTOCOLS
+from limbeck.registry import method, methods, parts_of
+from limbeck.reports.tables import listing
+
+__all__ = ["List", "Show"]
+
+_PLURALS = {f"{slot}s": slot for slot in SLOTS} | {"pools": "pool", "curricula": "curriculum"}
+_PLURALS.pop("curriculums")
+
+
+@dataclass(frozen=True, kw_only=True)
+class List:
+    """List methods, parts of a slot, networks, data sets or protocols."""
+
+    what: tyro.conf.Positional[str] = "methods"
+    """methods, networks, data, protocols, or a slot in the plural: samplers, initializers, pools, ..."""
+    json: bool = False
+    """Print JSON, alone on standard output."""
+
+    def run(self, swaps: list[str], fields: list[str]) -> int:
+        """List."""
+        entries = self._entries()
+        if self.json:
+            print_json(entries)
+        else:
+            from rich.console import Console
+
+            Console().print(listing(entries))
+        return 0
+
+    def _entries(self) -> list[dict[str, Any]]:
+        if self.what == "methods":
+            return [
+                {
+                    "name": entry.name,
+                    "kind": "baseline" if entry.baseline else "method",
+                    "summary": entry.summary,
+                    "presets": list(entry.presets),
+                }
+                for entry in sorted(methods().values(), key=lambda entry: (entry.baseline, entry.name))
+            ]
+        if self.what == "networks":
+            return [{"name": name, "summary": text} for name, text in networks.names().items()]
+        if self.what == "data":
+            return [{"name": name} for name in NAMES]
+        if self.what == "protocols":
+            return [{"name": name} for name in PROTOCOLS]
+        slot = _PLURALS.get(self.what, self.what)
+        if slot not in SLOTS:
+            raise unknown("listing", self.what, ["methods", "networks", "data", "protocols", *_PLURALS])
+        return [
+            {"name": name, "slot": slot, "summary": _summary(kind), "fields": _fields(kind)}
+            for name, kind in parts_of(slot).items()
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Show a method's recipe: every slot, every value, every citation. Takes the same changes as 'distill'."""
+
+    method: tyro.conf.Positional[str]
+    """Method ('limbeck list methods')."""
+    preset: str | None = None
+    """Whose settings; by default those of --data."""
+    data: str = "cifar10"
+    """Data set whose preset to take."""
+    base: str | None = None
+    """Method to build on, for add-ons such as dream."""
+    as_: Annotated[Literal["text", "yaml", "python"], tyro.conf.arg(name="as")] = "text"
+    """Form: a table, the recipe as run.yaml holds it, or the file that defines the method."""
+    json: bool = False
+    """Print the recipe as JSON, alone on standard output."""
+
+    def run(self, swaps: list[str], fields: list[str]) -> int:
+        """Show."""
+        recipe = choose_recipe(self.method, self.preset, self.base, self.data)
+        recipe = apply(recipe, swaps, fields, f"limbeck show {self.method}")
+        recipe.check()
+        if self.json:
+            print_json(encode(recipe))
+        elif self.as_ == "yaml":
+            print(yaml.safe_dump(encode(recipe), sort_keys=False, allow_unicode=True, width=110), end="")
+        elif self.as_ == "python":
+            print(inspect.getsource(inspect.getmodule(method(self.method).make)), end="")  # type: ignore[arg-type]
+        else:
+            self._print_text(recipe)
+        return 0
+
+    def _print_text(self, recipe: Recipe) -> None:
+        print(recipe)
+        note(f"presets: {', '.join(method(self.method).presets)}")
+
+
+def _summary(kind: type[Part]) -> str:
+    return (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+def _fields(kind: type[Part]) -> list[str]:
+    import dataclasses
+
+    return [item.name for item in dataclasses.fields(kind)]

@@ -1,0 +1,79 @@
+"""What several verbs do alike: load data, choose a recipe, print results."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from limbeck.core.errors import InputError
+from limbeck.core.recipe import Recipe
+from limbeck.data import Data, LoadOptions, canonical_name, load
+from limbeck.registry import Method, method
+
+__all__ = ["choose_preset", "choose_recipe", "load_data", "note", "print_json", "run_folder", "seeds_of"]
+
+
+def note(message: str) -> None:
+    """A line for the person at the terminal, on standard error."""
+    print(message, file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """A machine-readable result, alone on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def load_data(source: str, options: LoadOptions) -> Data:
+    """The data set named on the command line."""
+    return load(source, options)
+
+
+def choose_preset(chosen: Method, preset: str | None, data: str) -> str:
+    """The preset to use: the one asked for, else the data set's own, else ``small``, else the method's first.
+
+    Args:
+        chosen: the method.
+        preset: what was asked for, or None.
+        data: name of the data set.
+    """
+    if preset is not None:
+        return preset
+    known = canonical_name(data)
+    if known in chosen.presets:
+        return known
+    return "small" if "small" in chosen.presets else chosen.presets[0]
+
+
+def choose_recipe(name: str, preset: str | None, base: str | None, data: str) -> Recipe:
+    """The recipe of a method for a data set, on a base method if asked for.
+
+    Raises:
+        InputError: an unknown method or preset, or a base where none is taken.
+    """
+    chosen = method(name)
+    selected = choose_preset(chosen, preset, data)
+    if base is None:
+        return chosen.recipe(selected)
+    below = method(base)
+    if below.baseline:
+        raise InputError(f"'{base}' is a baseline without steps to improve; use another --base.")
+    return chosen.recipe(selected, below.recipe(choose_preset(below, preset, data)))
+
+
+def run_folder(out: Path | None, *words: str | int) -> Path:
+    """The folder of a run: as asked for, else one below ``runs`` that says what it holds."""
+    return out if out is not None else Path("runs") / "-".join(str(word) for word in words)
+
+
+def seeds_of(count: int) -> Sequence[int]:
+    """The first seeds.
+
+    Raises:
+        InputError: fewer than one.
+    """
+    if count < 1:
+        raise InputError(f"--seeds must be at least 1, not {count}.")
+    return range(count)

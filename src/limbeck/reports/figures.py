@@ -1,0 +1,356 @@
+"""Figures of reports, drawn with matplotlib's objects: no window, no global state.
+
+Every function returns the bytes of one picture. Sizes are in CSS pixels, at which text is meant to be read.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from limbeck.reports.compare import Row
+from limbeck.reports.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["FULL", "Format", "accuracy_bars", "data_uri", "loss_curves", "method_colours"]
+
+Format = Literal["svg", "png"]
+
+FULL = "full"
+"""Name of the row of a comparison that was trained on all real images."""
+
+_PALETTE = (
+    "#0072B2",  # blue
+    "#E69F00",  # orange
+    "#009E73",  # green
+    "#CC79A7",  # pink
+    "#D55E00",  # vermilion
+    "#56B4E9",  # sky
+    "#332288",  # indigo
+    "#999933",  # olive
+    "#882255",  # wine
+    "#44AA99",  # teal
+)
+"""Okabe and Ito's colours without yellow and black, then four of Tol's: told apart by colour-blind readers."""
+_HATCHES = ("", "///", "...", "xxx")
+"""Fillings of the bars when there are more methods than colours."""
+
+_INK, _FAINT, _GRID, _FULL_INK = "#1f2933", "#66727f", "#e3e7eb", "#3d4852"
+_PIXELS_PER_INCH = 96
+_POINTS = 9.75
+"""Size of all text: 13 CSS pixels."""
+_SLOT = 52
+"""CSS pixels of one bar with its number."""
+_MARGIN = 58
+"""CSS pixels left of the axes."""
+
+
+def method_colours(names: Iterable[str]) -> dict[str, str]:
+    """One colour per method, by order of first appearance, to be handed to every figure and table of a report."""
+    different = [name for name in dict.fromkeys(names) if name != FULL]
+    colours = {name: _PALETTE[index % len(_PALETTE)] for index, name in enumerate(different)}
+    return {**colours, FULL: _FULL_INK}
+
+
+def data_uri(content: bytes, form: Format) -> str:
+    """A picture as a ``data:`` URI."""
+    kind = {"svg": "image/svg+xml", "png": "image/png"}[form]
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def accuracy_bars(
+    rows: Sequence[Row],
+    colours: Mapping[str, str] | None = None,
+    width: int = 960,
+    form: Format = "svg",
+) -> bytes:
+    """Mean test accuracy of every method in percent, grouped by IPC.
+
+    Whiskers are one standard deviation over all networks to each side, where there is more than one network; the dashed
+    line is training on all real images. Groups that do not fit beside each other go below each other.
+
+    Args:
+        rows: of a comparison, at least one.
+        colours: by method; `method_colours` of the rows by default.
+        width: of the picture in CSS pixels.
+        form: ``svg`` or ``png``.
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    if not rows:
+        raise ValueError("there are no rows to draw")
+    colours = {**method_colours(row.method for row in rows), **(colours or {})}
+    full = next((row for row in rows if row.method == FULL), None)
+    groups: dict[int, list[Row]] = {}
+    for row in rows:
+        if row.method != FULL:
+            groups.setdefault(row.ipc, []).append(row)
+    methods = list(dict.fromkeys(row.method for row in rows if row.method != FULL))
+    hatches = {name: _HATCHES[index // len(_PALETTE) % len(_HATCHES)] for index, name in enumerate(methods)}
+    lines = _broken(list(groups.items()), width)
+    legend = [_patch(name, colours[name], hatches[name]) for name in methods]
+    if full is not None:
+        legend.append(_full_line(full))
+    figure, axes = _canvas(max(1, len(lines)), width, 250, legend, below=46)
+    most = max(sum(len(group) + 0.8 for _, group in line) for line in lines) if lines else 1.0
+    for axis, line in zip(axes, lines, strict=False):
+        _draw_bars(axis, line, colours, hatches, max(most, (width - _MARGIN) / (3 * _SLOT)))
+    for axis in axes:
+        if full is not None:
+            axis.axhline(100 * full.mean, color=_FULL_INK, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
+        axis.set_ylim(0, 108)
+        axis.set_yticks([0, 20, 40, 60, 80, 100])
+        axis.set_ylabel("test accuracy, %")
+        _plain(axis)
+    return _written(figure, form)
+
+
+def loss_curves(
+    runs: Sequence[Run],
+    colours: Mapping[str, str] | None = None,
+    labels: Sequence[str] | None = None,
+    width: int = 960,
+    form: Format = "svg",
+) -> bytes | None:
+    """Loss against inner step, one line per run, one panel per IPC, one colour per method.
+
+    The axis of a panel is logarithmic when its largest loss is more than 20 times its smallest. Seeds of one method share
+    its colour and differ in lightness.
+
+    Args:
+        runs: finished runs; those without a logged loss (baselines) are left out.
+        colours: by method; `method_colours` by default.
+        labels: the method of each run as it is to be called; the recipe's name by default.
+        width: of the picture in CSS pixels.
+        form: ``svg`` or ``png``.
+
+    Returns:
+        The picture; None when no run has logged a loss.
+    """
+    labels = labels if labels is not None else [run.method for run in runs]
+    drawn = [(label, run) for label, run in zip(labels, runs, strict=True) if run.losses]
+    if not drawn:
+        return None
+    colours = {**method_colours(label for label, _ in drawn), **(colours or {})}
+    panels: dict[int, list[tuple[str, Run]]] = {}
+    for label, run in drawn:
+        panels.setdefault(run.distilled.ipc, []).append((label, run))
+    across = max(1, min(len(panels), width // 320))
+    down = math.ceil(len(panels) / across)
+    legend = [_line(label, colours[label]) for label in dict.fromkeys(label for label, _ in drawn)]
+    figure, axes = _canvas(down, width, 230, legend, below=58, across=across, titles=24)
+    for place, (axis, ipc) in enumerate(zip(axes, sorted(panels), strict=False)):
+        _draw_losses(axis, panels[ipc], colours)
+        axis.set_title(_images_per_class(ipc), loc="left", fontsize=_POINTS, color=_INK, pad=7)
+        axis.set_xlabel("inner step")
+        if place % across == 0:
+            axis.set_ylabel("loss")
+        _plain(axis)
+    for axis in axes[len(panels) :]:
+        axis.remove()
+    return _written(figure, form)
+
+
+def _draw_bars(
+    axis: Axes,
+    line: Sequence[tuple[int, list[Row]]],
+    colours: Mapping[str, str],
+    hatches: Mapping[str, str],
+    length: float,
+) -> None:
+    """One line of groups; one unit across is one bar with its gap."""
+    position, centres, names = 0.4, [], []
+    for ipc, group in line:
+        for offset, row in enumerate(group):
+            x, mean, std = position + offset + 0.5, 100 * row.mean, 100 * row.std
+            face = {"color": colours[row.method], "edgecolor": "white", "hatch": hatches[row.method]}
+            axis.bar(x, mean, width=0.78, linewidth=0, zorder=2, **face)
+            if len(row.accuracies) > 1:
+                style = {"color": _INK, "linewidth": 1.1, "capsize": 3, "capthick": 1.1}
+                axis.errorbar(x, mean, yerr=std, fmt="none", zorder=3, ecolor=style.pop("color"), **style)
+            box = {"boxstyle": "square,pad=0.12", "facecolor": "white", "edgecolor": "none"}
+            axis.annotate(
+                f"{mean:.1f}",
+                (x, mean + (std if len(row.accuracies) > 1 else 0)),
+                xytext=(0, 3.5),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                color=_INK,
+                fontsize=_POINTS,
+                bbox=box,
+                zorder=4,
+            )
+        centres.append(position + len(group) / 2)
+        names.append(_images_per_class(ipc))
+        position += len(group) + 0.8
+    axis.set_xticks(centres, names)
+    axis.tick_params(axis="x", length=0, pad=7)
+    axis.set_xlim(0, max(length, position - 0.4))
+
+
+def _draw_losses(axis: Axes, runs: Sequence[tuple[str, Run]], colours: Mapping[str, str]) -> None:
+    lowest, highest = math.inf, 0.0
+    for label in dict.fromkeys(label for label, _ in runs):
+        same = [run for name, run in runs if name == label]
+        for index, run in enumerate(same):
+            steps, losses = zip(*run.losses, strict=True)
+            lowest, highest = min(lowest, *losses), max(highest, *losses)
+            shade = _lightened(colours[label], 0.55 * index / max(1, len(same) - 1))
+            marker = "o" if len(steps) == 1 else None
+            axis.plot(
+                steps,
+                losses,
+                color=shade,
+                linewidth=1.3 if len(runs) < 8 else 0.9,
+                marker=marker,
+                zorder=3 - index / 100,
+            )
+    if lowest > 0 and highest > 20 * lowest:
+        axis.set_yscale("log")
+        axis.grid(True, axis="y", which="minor", color=_GRID, linewidth=0.4)
+    else:
+        axis.set_ylim(bottom=min(0.0, lowest))
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
+def _broken(groups: list[tuple[int, list[Row]]], width: int) -> list[list[tuple[int, list[Row]]]]:
+    """Groups in lines that have room for a number above every bar; a group of its own line may be narrower."""
+    room = (width - _MARGIN) / _SLOT
+    lines: list[list[tuple[int, list[Row]]]] = []
+    used = math.inf
+    for ipc, group in groups:
+        needed = len(group) + 0.8
+        if used + needed > room:
+            lines.append([])
+            used = 0.0
+        lines[-1].append((ipc, group))
+        used += needed
+    return lines
+
+
+def _canvas(
+    down: int, width: int, height: int, legend: Sequence[Any], below: int, across: int = 1, titles: int = 0
+) -> tuple[Figure, list[Axes]]:
+    """A figure with ``down`` times ``across`` axes under a legend.
+
+    Args:
+        down: axes below each other.
+        width: of the figure in CSS pixels.
+        height: of each of the axes.
+        legend: handles of the legend.
+        below: room under each of the axes.
+        across: axes beside each other.
+        titles: room above each of the axes.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(facecolor="white")
+    FigureCanvasAgg(figure)
+    per_line, needed = _legend_columns(legend, width)
+    above = 18 + 22 * needed
+    pitch = titles + height + below
+    total = above + down * pitch
+    figure.set_size_inches(width / _PIXELS_PER_INCH, total / _PIXELS_PER_INCH)
+    gap = 64
+    panel = (width - _MARGIN - 12 - (across - 1) * gap) / across
+    axes = []
+    for index in range(down * across):
+        row, column = divmod(index, across)
+        top = above + row * pitch + titles
+        left = _MARGIN + column * (panel + gap)
+        axes.append(figure.add_axes((left / width, 1 - (top + height) / total, panel / width, height / total)))
+    if legend:
+        figure.legend(
+            handles=legend,
+            loc="upper left",
+            bbox_to_anchor=((_MARGIN - 6) / width, 1 - 4 / total),
+            ncols=per_line,
+            frameon=False,
+            fontsize=_POINTS,
+            labelcolor=_INK,
+            handlelength=1.3,
+            handleheight=0.9,
+            handletextpad=0.5,
+            columnspacing=1.6,
+            borderaxespad=0,
+            borderpad=0.3,
+        )
+    return figure, axes
+
+
+def _legend_columns(legend: Sequence[Any], width: int) -> tuple[int, int]:
+    """Entries beside each other, and lines of them."""
+    if not legend:
+        return 1, 0
+    widest = max(len(str(entry.get_label())) for entry in legend) * 7.2 + 48
+    per_line = max(1, min(len(legend), int((width - _MARGIN) / widest)))
+    return per_line, math.ceil(len(legend) / per_line)
+
+
+def _patch(name: str, colour: str, hatch: str) -> Any:
+    from matplotlib.patches import Patch
+
+    return Patch(facecolor=colour, edgecolor="white", linewidth=0, hatch=hatch, label=_literal(name))
+
+
+def _line(name: str, colour: str) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=colour, linewidth=2, label=_literal(name))
+
+
+def _full_line(row: Row) -> Any:
+    from matplotlib.lines import Line2D
+
+    label = f"all {row.training_images:,} real images: {100 * row.mean:.1f}"
+    return Line2D([], [], color=_FULL_INK, linewidth=1.2, linestyle=(0, (3, 2)), label=label)
+
+
+def _literal(text: str) -> str:
+    """Text that matplotlib neither hides (a leading underscore) nor reads as a formula (dollar signs)."""
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def _plain(axis: Axes) -> None:
+    """Light horizontal grid, no frame."""
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
+    axis.spines["bottom"].set_color(_FAINT)
+    axis.set_axisbelow(True)
+    axis.grid(True, axis="y", color=_GRID, linewidth=0.8)
+    axis.tick_params(axis="both", which="both", labelsize=_POINTS, labelcolor=_INK, color=_FAINT)
+    axis.tick_params(axis="y", which="both", length=0)
+    axis.xaxis.label.set(fontsize=_POINTS, color=_FAINT)
+    axis.yaxis.label.set(fontsize=_POINTS, color=_FAINT)
+
+
+def _lightened(colour: str, share: float) -> tuple[float, float, float]:
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = (part + (1 - part) * share for part in to_rgb(colour))
+    return red, green, blue
+
+
+def _images_per_class(ipc: int) -> str:
+    return f"{ipc} image{'' if ipc == 1 else 's'} per class"
+
+
+def _written(figure: Figure, form: Format) -> bytes:
+    buffer = io.BytesIO()
+    if form == "svg":
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    else:
+        figure.savefig(buffer, format="png", dpi=2 * _PIXELS_PER_INCH, metadata={"Software": None})
+    return buffer.getvalue()
