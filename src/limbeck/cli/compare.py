@@ -67,11 +67,16 @@ class Compare:
             raise InputError("name at least one method, for example: limbeck compare random dream.")
         if len(set(self.methods)) < len(self.methods):
             raise InputError("a method is named twice; name each once.")
+        if not self.ipc or len(set(self.ipc)) < len(self.ipc):
+            raise InputError("--ipc takes one or several different numbers, for example --ipc 1 10.")
         name = Path(self.data).name
         recipes: dict[str, Recipe] = {}
         for method in self.methods:
             recipe = choose_recipe(method, self._preset(method), None, name)
             recipes[method] = recipe if recipe.objective is None else apply(recipe, swaps, fields, "limbeck compare")
+        if (swaps or fields) and all(recipe.objective is None for recipe in recipes.values()):
+            raise InputError("--with and --SLOT.FIELD change no baseline; name a method that learns or leave them out.")
+        seeds = seeds_of(self.seeds)
         data = load_data(self.data, self.load)
         make = protocols.idc if self.protocol == "idc" else protocols.limbeck
         protocol = make(networks=self.networks, repeats=self.repeats, data=data.spec.name)
@@ -82,7 +87,7 @@ class Compare:
             recipes,
             data,
             ipcs=self.ipc,
-            seeds=seeds_of(self.seeds),
+            seeds=seeds,
             protocol=protocol,
             out=out,
             full=self.full,

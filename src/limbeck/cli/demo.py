@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from limbeck.cli.compare import show_comparison
+from limbeck.cli.shared import seeds_of
 from limbeck.data import load
 from limbeck.engine.settings import Settings
 from limbeck.evaluation import protocols
@@ -35,6 +36,7 @@ class Demo:
 
     def run(self, swaps: list[str], fields: list[str]) -> int:
         """Run the demo."""
+        seeds = seeds_of(self.seeds)
         data = load("digits")
         names = ("random", "herding", "kcenter", "dream")
         found = {name: method(name) for name in names}
@@ -49,7 +51,7 @@ class Demo:
             recipes,
             data,
             ipcs=(1, 10),
-            seeds=range(self.seeds),
+            seeds=seeds,
             protocol=protocol,
             out=self.out,
             full=True,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from limbeck.cli.overrides import apply
-from limbeck.cli.shared import choose_recipe, load_data, note, print_json, run_folder
+from limbeck.cli.shared import choose_recipe, load_again, load_data, note, print_json, run_folder
 from limbeck.core.distilled import Storage
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
@@ -28,7 +29,7 @@ class Distill:
     The recipe is changed by --with SLOT=PART (or SLOT=none) and --SLOT.FIELD VALUE; 'limbeck show METHOD' lists them.
     """
 
-    method: tyro.conf.Positional[str]
+    method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
     """Method ('limbeck list methods'), or the run.yaml or folder of a run to repeat."""
     data: str | None = None
     """Data set by name, or a folder of images or parquet files; digits by default."""
@@ -98,9 +99,7 @@ class Distill:
     def _repeated(
         self, path: Path, swaps: list[str], fields: list[str]
     ) -> tuple[Data, Recipe, int, int, Storage, Settings]:
-        """What a run file asks for; only --out, --seed, --data and settings that change no result may differ."""
-        from dataclasses import replace
-
+        """What a run file asks for, with what is given beside it changed."""
         run: RunFile = read_run_file(path, parts())
         if self.preset is not None or self.base is not None:
             raise InputError("a run file says which recipe to use; leave --preset and --base out.")
@@ -108,7 +107,9 @@ class Distill:
         source = self.data if self.data is not None else run.data.source
         if source is None:
             raise InputError(f"{path} used data handed over in Python ('{run.data.name}'); name them with --data.")
-        data = load_data(source, run.data.options or self.load)
+        if self.settings.dtype not in (run.dtype, Settings().dtype):
+            raise InputError(f"a run file says which dtype to use ({run.dtype}); leave --dtype out.")
+        data = load_again(run.data, self.load) if self.data is None else load_data(self.data, self.load)
         if data.spec.digest != run.data.digest and self.data is None:
             raise InputError(
                 f"{source} no longer holds the data of {path} (its digest differs); restore them, or name other data "

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from limbeck.cli.shared import load_data, note, print_json
+from limbeck.cli.shared import load_again, load_data, note, print_json
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.data import Data, LoadOptions
 from limbeck.engine.progress import progress
 from limbeck.engine.run_file import FILE, read_run_file
-from limbeck.engine.settings import Settings
+from limbeck.engine.settings import ProgressMode, Settings
 from limbeck.evaluation.evaluate import evaluate
 from limbeck.evaluation.protocols import for_set
 from limbeck.formats.native import load
@@ -29,7 +29,7 @@ __all__ = ["Evaluate"]
 class Evaluate:
     """Train fresh networks on a distilled set and report their accuracy on the test images."""
 
-    run_: tyro.conf.Positional[Path]
+    run_: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a finished run."""
     protocol: Literal["limbeck", "idc"] = "limbeck"
     """How: limbeck (leak-free, fixed number of updates) or idc (as IDC and DREAM publish, 1000 epochs)."""
@@ -45,15 +45,19 @@ class Evaluate:
     """Data set; that of the run by default."""
     seed: int = 0
     """Seed of the networks."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a GPU when there is one."""
+    progress: ProgressMode = "auto"
+    """Progress on standard error: a live bar, a plain line a minute, JSON lines, or nothing; auto looks whether it is
+    a terminal."""
     load: tyro.conf.OmitArgPrefixes[LoadOptions] = field(default_factory=LoadOptions)
     """How the data are loaded, with --data."""
-    settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
-    """Device and progress."""
     json: bool = False
     """Print the scores as JSON, alone on standard output."""
 
     def run(self, swaps: list[str], fields: list[str]) -> int:
         """Evaluate."""
+        device = Settings(device=self.device).torch_device()
         distilled = load(self.run_)
         data = self._data(distilled)
         protocol = for_set(self.protocol, distilled, self.networks, self.repeats)
@@ -62,7 +66,7 @@ class Evaluate:
         if self.learning_rates:
             protocol = replace(protocol, learning_rates=self.learning_rates)
         test = data.require_test()
-        with progress(self.settings.progress) as display:
+        with progress(self.progress) as display:
             display.start("evaluating", len(protocol.networks) * protocol.repeats)
             scores = evaluate(
                 distilled,
@@ -70,7 +74,7 @@ class Evaluate:
                 protocol,
                 seed=self.seed,
                 validation=data.validation,
-                device=self.settings.torch_device(),
+                device=device,
                 done=lambda done, total: display.advance(done),
             )
         path = write_scores(self.run_, scores, distilled)
@@ -79,7 +83,7 @@ class Evaluate:
         else:
             from rich.console import Console
 
-            Console().print(scores_table(scores, distilled))
+            Console().print(scores_table(scores, str(self.run_)))
             note(f"written to {path}")
         return 0
 
@@ -92,7 +96,7 @@ class Evaluate:
         run = read_run_file(self.run_, parts())
         if run.data.source is None:
             raise InputError(f"{self.run_} was made from data handed over in Python; name test data with --data.")
-        data = load_data(run.data.source, run.data.options or self.load)
+        data = load_again(run.data, self.load)
         if data.spec.digest != distilled.spec.digest:
             raise InputError(
                 f"{run.data.source} no longer holds the data of {self.run_} (its digest differs); restore them, or "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -21,9 +22,9 @@ __all__ = ["Export", "Report"]
 class Export:
     """Write a distilled set as a folder of PNG files or a NumPy file for other tools."""
 
-    run_: tyro.conf.Positional[Path]
+    run_: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a finished run."""
-    where: tyro.conf.Positional[Path]
+    where: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="WHERE")]
     """Folder or file to write; it must not exist."""
     to: Target = "imagefolder"
     """Form."""

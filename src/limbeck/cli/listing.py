@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -31,7 +32,7 @@ _PLURALS.pop("curriculums")
 class List:
     """List methods, parts of a slot, networks, data sets or protocols."""
 
-    what: tyro.conf.Positional[str] = "methods"
+    what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WHAT")] = "methods"
     """methods, networks, data, protocols, or a slot in the plural: samplers, initializers, pools, ..."""
     json: bool = False
     """Print JSON, alone on standard output."""
@@ -44,7 +45,8 @@ class List:
         else:
             from rich.console import Console
 
-            Console().print(listing(entries))
+            columns = [name for name in entries[0] if name != "slot"] if entries else []
+            Console().print(listing(columns, [[_cell(entry[name]) for name in columns] for entry in entries]))
         return 0
 
     def _entries(self) -> list[dict[str, Any]]:
@@ -77,7 +79,7 @@ class List:
 class Show:
     """Show a method's recipe: every slot, every value, every citation. Takes the same changes as 'distill'."""
 
-    method: tyro.conf.Positional[str]
+    method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
     """Method ('limbeck list methods')."""
     preset: str | None = None
     """Whose settings; by default those of --data."""
@@ -114,7 +116,9 @@ def _summary(kind: type[Part]) -> str:
     return (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ")
 
 
-def _fields(kind: type[Part]) -> list[str]:
-    import dataclasses
+def _cell(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
+
+def _fields(kind: type[Part]) -> list[str]:
     return [item.name for item in dataclasses.fields(kind)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -47,6 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"limbeck: {error}", file=sys.stderr)
         return 2
     except LimbeckError as error:
+        print(f"limbeck: {error}", file=sys.stderr)
+        return 1
+    except SystemExit as ended:  # tyro, after its help or a message about wrong flags
+        return int(ended.code or 0)
+    except BrokenPipeError:  # the reader of our output, such as 'head', has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
         print(f"limbeck: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

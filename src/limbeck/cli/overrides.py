@@ -46,7 +46,7 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
             swaps.append(argument.removeprefix("--with="))
             continue
         if argument.startswith("--"):
-            name = argument[2:].removeprefix("no-").partition("=")[0]
+            name = argument[2:].partition("=")[0]
             into = fields if _names_field(name) else verb
         into.append(argument)
         # A positional argument of the verb may follow the values of a field flag only before the next flag; tyro
@@ -101,7 +101,7 @@ def _with_fields(recipe: Recipe, fields: Sequence[str], program: str) -> Recipe:
 
     filled = dict(recipe.parts())
     for flag in fields:
-        slot, dot, path = flag.removeprefix("--").removeprefix("no-").partition("=")[0].partition(".")
+        slot, dot, path = flag.removeprefix("--").partition("=")[0].partition(".")
         if flag.startswith("--") and dot:
             if slot not in filled:
                 raise InputError(f"{flag}: the slot '{slot}' is empty in this recipe; fill it with --with {slot}=part.")
@@ -120,6 +120,8 @@ def _check_path(target: Any, where: str, path: str) -> None:
     """Refuse a field that the part does not have, with the nearest that it has."""
     name, _, rest = path.replace("-", "_").partition(".")
     known = [item.name for item in dataclasses.fields(target)]
+    if not rest and name.startswith("no_") and isinstance(getattr(target, name[3:], None), bool):
+        name = name[3:]
     if name not in known:
         raise unknown(f"field of {where}", name, known)
     inner = getattr(target, name)

@@ -11,9 +11,10 @@ from typing import Any
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
 from limbeck.data import Data, LoadOptions, canonical_name, load
+from limbeck.engine.run_file import DataReference
 from limbeck.registry import Method, method
 
-__all__ = ["choose_preset", "choose_recipe", "load_data", "note", "print_json", "run_folder", "seeds_of"]
+__all__ = ["choose_preset", "choose_recipe", "load_again", "load_data", "note", "print_json", "run_folder", "seeds_of"]
 
 
 def note(message: str) -> None:
@@ -29,6 +30,21 @@ def print_json(value: Any) -> None:
 def load_data(source: str, options: LoadOptions) -> Data:
     """The data set named on the command line."""
     return load(source, options)
+
+
+def load_again(reference: DataReference, options: LoadOptions) -> Data:
+    """The data of an earlier run, loaded as they were then.
+
+    Args:
+        reference: what its run.yaml says; the source must be there.
+        options: loading options of the command line, which must be the defaults.
+
+    Raises:
+        InputError: loading options are given, which would have no effect.
+    """
+    if options not in (LoadOptions(), reference.options):
+        raise InputError("data are loaded as the run file says; name them with --data to load them otherwise.")
+    return load(reference.source or "", reference.options or options)
 
 
 def choose_preset(chosen: Method, preset: str | None, data: str) -> str:

@@ -38,7 +38,7 @@ class Context:
     dtype: torch.dtype = torch.float32
     executor: Executor = field(default_factory=InProcess)
     say: Callable[[str], None] = lambda message: None
-    _networks: dict[str, FunctionalNetwork] = field(default_factory=dict, repr=False, compare=False)
+    _networks: dict[str, FunctionalNetwork] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def spec(self) -> DataSpec:

@@ -57,7 +57,8 @@ class FunctionalNetwork:
         The framework's initialization reads the global generator: it is set aside meanwhile and put back.
         """
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream.seed)
+            # Not torch.manual_seed, which would seed the GPUs as well.
+            torch.default_generator.manual_seed(stream.seed)
             module = self._make()
         self._module = self._module or module
         state = {name: tensor.detach() for name, tensor in module.state_dict().items()}

@@ -99,9 +99,9 @@ def _decode(hint: Any, value: Any, where: str, parts: Mapping[str, type[Part]]) 
         return decode_dataclass(typing.cast(type, hint), value, where, parts)
     if hint is Path and isinstance(value, str):
         return Path(value)
-    if hint is float and type(value) in (int, float):
+    if hint is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
-    if hint in (int, str, bool, float) and type(value) is hint:
+    if hint in (int, str, bool) and type(value) is hint:
         return value
     raise InputError(f"{where} must be {_named(hint)}, not {_shown(value)}.")
 
@@ -138,7 +138,7 @@ def _decode_part(contract: type[Part], value: Any, where: str, parts: Mapping[st
         raise InputError(f"{where} must be a mapping with the key 'part', not {_shown(value)}.")
     fitting = {name: kind for name, kind in parts.items() if issubclass(kind, contract)}
     name = value["part"]
-    if name not in fitting:
+    if not isinstance(name, str) or name not in fitting:
         raise unknown(f"part of {where}", str(name), fitting)
     fields = {key: item for key, item in value.items() if key != "part"}
     return decode_dataclass(fitting[name], fields, where, parts)
@@ -148,7 +148,7 @@ def _named(hint: Any) -> str:
     return {
         int: "a whole number",
         Path: "a path",
-        float: "a number",
+        float: "a finite number",
         bool: "true or false",
         str: "a text",
     }.get(hint, str(hint))

@@ -111,6 +111,8 @@ class Recipe:
         """
         for slot in SLOTS:
             part = getattr(self, slot)
+            if part is None and slot in _REQUIRED:
+                raise InputError(f"slot '{slot}' of recipe '{self.name}' is empty; every recipe needs a part there.")
             if part is not None and not isinstance(part, _CONTRACTS[slot]):
                 raise InputError(
                     f"{type(part).__name__} is no {slot}; the slot '{slot}' takes a {_CONTRACTS[slot].__name__}."
@@ -160,6 +162,8 @@ _CONTRACTS: dict[str, type[Part]] = {
 }
 SLOTS: tuple[str, ...] = tuple(_CONTRACTS)
 """Names of the slots of a recipe."""
+
+_REQUIRED = frozenset({"initializer", "parametrization", "labeler"})
 
 _USED_BY_THE_ENGINE = frozenset({"initial images", "decoded images", "targets", "image gradients"})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,8 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Remove all."""
-        for path in self._files():
-            path.unlink(missing_ok=True)
-        if self._folder.is_dir() and not any(self._folder.iterdir()):
-            self._folder.rmdir()
+        """Remove all, with what a killed run has left half written."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("step-*.safetensors"))

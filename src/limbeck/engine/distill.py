@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +99,10 @@ def distill(
         RunError: the loss was not finite, twice.
     """
     settings = settings or Settings()
-    if storage == "uint8" and recipe.parametrization.space != "unit":
-        raise InputError("uint8 storage needs images in [0, 1]; use --storage float32 with this recipe.")
     display = progress(settings.progress)
     context = make_context(recipe, data, ipc, seed, settings, executor, display.say)
+    if storage == "uint8" and recipe.parametrization.space != "unit":
+        raise InputError("uint8 storage needs images in [0, 1]; use --storage float32 with this recipe.")
     asked = RunFile(
         data=DataReference(name=data.spec.name, digest=data.spec.digest, source=data.source, options=data.options),
         ipc=ipc,
@@ -116,14 +116,12 @@ def distill(
     if folder is not None and folder.finished():
         display.say(f"{folder.path} is finished already")
         return folder.result(empty)
-    with display, stoppable() as stop:
+    with stoppable() as stop, display:
         run = _Run(Loop(recipe, context, settings.class_block), folder, settings, display, stop)
-        state = run.to_the_end()
-    distilled = Distilled(
-        state.stored.detach().cpu().float(), context.spec, recipe, seed, storage, empty.identity
-    ).stored_as(storage)
-    if folder is not None:
-        folder.finish(distilled, run.record())
+        stored = run.to_the_end().stored.detach().cpu().float()
+        distilled = replace(empty, stored=stored).stored_as(storage)
+        if folder is not None:
+            folder.finish(distilled, run.record())
     return distilled
 
 
@@ -147,7 +145,7 @@ class _Run:
         self._earlier_seconds = 0.0
         self._began = time.monotonic()
         self._saved = time.monotonic()
-        self._steps = 0
+        self._saved_at: int | None = None
         self._rolled_back = False
         self._last_loss: float | None = None
 
@@ -159,7 +157,6 @@ class _Run:
         every = max(1, total // _LOG_LINES)
         while state.ordinal < total:
             state, losses = self._loop.step(state)
-            self._steps += 1
             tally = _Tally(tally.total + losses.sum(), tally.count + 1)
             if state.ordinal % every == 0 or state.ordinal == total:
                 loss = float(tally.total) / tally.count
@@ -205,6 +202,7 @@ class _Run:
         self._began = time.monotonic()
         self._folder.rewind_log(tree["state"]["ordinal"])
         self._last_loss = tree["last_loss"]
+        self._saved_at = tree["state"]["ordinal"]
         return LoopState(**tree["state"]), _Tally(**tree["tally"])
 
     def _no_losses(self) -> _Tally:
@@ -215,10 +213,10 @@ class _Run:
         waited = time.monotonic() - self._saved
         due = waited >= 60 * self._settings.checkpoint_minutes or stopped_by is not None
         # A state that is not finite must never replace one that is: losses are only looked at when they are logged.
-        if self._folder is not None and due and state.ordinal < total and _finite(float(tally.total), state.stored):
+        if self._folder is not None and due and state.ordinal < total and _sound(state, tally):
             self._save(state, tally)
         if stopped_by is not None and state.ordinal < total:
-            where = f"; the same command resumes at step {state.ordinal}" if self._folder else ""
+            where = f"; the same command resumes at step {self._saved_at}" if self._saved_at is not None else ""
             raise Interrupted(f"stopped by {stopped_by.name} at step {state.ordinal} of {total}{where}.")
 
     def _save(self, state: LoopState, tally: _Tally) -> None:
@@ -230,7 +228,7 @@ class _Run:
                 "last_loss": self._last_loss,
             }
             self._folder.checkpoints.save(state.ordinal, tree)
-            self._saved = time.monotonic()
+            self._saved, self._saved_at = time.monotonic(), state.ordinal
 
     def _roll_back(self, state: LoopState, loss: float) -> tuple[LoopState, _Tally]:
         cause = f"the loss is {loss} by step {state.ordinal}"
@@ -261,3 +259,16 @@ class _Run:
 def _finite(loss: float, stored: Tensor) -> bool:
     """Whether neither the loss nor any pixel is infinite or no number."""
     return bool(torch.isfinite(torch.tensor(loss))) and bool(torch.isfinite(stored).all())
+
+
+def _sound(state: LoopState, tally: _Tally) -> bool:
+    """Whether a state may become a checkpoint: finite images and losses, and no part that remembers a NaN."""
+    return _finite(float(tally.total), state.stored) and not _any_nan(state.parts)
+
+
+def _any_nan(node: Any) -> bool:
+    if isinstance(node, Tensor):
+        return bool(torch.isnan(node).any())
+    if isinstance(node, dict):
+        return any(_any_nan(child) for child in node.values())
+    return isinstance(node, (list, tuple)) and any(_any_nan(child) for child in node)

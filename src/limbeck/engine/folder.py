@@ -36,20 +36,24 @@ class RunFolder:
     def __init__(self, path: Path, run: RunFile) -> None:
         self.path = path
         self.checkpoints = Checkpoints(path / "checkpoints")
+        asked = encode(run)
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file; give a folder as --out.")
         if (path / FILE).is_file():
-            difference = _first_difference(read_plain(path / FILE), encode(run))
+            difference = _first_difference(read_plain(path / FILE), asked)
             if difference:
                 raise InputError(
                     f"{path} holds another run ({difference}); choose another --out, or repeat that run's settings "
                     "to resume it."
                 )
-        elif path.is_dir() and any(path.iterdir()):
+        elif path.is_dir() and any(child.name[:5] != ".tmp-" for child in path.iterdir()):
             raise InputError(f"{path} is not empty and holds no run; choose another --out.")
         else:
-            path.mkdir(parents=True, exist_ok=True)
-            write_run_file(path, run)
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                write_run_file(path, run)
+            except OSError as error:
+                raise InputError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error
 
     def finished(self) -> bool:
         """Whether the distilled set is there."""
@@ -60,13 +64,20 @@ class RunFolder:
         from dataclasses import replace
 
         stored, description = read_set(self.path)
+        self._tidy()
         return replace(expected, stored=stored, storage=description["storage"], identity=description["identity"])
 
     def finish(self, distilled: Distilled, record: dict[str, Any]) -> None:
         """Write the result and the record, then remove the checkpoints."""
         write_text(self.path / RECORD, json.dumps(record, indent=2) + "\n")
         write_set(self.path, distilled)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove what a finished run needs no longer, with files that a killed one has left half written."""
         self.checkpoints.clear()
+        for leftover in self.path.glob(".tmp-*"):
+            leftover.unlink(missing_ok=True)
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append one line to the log."""

@@ -20,7 +20,11 @@ class Stop:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Within the block the first SIGTERM or SIGINT only sets the yielded `Stop`; a second one acts as usual."""
+    """Within the block the first SIGTERM or SIGINT only sets the yielded `Stop`; a second one acts as usual.
+
+    A signal to which the block has not reacted with an error is delivered again when the block ends, so that work
+    which comes after it (the next run of a comparison) is stopped as well.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers
@@ -38,3 +42,5 @@ def stoppable() -> Iterator[Stop]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+    if stop.signal is not None:
+        signal.raise_signal(stop.signal)

@@ -147,22 +147,24 @@ class _Lines(Progress):
         if now - self._written < self.every_seconds and done < self._total:
             return
         self._written = now
-        rate = (done - self._first) / max(now - self._since, 1e-9)
-        self._write_progress(done, rate, (self._total - done) / rate if rate > 0 else float("nan"))
+        # After a roll back less may be done than at the start.
+        rate = max(0.0, (done - self._first) / max(now - self._since, 1e-9))
+        self._write_progress(done, rate, (self._total - done) / rate if rate > 0 else None)
 
     def close(self) -> None:
         self._stream.flush()
 
     @abc.abstractmethod
-    def _write_progress(self, done: int, rate: float, left: float) -> None: ...
+    def _write_progress(self, done: int, rate: float, left: float | None) -> None: ...
 
 
 class _Plain(_Lines):
     every_seconds = 60.0
 
-    def _write_progress(self, done: int, rate: float, left: float) -> None:
+    def _write_progress(self, done: int, rate: float, left: float | None) -> None:
+        remaining = "" if left is None else f", {left:.0f} s left"
         loss = "" if self._loss is None else f", loss {self._loss:.4g}"
-        text = f"{self._title}: {done}/{self._total}, {rate:.2f}/s, {left:.0f} s left{loss}"
+        text = f"{self._title}: {done}/{self._total}, {rate:.2f}/s{remaining}{loss}"
         print(text, file=self._stream, flush=True)
 
     def say(self, message: str) -> None:
@@ -172,7 +174,7 @@ class _Plain(_Lines):
 class _JsonLines(_Lines):
     every_seconds = 5.0
 
-    def _write_progress(self, done: int, rate: float, left: float) -> None:
+    def _write_progress(self, done: int, rate: float, left: float | None) -> None:
         entry = {"work": self._title, "done": done, "total": self._total, "rate": rate, "seconds_left": left}
         print(json.dumps({**entry, "loss": self._loss}), file=self._stream, flush=True)
 

@@ -30,6 +30,15 @@ class Settings:
     class_block: int = 10
     """Classes whose real batches are in memory at once."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if self.class_block < 1:
+            raise InputError(f"class_block (--class-block) must be at least 1, not {self.class_block}.")
+        if not self.checkpoint_minutes >= 0:
+            raise InputError(
+                f"checkpoint_minutes (--checkpoint-minutes) must be 0 or more, not {self.checkpoint_minutes}."
+            )
+
     def torch_device(self) -> torch.device:
         """The device to use.
 

@@ -126,6 +126,7 @@ def evaluate_real(
     protocol: Protocol,
     *,
     seed: int = 0,
+    validation: RealSet | None = None,
     device: torch.device | None = None,
     executor: Executor | None = None,
     done: Callable[[int, int], None] | None = None,
@@ -137,13 +138,14 @@ def evaluate_real(
         test: test images.
         protocol: how.
         seed: seed of the networks.
+        validation: images to choose the step size by; needed when the protocol leaves a choice.
         device: where to compute; the CPU by default.
         executor: where the networks are trained; this process by default.
         done: called after each network with the number of networks done and of all.
     """
     device = device or torch.device("cpu")
     source = _Source(_Real(train.to(device, torch.float32)), train.labels.to(device), train.spec)
-    return _evaluate(source, test, protocol, seed, None, device, executor or InProcess(), done)
+    return _evaluate(source, test, protocol, seed, validation, device, executor or InProcess(), done)
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,9 @@ def idc(
         ipc: stored images per class.
         factor: parts per side of a stored image.
         same_compute: divide the epochs by ``factor ** 2``, so that packing costs no more training.
+
+    Raises:
+        InputError: DenseNets and other networks together, where their epochs differ.
     """
     data = canonical_name(data)
     operations: tuple[Operation, ...] = ("color", "crop", "flip", "scale", "rotate")
@@ -96,7 +99,13 @@ def idc(
     if data == "mnist" and factor > 1:
         cutmix = 0.0
     epochs = 1000
-    if any(name.startswith("densenet") for name in networks) and ipc >= 50 and factor > 1:
+    dense = [name.startswith("densenet") for name in networks]
+    if any(dense) and ipc >= 50 and factor > 1:
+        if not all(dense):
+            raise InputError(
+                "protocol 'idc' trains DenseNets on large packed sets for 400 epochs and other networks for 1000; "
+                "evaluate them apart."
+            )
         epochs = 400
     if same_compute:
         epochs = max(1, epochs // factor**2)

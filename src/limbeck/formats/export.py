@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from limbeck.core.distilled import Distilled
-from limbeck.core.errors import InputError
+from limbeck.core.errors import InputError, unknown
 from limbeck.storage.atomic import replacing, replacing_folder
 
 __all__ = ["Target", "export", "to_image_folder", "to_npz"]
@@ -19,7 +19,7 @@ __all__ = ["Target", "export", "to_image_folder", "to_npz"]
 Target = Literal["imagefolder", "npz"]
 
 
-def export(distilled: Distilled, to: Target, where: Path, decoded: bool = True) -> Path:
+def export(distilled: Distilled, to: Target, where: str | Path, decoded: bool = True) -> Path:
     """Write a distilled set in another form; nothing that exists is overwritten.
 
     Args:
@@ -34,6 +34,9 @@ def export(distilled: Distilled, to: Target, where: Path, decoded: bool = True) 
     Raises:
         InputError: the target exists, or the images have a number of channels that pictures cannot have.
     """
+    where = Path(where)
+    if to not in get_args(Target):
+        raise unknown("form", to, get_args(Target))
     if to == "npz" and where.suffix != ".npz":
         where = where.with_name(where.name + ".npz")
     if where.exists() and (where.is_file() or any(where.iterdir())):
@@ -62,7 +65,8 @@ def to_image_folder(distilled: Distilled, folder: Path, decoded: bool = True) ->
     if images.shape[1] not in (1, 3):
         raise InputError(f"images of {images.shape[1]} channels cannot be PNG files; export to npz instead.")
     pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8)
-    names = [_file_name(index, name) for index, name in enumerate(distilled.spec.class_names)]
+    width = max(3, len(str(distilled.spec.classes - 1)))
+    names = [_file_name(index, name, width) for index, name in enumerate(distilled.spec.class_names)]
     digits = len(str(len(labels)))
     with replacing_folder(folder) as temporary:
         for name in names:
@@ -109,7 +113,7 @@ def _images(distilled: Distilled, decoded: bool) -> tuple[Tensor, Tensor]:
     return stored.flatten(0, 1), labels
 
 
-def _file_name(index: int, name: str) -> str:
+def _file_name(index: int, name: str, width: int) -> str:
     """A folder name for a class: its own if it is harmless, and always one that sorts in label order."""
     harmless = re.sub(r"[^\w.-]+", "_", name).strip("._") or "class"
-    return f"{index:03d}_{harmless}"
+    return f"{index:0{width}d}_{harmless[:50]}"

@@ -6,7 +6,7 @@ import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +115,15 @@ def compare(
         InputError: a recipe cannot run on this data with one of the IPCs; nothing has been started then.
     """
     settings = settings or Settings()
+    if not recipes or not ipcs or not seeds or len(set(ipcs)) < len(ipcs) or len(set(seeds)) < len(seeds):
+        raise InputError("a comparison needs at least one method, IPC and seed, each named once.")
     test = data.require_test()
     for name, recipe in recipes.items():
         for ipc in ipcs:
-            context = make_context(recipe, data, ipc, seeds[0], settings)
+            make_context(recipe, data, ipc, seeds[0], settings)
             _refuse_unequal_bytes(name, recipe)
-    device = context.device
-    quiet = Settings(**{**settings.__dict__, "progress": "quiet"})
+    device = settings.torch_device()
+    quiet = replace(settings, progress="quiet")
     work = [(ipc, name, seed) for ipc in ipcs for name in recipes for seed in seeds]
     found: dict[tuple[int, str], list[dict[str, Any]]] = {}
     with progress(settings.progress) as display:
@@ -143,7 +145,15 @@ def compare(
             spent = _recorded_seconds(folder, time.monotonic() - began)
             path = folder / evaluation_file(protocol, seed, "uint8")
             if not path.is_file():
-                scores = evaluate(distilled, test, protocol, seed=seed, device=device, executor=executor)
+                scores = evaluate(
+                    distilled,
+                    test,
+                    protocol,
+                    seed=seed,
+                    validation=data.validation,
+                    device=device,
+                    executor=executor,
+                )
                 path = write_scores(folder, scores, distilled)
             entry = json.loads(path.read_text(encoding="utf-8"))
             found.setdefault((ipc, name), []).append({**entry, "distil_seconds": spent})
@@ -206,6 +216,7 @@ def _full(
                 data.require_test(),
                 protocol,
                 seed=seed,
+                validation=data.validation,
                 device=settings.torch_device(),
                 executor=executor,
             )

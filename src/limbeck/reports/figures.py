@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,10 +46,14 @@ _INK, _FAINT, _GRID, _FULL_INK = "#1f2933", "#66727f", "#e3e7eb", "#3d4852"
 _PIXELS_PER_INCH = 96
 _POINTS = 9.75
 """Size of all text: 13 CSS pixels."""
-_SLOT = 52
+_SLOT = 40
 """CSS pixels of one bar with its number."""
+_LABEL = 33
+"""CSS pixels that such a number needs; where there is less it is turned."""
 _MARGIN = 58
 """CSS pixels left of the axes."""
+_PHONE = 640
+"""Figures below this width in CSS pixels are for phones."""
 
 
 def method_colours(names: Iterable[str]) -> dict[str, str]:
@@ -101,11 +106,13 @@ def accuracy_bars(
     figure, axes = _canvas(max(1, len(lines)), width, 250, legend, below=46)
     most = max(sum(len(group) + 0.8 for _, group in line) for line in lines) if lines else 1.0
     for axis, line in zip(axes, lines, strict=False):
-        _draw_bars(axis, line, colours, hatches, max(most, (width - _MARGIN) / (3 * _SLOT)))
+        _draw_bars(axis, line, colours, hatches, max(most, (width - _MARGIN) / (3.5 * _SLOT)))
     for axis in axes:
+        if not lines:
+            axis.set_xticks([])
         if full is not None:
             axis.axhline(100 * full.mean, color=_FULL_INK, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
-        axis.set_ylim(0, 108)
+        axis.set_ylim(0, 112)
         axis.set_yticks([0, 20, 40, 60, 80, 100])
         axis.set_ylabel("test accuracy, %")
         _plain(axis)
@@ -121,8 +128,8 @@ def loss_curves(
 ) -> bytes | None:
     """Loss against inner step, one line per run, one panel per IPC, one colour per method.
 
-    The axis of a panel is logarithmic when its largest loss is more than 20 times its smallest. Seeds of one method share
-    its colour and differ in lightness.
+    The axis of a panel is logarithmic when its largest loss is more than 20 times its smallest. Seeds of one method
+    share its colour and differ in lightness.
 
     Args:
         runs: finished runs; those without a logged loss (baselines) are left out.
@@ -167,14 +174,24 @@ def _draw_bars(
 ) -> None:
     """One line of groups; one unit across is one bar with its gap."""
     position, centres, names = 0.4, [], []
+    room = axis.get_window_extent().width * _PIXELS_PER_INCH / axis.figure.dpi / length
     for ipc, group in line:
         for offset, row in enumerate(group):
             x, mean, std = position + offset + 0.5, 100 * row.mean, 100 * row.std
-            face = {"color": colours[row.method], "edgecolor": "white", "hatch": hatches[row.method]}
-            axis.bar(x, mean, width=0.78, linewidth=0, zorder=2, **face)
+            axis.bar(
+                x,
+                mean,
+                width=0.78,
+                linewidth=0,
+                color=colours[row.method],
+                edgecolor="white",
+                hatch=hatches[row.method],
+                zorder=2,
+            )
             if len(row.accuracies) > 1:
-                style = {"color": _INK, "linewidth": 1.1, "capsize": 3, "capthick": 1.1}
-                axis.errorbar(x, mean, yerr=std, fmt="none", zorder=3, ecolor=style.pop("color"), **style)
+                axis.errorbar(
+                    x, mean, yerr=std, fmt="none", ecolor=_INK, elinewidth=1.1, capsize=3, capthick=1.1, zorder=3
+                )
             box = {"boxstyle": "square,pad=0.12", "facecolor": "white", "edgecolor": "none"}
             axis.annotate(
                 f"{mean:.1f}",
@@ -183,6 +200,7 @@ def _draw_bars(
                 textcoords="offset points",
                 ha="center",
                 va="bottom",
+                rotation=0 if room >= _LABEL else 90,
                 color=_INK,
                 fontsize=_POINTS,
                 bbox=box,
@@ -255,9 +273,10 @@ def _canvas(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(facecolor="white")
+    figure = Figure(facecolor="white", figsize=(width / _PIXELS_PER_INCH, 1))
     FigureCanvasAgg(figure)
-    per_line, needed = _legend_columns(legend, width)
+    per_line = _legend_columns(figure, legend, width)
+    needed = math.ceil(len(legend) / per_line)
     above = 18 + 22 * needed
     pitch = titles + height + below
     total = above + down * pitch
@@ -271,31 +290,41 @@ def _canvas(
         left = _MARGIN + column * (panel + gap)
         axes.append(figure.add_axes((left / width, 1 - (top + height) / total, panel / width, height / total)))
     if legend:
-        figure.legend(
-            handles=legend,
-            loc="upper left",
-            bbox_to_anchor=((_MARGIN - 6) / width, 1 - 4 / total),
-            ncols=per_line,
-            frameon=False,
-            fontsize=_POINTS,
-            labelcolor=_INK,
-            handlelength=1.3,
-            handleheight=0.9,
-            handletextpad=0.5,
-            columnspacing=1.6,
-            borderaxespad=0,
-            borderpad=0.3,
-        )
+        _add_legend(figure, legend, per_line, (_legend_left(width) / width, 1 - 4 / total))
     return figure, axes
 
 
-def _legend_columns(legend: Sequence[Any], width: int) -> tuple[int, int]:
-    """Entries beside each other, and lines of them."""
-    if not legend:
-        return 1, 0
-    widest = max(len(str(entry.get_label())) for entry in legend) * 7.2 + 48
-    per_line = max(1, min(len(legend), int((width - _MARGIN) / widest)))
-    return per_line, math.ceil(len(legend) / per_line)
+def _legend_columns(figure: Figure, legend: Sequence[Any], width: int) -> int:
+    """How many entries of a legend fit beside each other."""
+    for columns in range(len(legend), 1, -1):
+        drawn = _add_legend(figure, legend, columns, (0.0, 1.0))
+        needed = drawn.get_window_extent().width * _PIXELS_PER_INCH / figure.dpi
+        drawn.remove()
+        if needed <= width - _legend_left(width):
+            return columns
+    return 1
+
+
+def _legend_left(width: int) -> int:
+    return _MARGIN - 6 if width >= _PHONE else 4
+
+
+def _add_legend(figure: Figure, legend: Sequence[Any], columns: int, corner: tuple[float, float]) -> Any:
+    return figure.legend(
+        handles=legend,
+        loc="upper left",
+        bbox_to_anchor=corner,
+        ncols=columns,
+        frameon=False,
+        fontsize=_POINTS,
+        labelcolor=_INK,
+        handlelength=1.3,
+        handleheight=0.9,
+        handletextpad=0.5,
+        columnspacing=1.6,
+        borderaxespad=0,
+        borderpad=0.3,
+    )
 
 
 def _patch(name: str, colour: str, hatch: str) -> Any:
@@ -351,6 +380,14 @@ def _written(figure: Figure, form: Format) -> bytes:
     buffer = io.BytesIO()
     if form == "svg":
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    else:
-        figure.savefig(buffer, format="png", dpi=2 * _PIXELS_PER_INCH, metadata={"Software": None})
+        return _renumbered(buffer.getvalue())
+    figure.savefig(buffer, format="png", dpi=2 * _PIXELS_PER_INCH, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _renumbered(svg: bytes) -> bytes:
+    """The same picture with numbers for matplotlib's random names, so that equal figures are equal bytes."""
+    names = dict.fromkeys(re.findall(rb'id="([a-z][0-9a-f]{10})"', svg))
+    for number, name in enumerate(names):
+        svg = svg.replace(name, b"n%d" % number)
+    return svg

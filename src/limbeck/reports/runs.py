@@ -64,8 +64,11 @@ def read_run(folder: Path) -> Run:
     losses: list[tuple[int, float]] = []
     if (folder / LOG).is_file():
         for line in (folder / LOG).read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            losses.append((entry["step"], entry["loss"]))
+            try:
+                entry = json.loads(line)
+                losses.append((int(entry["step"]), float(entry["loss"])))
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{folder / LOG} is damaged; remove it to go without the losses.") from error
     evaluations = tuple(_read_json(path) for path in sorted(folder.glob("evaluation-*.json")))
     return Run(folder, distilled, record, tuple(losses), evaluations)
 
@@ -112,7 +115,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}); remove it and evaluate again.") from error
+        raise InputError(f"{path} is damaged ({error}); remove it.") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} is damaged; remove it and evaluate again.")
+        raise InputError(f"{path} is damaged; remove it.")
     return content

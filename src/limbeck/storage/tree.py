@@ -51,9 +51,9 @@ def load_tree(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         with safe_open(path, framework="pt", device=str(device)) as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
             skeleton = json.loads((file.metadata() or {})["tree"])
+        tree = _fill(skeleton, "", tensors)
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise RunError(f"{path} is damaged or no checkpoint ({error}); remove it.") from error
-    tree = _fill(skeleton, "", tensors)
     if not isinstance(tree, dict):
         raise RunError(f"{path} is damaged or no checkpoint; remove it.")
     return tree

@@ -1,0 +1,544 @@
+"""One HTML file on some runs: what came out, what it looks like, what it cost, how it was made and judged.
+
+The file needs nothing else: pictures are inside it, and its own policy forbids a browser to fetch anything. Equal runs
+give equal bytes. Every number is read from the files of the runs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limbeck.core.distilled import Distilled
+from limbeck.core.errors import InputError
+from limbeck.core.plain import encode
+from limbeck.core.recipe import SLOTS, Recipe
+from limbeck.reports.citations import bibtex
+from limbeck.reports.compare import Comparison, Row
+from limbeck.reports.figures import FULL, accuracy_bars, data_uri, loss_curves, method_colours
+from limbeck.reports.runs import Run
+from limbeck.reports.tables import best_rows, human_bytes, human_seconds, percent
+from limbeck.storage.atomic import write_text
+from limbeck.storage.preview import picture
+
+__all__ = ["write_page"]
+
+_WIDE, _NARROW = 1000, 350
+"""Widths of figures in CSS pixels: for screens and paper, and for phones."""
+_MOST_CLASSES, _MOST_IMAGES = 20, 20
+"""Images of a set that are shown."""
+_SMALL = 24
+"""Least height of an image in CSS pixels where a set is shown small."""
+_GAP = 2
+"""CSS pixels between images."""
+
+
+def write_page(
+    path: Path,
+    runs: Sequence[Run],
+    comparison: Comparison | None,
+    title: str,
+    command: str | None = None,
+) -> None:
+    """Write the page, atomically.
+
+    Args:
+        path: the HTML file.
+        runs: finished runs, at least one.
+        comparison: the table that they belong to, if they were compared.
+        title: heading of the page.
+        command: what was typed to make it, if known.
+
+    Raises:
+        InputError: there are no runs.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    if not runs:
+        raise InputError("there are no finished runs to report on; give the folders of runs.")
+    environment = Environment(
+        loader=PackageLoader("limbeck.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    content = _content(Path(path), runs, comparison)
+    html = environment.get_template("page.html").render(title=title, command=command, **content)
+    write_text(path, html + "\n")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A run as the page calls it.
+
+    Args:
+        run: the run.
+        label: name of its method in the comparison; the recipe's otherwise.
+    """
+
+    run: Run
+    label: str
+
+    @property
+    def distilled(self) -> Distilled:
+        """The set."""
+        return self.run.distilled
+
+    @property
+    def learnt(self) -> bool:
+        """Whether pixels were learnt, other than in a coreset."""
+        return self.distilled.recipe.objective is not None
+
+
+def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> dict[str, Any]:
+    """Everything that the template shows."""
+    entries = _labelled(runs, comparison)
+    rows = comparison.rows if comparison is not None else ()
+    colours = method_colours([*(row.method for row in rows), *(entry.label for entry in entries)])
+    leading = sorted(entries, key=lambda entry: not entry.learnt)
+    cited = [key for entry in leading for key in entry.distilled.recipe.cite()]
+    return {
+        "summary": _summary(entries, rows),
+        "findings": _findings(rows),
+        "comparison": _comparison(comparison, colours) if comparison is not None and rows else None,
+        "architectures": _architectures(entries, comparison),
+        "evaluations": _evaluations(entries),
+        "groups": _groups(entries, rows, colours),
+        "losses": _losses(entries, colours),
+        "costs": _costs(entries, colours),
+        "machines": _distinct(_machine(entry.run.record.get("hardware", {})) for entry in entries),
+        "versions": _distinct(_versions(entry) for entry in entries),
+        "protocols": _protocols(entries, comparison),
+        "seeds": _and(str(seed) for seed in sorted({entry.distilled.seed for entry in entries})),
+        "recipes": _recipes(entries, colours),
+        "bibtex": bibtex(cited),
+        "folder": json.dumps(_relative(leading[0].run.folder, path.parent), ensure_ascii=False),
+        "files": [_relative(entry.run.folder, path.parent) for entry in entries],
+    }
+
+
+def _labelled(runs: Sequence[Run], comparison: Comparison | None) -> list[_Entry]:
+    """Runs by IPC, then in the order of the comparison or as given; a comparison names the folders of its runs."""
+    known = list(dict.fromkeys(row.method for row in comparison.rows)) if comparison is not None else []
+    entries = []
+    for run in runs:
+        named = re.fullmatch(r"(.+)-ipc\d+-seed\d+", run.folder.name)
+        entries.append(_Entry(run, named[1] if named and named[1] in known else run.method))
+    order = {name: index for index, name in enumerate([*known, *(entry.label for entry in entries)][::-1])}
+    return sorted(entries, key=lambda entry: (entry.distilled.ipc, -order[entry.label], entry.distilled.seed))
+
+
+def _summary(entries: Sequence[_Entry], rows: Sequence[Row]) -> str:
+    """What was distilled, in one sentence."""
+    full = next((row for row in rows if row.method == FULL), None)
+    real = f"{full.training_images:,} real training images of " if full else ""
+    specs = list({entry.distilled.spec.digest: entry.distilled.spec for entry in entries}.values())
+    described = []
+    for spec in specs:
+        kind = {1: "grey", 3: "colour"}.get(spec.channels, f"{spec.channels} channels")
+        described.append(
+            f"{spec.name} has {real}{spec.classes} classes ({_class_names(spec.class_names)}), {kind}, "
+            f"{spec.height}\u00a0×\u00a0{spec.width} pixels"
+        )
+    ipcs = sorted({entry.distilled.ipc for entry in entries})
+    counts = _and(map(str, ipcs)) + f" stored image{'' if ipcs == [1] else 's'} per class"
+    methods = _and(dict.fromkeys(entry.label for entry in entries))
+    data = _and(spec.name for spec in specs)
+    return f"{counts}, made from {data} by {methods}; {'; '.join(described)}."
+
+
+def _class_names(names: Sequence[str]) -> str:
+    if list(names) == [str(number) for number in range(len(names))] and len(names) > 2:
+        return f"{names[0]} to {names[-1]}"
+    return _and(names) if len(names) <= 10 else f"{', '.join(names[:8])} and {len(names) - 8} more"
+
+
+def _findings(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """The best accuracy of every IPC, and that of all real images."""
+    found = []
+    for row in best_rows([row for row in rows if row.method != FULL]):
+        found.append(
+            {
+                "value": percent(row.mean, row.std, len(row.accuracies)),
+                "name": row.method,
+                "note": f"best at {_images_per_class(row.ipc)}, {human_bytes(row.bytes)}",
+            }
+        )
+    for row in rows:
+        if row.method == FULL:
+            value = percent(row.mean, row.std, len(row.accuracies))
+            note = f"{row.training_images:,} real images, {human_bytes(row.bytes)}"
+            found.append({"value": value, "name": "all real images", "note": note})
+    return found
+
+
+def _comparison(comparison: Comparison, colours: Mapping[str, str]) -> dict[str, Any]:
+    rows = comparison.rows
+    best = best_rows(rows)
+    table, previous = [], None
+    for row in rows:
+        table.append(
+            {
+                "ipc": str(row.ipc) if row.ipc else "–",
+                "first": row.ipc != previous,
+                "method": "all real images" if row.method == FULL else row.method,
+                "colour": colours[row.method],
+                "bytes": human_bytes(row.bytes),
+                "images": f"{row.training_images:,}",
+                "accuracy": percent(row.mean, row.std, len(row.accuracies)),
+                "networks": len(row.accuracies),
+                "distil": human_seconds(row.seconds) if row.ipc else "–",
+                "evaluate": human_seconds(row.evaluation_seconds),
+                "best": row in best,
+            }
+        )
+        previous = row.ipc
+    spoken = "; ".join(
+        f"{'all real images' if row.method == FULL else f'{row.method}, IPC {row.ipc}'}: "
+        f"{percent(row.mean, row.std, len(row.accuracies))}"
+        for row in rows
+    )
+    figure = _figure(
+        accuracy_bars(rows, colours, _WIDE),
+        accuracy_bars(rows, colours, _NARROW),
+        f"Test accuracy in percent. {spoken}.",
+    )
+    return {"rows": table, "figure": figure}
+
+
+def _figure(wide: bytes, narrow: bytes, spoken: str) -> dict[str, str]:
+    return {"wide": data_uri(wide, "svg"), "narrow": data_uri(narrow, "svg"), "alt": spoken}
+
+
+def _architectures(entries: Sequence[_Entry], comparison: Comparison | None) -> dict[str, Any] | None:
+    """Accuracy by architecture over all seeds, where the protocol of the comparison has more than one."""
+    if comparison is None or len(comparison.protocol.networks) < 2:
+        return None
+    protocol, names = encode(comparison.protocol), comparison.protocol.networks
+    found: dict[tuple[int, str], dict[str, list[float]]] = {}
+    for entry in entries:
+        for evaluation in entry.run.evaluations:
+            if evaluation["protocol"] == protocol:
+                cells = found.setdefault((entry.distilled.ipc, entry.label), {})
+                for network in evaluation["networks"]:
+                    cells.setdefault(network["network"], []).extend(network["accuracies"])
+    table = [
+        {"ipc": ipc, "method": label, "cells": [_spread(cells.get(name, [])) for name in names]}
+        for (ipc, label), cells in found.items()
+    ]
+    return {"names": names, "rows": table} if table else None
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    return percent(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values))
+
+
+def _evaluations(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
+    """Every accuracy that was measured."""
+    return [
+        {
+            "method": entry.label,
+            "ipc": entry.distilled.ipc,
+            "seed": entry.distilled.seed,
+            "protocol": evaluation["protocol"]["name"],
+            "network": network["network"],
+            "lr": f"{network['lr']:g}",
+            "accuracy": percent(network["mean"], network["std"], len(network["accuracies"])),
+            "each": ", ".join(f"{100 * value:.2f}" for value in network["accuracies"]),
+        }
+        for entry in entries
+        for evaluation in entry.run.evaluations
+        for network in evaluation["networks"]
+    ]
+
+
+def _groups(entries: Sequence[_Entry], rows: Sequence[Row], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Pictures by data and IPC: first seeds, what was learnt before what was picked, then further seeds."""
+    several = len({entry.distilled.spec.digest for entry in entries}) > 1
+    grouped: dict[tuple[str, int], list[_Entry]] = {}
+    for entry in entries:
+        grouped.setdefault((entry.distilled.spec.digest, entry.distilled.ipc), []).append(entry)
+    reached = {
+        (row.ipc, row.method): percent(row.mean, row.std, len(row.accuracies)) + " %"
+        for row in rows
+        if row.method != FULL
+    }
+    groups = []
+    for (_, ipc), members in grouped.items():
+        first = {entry.label: entry for entry in reversed(members)}
+        leading = [entry for entry in members if first[entry.label] is entry]
+        further = [entry for entry in members if first[entry.label] is not entry]
+        name = members[0].distilled.spec.name
+        learnt = [entry for entry in leading if entry.learnt]
+        large = [_sheet(entry, 48 if len(learnt) == 1 else 40, colours, reached) for entry in learnt]
+        groups.append(
+            {
+                "title": f"{name}, {_images_per_class(ipc)}" if several else _images_per_class(ipc),
+                "learnt": large,
+                "beside": len(large) > 1 and all(sheet["tiles"] or sheet["width"] < _WIDE // 2 for sheet in large),
+                "picked": [_sheet(entry, _SMALL, colours, reached) for entry in leading if not entry.learnt],
+                "further": [_sheet(entry, _SMALL, colours, {}) for entry in further],
+            }
+        )
+    return groups
+
+
+def _sheet(
+    entry: _Entry, least: int, colours: Mapping[str, str], reached: Mapping[tuple[int, str], str]
+) -> dict[str, Any]:
+    """Pictures of one set, class by class, each image at least ``least`` CSS pixels high."""
+    distilled = entry.distilled
+    names = distilled.spec.class_names[:_MOST_CLASSES]
+    height, width = (int(size) for size in distilled.stored.shape[-2:])
+    size = _shown_height(height, least)
+    room = (_WIDE - 110) // (round(width * size / height) + _GAP) if least > _SMALL else 10
+    images = min(max(10, room), _MOST_IMAGES, distilled.ipc)
+    notes = [f"seed {distilled.seed}", human_bytes(distilled.bytes)]
+    if (score := reached.get((distilled.ipc, entry.label))) is not None:
+        notes.append(score)
+    if len(names) < distilled.spec.classes:
+        notes.append(f"first {len(names)} of {distilled.spec.classes} classes")
+    if images < distilled.ipc:
+        notes.append(f"first {images} of {distilled.ipc} images per class")
+    decoded = int(distilled.parametrization.decode(distilled.stored[0]).shape[0]) // distilled.ipc
+    if decoded > 1:
+        notes.append(f"each stored image holds {decoded} training images")
+    strips = [{"name": name, **_strip(distilled, label, images, size)} for label, name in enumerate(names)]
+    longest = max(map(len, names))
+    return {
+        "label": entry.label,
+        "colour": colours[entry.label],
+        "notes": [note.replace(" ", "\u00a0") if len(note) < 24 else note for note in notes],
+        "tiles": images <= 2,
+        "tile": max(strips[0]["width"], min(72, 7 * longest)),
+        "strips": strips,
+        "width": strips[0]["width"] + min(110, 8 * longest) + 12,
+    }
+
+
+def _shown_height(height: int, least: int) -> int:
+    """CSS pixels for the height of an image: a whole multiple of it, unless it is large."""
+    return min(height * -(-least // height), 2 * least)
+
+
+def _strip(distilled: Distilled, label: int, images: int, size: int) -> dict[str, Any]:
+    """Images of one class beside each other, two pixels for each CSS pixel, so that they are sharp on any screen."""
+    from PIL import Image
+
+    stored = distilled.stored[label : label + 1, :images].detach().cpu()
+    if distilled.parametrization.space == "normalized":
+        stored = distilled.spec.normalization.invert(stored)
+    height = int(stored.shape[-2])
+    scale = max(1, 2 * size // height)
+    drawn = picture(stored, scale=scale, gap=max(1, round(2 * _GAP * scale * height / (2 * size))))
+    shrink = size / (scale * height)
+    width, shown = round(drawn.width * shrink), round(drawn.height * shrink)
+    if drawn.width > 2 * width:
+        drawn = drawn.resize((2 * width, 2 * shown), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    drawn.save(buffer, format="PNG", optimize=True)
+    return {"uri": data_uri(buffer.getvalue(), "png"), "width": width, "height": shown}
+
+
+def _losses(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One figure per data set."""
+    figures = []
+    by_data: dict[str, list[_Entry]] = {}
+    for entry in entries:
+        by_data.setdefault(entry.distilled.spec.digest, []).append(entry)
+    for members in by_data.values():
+        runs, labels = [entry.run for entry in members], [entry.label for entry in members]
+        wide = loss_curves(runs, colours, labels, _WIDE)
+        narrow = loss_curves(runs, colours, labels, _NARROW)
+        if wide is not None and narrow is not None:
+            name = members[0].distilled.spec.name
+            final = "; ".join(
+                f"{entry.run.title}: {entry.run.losses[-1][1]:.4g}" for entry in members if entry.run.losses
+            )
+            spoken = f"Loss against inner step for {name}. At the end: {final}."
+            figures.append({"name": name if len(by_data) > 1 else "", **_figure(wide, narrow, spoken)})
+    return figures
+
+
+def _costs(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What distilling cost, by IPC and method; only runs that have a record."""
+    grouped: dict[tuple[int, str], list[Run]] = {}
+    for entry in entries:
+        if entry.run.record:
+            grouped.setdefault((entry.distilled.ipc, entry.label), []).append(entry.run)
+    table = []
+    for (ipc, label), runs in grouped.items():
+        records = [run.record for run in runs]
+        steps = sorted({record["steps"] for record in records})
+        losses = [record["final_loss"] for record in records if record["final_loss"] is not None]
+        table.append(
+            {
+                "ipc": ipc,
+                "method": label,
+                "colour": colours[label],
+                "runs": len(runs),
+                "steps": " / ".join(f"{count:,}" if count else "–" for count in steps),
+                "seconds": human_seconds(statistics.fmean(record["seconds"] for record in records)),
+                "memory": human_bytes(max(record["peak_memory_bytes"] for record in records)),
+                "loss": f"{statistics.fmean(losses):.4g}" if losses else "–",
+            }
+        )
+    return table
+
+
+def _machine(hardware: Mapping[str, Any]) -> str:
+    if not hardware:
+        return ""
+    place = hardware.get("gpu") or hardware["device"].upper()
+    cores, threads = hardware["cores"], hardware["threads"]
+    return (
+        f"{place}, {hardware['system']} {hardware['machine']}, {cores} core{'' if cores == 1 else 's'}, "
+        f"{threads} thread{'' if threads == 1 else 's'}"
+    )
+
+
+def _versions(entry: _Entry) -> str:
+    versions = entry.run.record.get("versions") or entry.distilled.identity.get("versions", {})
+    return ", ".join(f"{name} {value}" for name, value in versions.items() if value)
+
+
+def _protocols(entries: Sequence[_Entry], comparison: Comparison | None) -> list[dict[str, Any]]:
+    """Every protocol that judged, in words; that of the comparison first."""
+    found: dict[str, tuple[dict[str, Any], set[int]]] = {}
+    if comparison is not None:
+        plain = encode(comparison.protocol)
+        found[json.dumps(plain, sort_keys=True)] = (plain, set())
+    for entry in entries:
+        for evaluation in entry.run.evaluations:
+            plain = evaluation["protocol"]
+            found.setdefault(json.dumps(plain, sort_keys=True), (plain, set()))[1].add(evaluation["test_images"])
+    return [{"name": plain["name"], "sentences": _in_words(plain, sorted(tests))} for plain, tests in found.values()]
+
+
+def _in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list[str]:
+    training = protocol["training"]
+    repeats, networks = protocol["repeats"], protocol["networks"]
+    unit = "epochs" if protocol["budget"] == "epochs" else "SGD steps, whatever the size of the set"
+    rates = protocol["learning_rates"]
+    rate = (
+        f"step size {training['lr']:g}"
+        if not rates
+        else f"a step size chosen on validation images from {_and(f'{value:g}' for value in rates)}"
+    )
+    each = f" of each of {_and(networks)}" if len(networks) > 1 else f" of {networks[0]}"
+    drops = _and(f"{100 * share:.0f} %" for share in protocol["drops"])
+    sentences = [
+        f"{repeats} fresh network{'' if repeats == 1 else 's'}{each} for every set, trained from scratch on its "
+        f"decoded images for {protocol['length']:,} {unit}.",
+        f"SGD with momentum {training['momentum']:g}, weight decay {training['weight_decay']:g}, batches of "
+        f"{training['batch_size']} and {rate}"
+        + (f", multiplied by {protocol['drop_factor']:g} after {drops} of the training." if drops else "."),
+    ]
+    augmentation = training["augmentation"]
+    mixing = f"CutMix with probability {training['cutmix']:g}" if training["cutmix"] else "no CutMix"
+    if augmentation is None:
+        sentences.append(f"No augmentation, {mixing}.")
+    else:
+        fields = "; ".join(f"{name}: {value}" for name, value in _flat(augmentation))
+        sentences.append(
+            f"Augmentation {augmentation['part']} ({fields}), {mixing}."
+            if fields
+            else f"Augmentation {augmentation['part']}, {mixing}."
+        )
+    images = f" of all {tests[0]:,} test images" if len(tests) == 1 else " of all test images"
+    sentences.append(
+        f"Accuracy is the share{images} that is classified correctly after the last step; test images are read once, "
+        "at the end. Means and sample standard deviations are over all networks of all seeds."
+    )
+    return sentences
+
+
+def _recipes(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Different recipes, what is learnt first."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in sorted(entries, key=lambda entry: not entry.learnt):
+        recipe = entry.distilled.recipe
+        key = json.dumps([entry.label, encode(recipe)], sort_keys=True)
+        found.setdefault(
+            key,
+            {
+                "label": entry.label,
+                "colour": colours[entry.label],
+                "learnt": entry.learnt,
+                "ipcs": [],
+                "about": f"{recipe.name} on {recipe.base}" if recipe.base else recipe.name,
+                "slots": _slots(recipe),
+            },
+        )["ipcs"].append(entry.distilled.ipc)
+    for shown in found.values():
+        shown["ipcs"] = _and(str(ipc) for ipc in sorted(set(shown["ipcs"])))
+    return list(found.values())
+
+
+def _slots(recipe: Recipe) -> list[dict[str, Any]]:
+    plain, filled = encode(recipe), dict(recipe.parts())
+    return [
+        {
+            "slot": slot,
+            "part": plain[slot]["part"] if plain[slot] is not None else "",
+            "fields": _flat(plain[slot]) if plain[slot] is not None else [],
+            "references": ", ".join(filled[slot].references) if slot in filled else "",
+        }
+        for slot in SLOTS
+    ]
+
+
+def _flat(plain: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Fields with their values, nested ones by dotted names; the part's own name is left out."""
+    found: list[tuple[str, str]] = []
+    for name, value in plain.items():
+        if name == "part":
+            if prefix:
+                found.append((prefix.removesuffix("."), str(value)))
+        elif isinstance(value, Mapping):
+            found += _flat(value, f"{prefix}{name}.")
+        else:
+            found.append((prefix + name, _value(value)))
+    return found
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_value, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _relative(folder: Path, start: Path) -> str:
+    """The folder as seen from the page, when it lies beside or below it; as given otherwise."""
+    absolute, start = Path(os.path.abspath(folder)), Path(os.path.abspath(start))
+    if absolute.is_relative_to(start):
+        return absolute.relative_to(start).as_posix()
+    return Path(folder).as_posix()
+
+
+def _distinct(lines: Iterable[str]) -> list[str]:
+    return [line for line in dict.fromkeys(lines) if line]
+
+
+def _and(words: Iterable[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *most, last = list(words) or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _images_per_class(ipc: int) -> str:
+    return f"{ipc} image{'' if ipc == 1 else 's'} per class"

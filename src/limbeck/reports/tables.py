@@ -1,0 +1,168 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from limbeck.evaluation.evaluate import Scores
+from limbeck.reports.compare import Comparison, Row
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+__all__ = [
+    "best_rows",
+    "comparison_table",
+    "human_bytes",
+    "human_seconds",
+    "listing",
+    "percent",
+    "scores_table",
+]
+
+_WIDTH = 78
+"""Terminal columns that a table may take for its title alone."""
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Methods at equal bytes; the best mean accuracy of every IPC is bold.
+
+    Args:
+        comparison: what `limbeck.reports.compare.compare` returned.
+    """
+    seeds = max((len(row.seeds) for row in comparison.rows), default=0)
+    table = _table(f"{comparison.data}, protocol {comparison.protocol.name}, {seeds} seed{'' if seeds == 1 else 's'}")
+    table.add_column("IPC", justify="right")
+    table.add_column("method")
+    table.add_column("size", justify="right")
+    for name in ("training images", "accuracy, %", "networks", "distil", "evaluate"):
+        table.add_column(name, justify="right")
+    best = best_rows(comparison.rows)
+    previous: int | None = None
+    for row in comparison.rows:
+        if previous is not None and row.ipc != previous:
+            table.add_section()
+        previous = row.ipc
+        cells = (
+            str(row.ipc) if row.ipc else "-",
+            row.method,
+            human_bytes(row.bytes),
+            f"{row.training_images:,}",
+            percent(row.mean, row.std, len(row.accuracies)),
+            str(len(row.accuracies)),
+            human_seconds(row.seconds) if row.ipc else "-",
+            human_seconds(row.evaluation_seconds),
+        )
+        bold = row in best
+        table.add_row(*(_text(cell, bold and index in (1, 4)) for index, cell in enumerate(cells)))
+    return table
+
+
+def scores_table(scores: Scores, title: str = "") -> Table:
+    """One evaluation, by architecture.
+
+    Args:
+        scores: what `limbeck.evaluate` returned.
+        title: what was evaluated, for example the method and the data.
+    """
+    about = f"protocol {scores.protocol.name}, {scores.images:,} training and {scores.test_images:,} test images"
+    table = _table(f"{title}: {about}" if title else about)
+    table.add_column("network")
+    for name in ("accuracy, %", "networks", "step size"):
+        table.add_column(name, justify="right")
+    for entry in scores.networks:
+        count = len(entry.accuracies)
+        cells = (entry.network, percent(entry.mean, entry.std, count), str(count), f"{entry.lr:g}")
+        table.add_row(*map(_text, cells))
+    if len(scores.networks) > 1:
+        count = sum(len(entry.accuracies) for entry in scores.networks)
+        table.add_section()
+        table.add_row(*map(_text, ("all", percent(scores.mean, scores.std, count), str(count), "")))
+    return table
+
+
+def listing(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> Table:
+    """Any rows under headings; markup in them is shown as it is, None as nothing.
+
+    Args:
+        columns: headings.
+        rows: one cell per column each.
+        title: above the table.
+
+    Raises:
+        ValueError: a row has another number of cells.
+    """
+    table = _table(title)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        if len(row) != len(columns):
+            raise ValueError(f"a row has {len(row)} cells for {len(columns)} columns: {row!r}")
+        table.add_row(*("" if cell is None else _text(str(cell)) for cell in row))
+    return table
+
+
+def best_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Of each IPC with at least two methods, the rows with the highest mean accuracy."""
+    found: list[Row] = []
+    for ipc in dict.fromkeys(row.ipc for row in rows):
+        same = [row for row in rows if row.ipc == ipc]
+        highest = max(row.mean for row in same)
+        if len(same) > 1:
+            found += [row for row in same if row.mean == highest]
+    return tuple(found)
+
+
+def percent(mean: float, std: float, count: int) -> str:
+    """A mean accuracy, and its deviation where it is over more than one network, both in percent."""
+    return f"{100 * mean:.1f} ± {100 * std:.1f}" if count > 1 else f"{100 * mean:.1f}"
+
+
+def human_bytes(count: int) -> str:
+    """A number of bytes with three digits and a unit of 1024: ``640 B``, ``6.25 KiB``."""
+    size = float(count)
+    for unit in _UNITS:
+        if size < 1000 or unit == _UNITS[-1]:
+            break
+        size /= 1024
+    if unit == "B":
+        return f"{count} B"
+    return f"{size:.{0 if size >= 100 else 1 if size >= 10 else 2}f} {unit}"
+
+
+def human_seconds(seconds: float) -> str:
+    """A duration: ``30 ms``, ``4.2 s``, ``3 min 5 s``, ``2 h 4 min``."""
+    if seconds < 0.0995:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.{2 if seconds < 1 else 1}f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _table(title: str) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    heading = _text(title, bold=True) if title else None
+    return Table(
+        title=heading,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        header_style="dim",
+        min_width=min(len(title), _WIDTH),  # a title breaks at the table's width
+    )
+
+
+def _text(cell: str, bold: bool = False) -> Text:
+    """Text in which square brackets are no markup."""
+    from rich.text import Text
+
+    return Text(cell, style="bold" if bold else "")

@@ -1,0 +1,74 @@
+"""Fixtures that several rooms share: real digits in small portions, and runs in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+import limbeck as lb
+from limbeck import networks
+from limbeck.core.batch import View
+from limbeck.core.context import Context
+from limbeck.core.streams import Streams
+from limbeck.data.images import ImageSet
+from limbeck.data.splits import Data
+
+TINY = "convnet1:width=4"
+
+
+@pytest.fixture(scope="session")
+def digits() -> Data:
+    """The bundled digits, whole; 8 x 8, one channel, 10 classes."""
+    return lb.data.load("digits")
+
+
+@pytest.fixture(scope="session")
+def portion(digits: Data) -> Callable[..., ImageSet]:
+    """Builds a set of the first digits of the first classes: ``portion(classes, each)``.
+
+    ``each`` is the number of images of every class, or one number per class.
+    """
+
+    def make(classes: int = 3, each: int | Sequence[int] = 12, channels: int = 1) -> ImageSet:
+        sizes = [each] * classes if isinstance(each, int) else list(each)
+        rows = torch.cat([digits.train.class_rows(label)[:size] for label, size in enumerate(sizes)])
+        # Classes are interleaved, so that rows and positions within a class differ.
+        rows = rows[Streams(0)("portion").permutation(len(rows))]
+        mean, std = digits.spec.normalization.mean, digits.spec.normalization.std
+        spec = replace(
+            digits.spec,
+            channels=channels,
+            class_names=digits.spec.class_names[:classes],
+            normalization=replace(digits.spec.normalization, mean=mean * channels, std=std * channels),
+        )
+        pixels = digits.train.pixels[rows].expand(-1, channels, -1, -1)
+        return ImageSet(pixels, digits.train.labels[rows], spec)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def context_of(portion: Callable[..., ImageSet]) -> Callable[..., Context]:
+    """Builds the surroundings of a run, on a portion of the digits and in float64 unless told otherwise."""
+
+    def make(data: ImageSet | None = None, ipc: int = 2, seed: int = 0, **changes: Any) -> Context:
+        dtype = changes.pop("dtype", torch.float64)
+        data = (data or portion()).to(torch.device("cpu"), dtype)
+        return Context(data=data, ipc=ipc, streams=Streams(seed), build=networks.build, dtype=dtype, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def view_of() -> Callable[..., View]:
+    """Builds a fresh network of a context: ``view_of(context, name)``."""
+
+    def make(context: Context, name: str = TINY, key: int = 0) -> View:
+        network = context.network(name)
+        return View(network, network.initial(context.streams("test network", key)))
+
+    return make

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from limbeck.core.distilled import Distilled
+from limbeck.core.recipe import Recipe
+from limbeck.core.streams import Stream
+from limbeck.data.images import ImageSet
+from limbeck.methods.random import random
+from limbeck.parametrizations.partition import Partition
+from limbeck.parametrizations.plain import Plain
+
+
+@pytest.fixture
+def make(portion: Callable[..., ImageSet]) -> Callable[..., Distilled]:
+    def build(recipe: Recipe | None = None, ipc: int = 2, scale: float = 1.0, channels: int = 1) -> Distilled:
+        data = portion(3, 4, channels)
+        stored = Stream(0).uniform(3, ipc, *data.spec.shape).float() * scale
+        return Distilled(stored, data.spec, recipe or random(), seed=1)
+
+    return build
+
+
+def test_decoded_is_the_parametrization_class_by_class(make: Callable[..., Distilled]) -> None:
+    partition = Partition(factor=2)
+    distilled = make(random().with_(parametrization=partition))
+    images, labels = distilled.decoded()
+    assert labels.tolist() == [0] * 8 + [1] * 8 + [2] * 8
+    for label in range(3):
+        assert torch.equal(images[8 * label : 8 * label + 8], partition.decode(distilled.stored[label]))
+    assert distilled.ipc == 2
+
+
+def test_normalized_space_is_inverted(make: Callable[..., Distilled]) -> None:
+    unit = make()
+    stored = unit.spec.normalization.apply(unit.stored)
+    normalized = replace(unit, stored=stored, recipe=random().with_(parametrization=Plain(space="normalized")))
+    torch.testing.assert_close(normalized.decoded()[0], unit.decoded()[0])
+    torch.testing.assert_close(unit.decoded()[0], unit.stored.flatten(0, 1), rtol=0, atol=0)
+
+
+def test_uint8_storage_clamps_and_rounds(make: Callable[..., Distilled]) -> None:
+    distilled = make(scale=2.0)
+    levels = distilled.stored_as("uint8").stored * 255
+    torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-4)
+    assert levels.min() >= 0 and levels.max() == 255
+    inside = distilled.stored <= 1
+    assert ((distilled.stored * 255 - levels).abs()[inside] <= 0.5001).all()
+    assert torch.equal(distilled.stored_as("uint8").stored_as("uint8").stored, levels / 255)
+
+
+def test_bytes_count_pixels(make: Callable[..., Distilled]) -> None:
+    distilled = make()
+    assert distilled.bytes == 3 * 2 * 64 * 4
+    assert distilled.stored_as("uint8").bytes == 3 * 2 * 64
+    assert distilled.stored_as("float32").stored is distilled.stored
+
+
+def test_uint8_needs_unit_space(make: Callable[..., Distilled]) -> None:
+    with pytest.raises(ValueError, match="uint8 storage needs images in"):
+        make(random().with_(parametrization=Plain(space="normalized"))).stored_as("uint8")
+
+
+def test_dataset_feeds_a_data_loader(make: Callable[..., Distilled]) -> None:
+    distilled = make()
+    dataset = distilled.dataset()
+    assert len(dataset) == 6
+    images, labels = next(iter(DataLoader(dataset, batch_size=6)))
+    assert torch.equal(images, distilled.decoded()[0])
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert isinstance(dataset[5][1], int)
+
+
+def test_dataset_transforms_in_unit_space_then_normalizes(make: Callable[..., Distilled]) -> None:
+    distilled = make()
+    dataset = distilled.dataset(transform=lambda image: image.flip(-1), normalize=True)
+    expected = distilled.spec.normalization.apply(distilled.stored[1, 0].flip(-1))
+    assert torch.equal(dataset[2][0], expected)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from limbeck.core.context import Context
+from limbeck.core.errors import InputError
+from limbeck.core.streams import Stream
+from limbeck.optimizers.sgd import SGD
+
+ROUNDS = 4
+
+
+def curvature(label: int) -> float:
+    return 1.0 + label
+
+
+def slopes(stored: Tensor, goal: Tensor) -> Tensor:
+    """The gradient of each class in a loss that is not quadratic."""
+    factor = torch.tensor([curvature(label) for label in range(len(stored))], dtype=stored.dtype)
+    return factor.view(-1, 1, 1, 1, 1) * (stored - goal).sinh()
+
+
+def torch_sgd(start: Tensor, goal: Tensor, lr: float, momentum: float, turns: str) -> Tensor:
+    """One step on the whole tensor per class, or one for all, with PyTorch's own optimizer."""
+    stored = start.clone().requires_grad_()
+    optimizer = torch.optim.SGD([stored], lr=lr, momentum=momentum)
+    for _ in range(ROUNDS):
+        for labels in [[label] for label in range(len(start))] if turns == "class" else [list(range(len(start)))]:
+            optimizer.zero_grad()
+            sum(curvature(label) * (stored[label] - goal[label]).cosh().sum() for label in labels).backward()
+            optimizer.step()
+    return stored.detach()
+
+
+@pytest.mark.parametrize("turns", ["class", "joint"])
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+def test_rounds_equal_sequential_sgd_over_the_whole_tensor(
+    context_of: Callable[..., Context], turns: Any, momentum: float
+) -> None:
+    context = context_of(ipc=2)
+    optimizer = SGD(lr=0.05, momentum=momentum, turns=turns, scale_with_ipc=False)
+    start, goal = Stream(0).uniform(3, 2, 1, 8, 8), Stream(1).uniform(3, 2, 1, 8, 8)
+    state, stored = optimizer.init(context), start
+    assert not state["velocity"].any()
+    for _ in range(ROUNDS):
+        before = stored
+        gradients = slopes(optimizer.at_turn(state, stored, context), goal)
+        state, stored = optimizer.update(state, stored, gradients, context)
+        assert before is not stored
+    expected = torch_sgd(start, goal, 0.05, momentum, turns)
+    torch.testing.assert_close(stored, expected, rtol=0, atol=1e-13)
+    assert torch.equal(start, Stream(0).uniform(3, 2, 1, 8, 8))
+
+
+def test_turns_make_a_difference(context_of: Callable[..., Context]) -> None:
+    start, goal = Stream(0).uniform(3, 2, 1, 8, 8), Stream(1).uniform(3, 2, 1, 8, 8)
+    ends = [torch_sgd(start, goal, 0.05, 0.5, turns) for turns in ("class", "joint")]
+    assert (ends[0] - ends[1]).abs().max() > 1e-3
+
+
+def test_classes_at_their_turn_have_coasted(context_of: Callable[..., Context]) -> None:
+    context = context_of(ipc=1)
+    optimizer = SGD(lr=0.5, momentum=0.5, scale_with_ipc=False)
+    stored = torch.zeros(3, 1, 1, 8, 8, dtype=torch.float64)
+    state = {"velocity": torch.ones_like(stored)}
+    seen = optimizer.at_turn(state, stored, context)[:, 0, 0, 0, 0]
+    # Class c has moved by 0.5 (1/2 + 1/4 + ... + 1/2^c).
+    assert seen.tolist() == [0.0, -0.25, -0.375]
+    joint = SGD(turns="joint")
+    assert joint.at_turn(state, stored, context) is stored
+
+
+@pytest.mark.parametrize(
+    ("fields", "ipc", "expected"),
+    [
+        ({"lr": 0.1}, 10, 0.1),
+        ({"lr": 0.1}, 1, 0.01),
+        ({"lr": 0.1}, 50, 0.5),
+        ({"lr": 0.1, "scale_with_ipc": False}, 50, 0.1),
+        ({"lr": 0.1, "reference_size": 8}, 10, 0.1),
+        ({"lr": 0.1, "reference_size": 4}, 10, 0.4),
+        ({"lr": 0.1, "reference_size": 16}, 20, 0.05),
+    ],
+)
+def test_step_size(context_of: Callable[..., Context], fields: dict[str, Any], ipc: int, expected: float) -> None:
+    assert SGD(**fields).step_size(context_of(ipc=ipc)) == pytest.approx(expected, rel=1e-14)
+
+
+def test_the_scaled_step_is_the_one_taken(context_of: Callable[..., Context]) -> None:
+    context = context_of(ipc=2)
+    stored = torch.zeros(3, 2, 1, 8, 8, dtype=torch.float64)
+    for turns in ("class", "joint"):
+        optimizer = SGD(lr=0.1, momentum=0.0, reference_size=4, turns=turns)  # type: ignore[arg-type]
+        _, after = optimizer.update(optimizer.init(context), stored, torch.ones_like(stored), context)
+        torch.testing.assert_close(after, torch.full_like(stored, -0.1 * 0.2 * 4), rtol=1e-14, atol=0)
+
+
+def test_clamping_at_the_start_of_an_iteration() -> None:
+    stored = torch.tensor([-0.5, 0.25, 1.5])
+    assert SGD().open_iteration(stored).tolist() == [0.0, 0.25, 1.0]
+    assert SGD(clamp=False).open_iteration(stored) is stored
+
+
+def test_state_has_the_shape_and_dtype_of_the_run(context_of: Callable[..., Context]) -> None:
+    velocity = SGD().init(context_of(ipc=4, dtype=torch.float32))["velocity"]
+    assert velocity.shape == (3, 4, 1, 8, 8) and velocity.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"lr": 0.0}, {"lr": -1.0}, {"lr": float("nan")}, {"momentum": 1.0}, {"momentum": -0.1}, {"reference_size": -1}],
+)
+def test_unusable_settings_are_refused(context_of: Callable[..., Context], fields: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="optimizer 'sgd' needs lr > 0"):
+        SGD(**fields).check(context_of())

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from limbeck.core.context import Context
+from limbeck.core.errors import InputError
+from limbeck.core.streams import Stream
+from limbeck.parametrizations.partition import Partition
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_decoding_crops_and_resizes(factor: int) -> None:
+    parametrization, stored, size = Partition(factor=factor), Stream(0).uniform(2, 3, 6, 6), 6 // factor
+    decoded = parametrization.decode(stored)
+    assert len(decoded) == parametrization.parts(2) == 2 * factor**2
+    for part in range(factor**2):
+        row, column = divmod(part, factor)
+        for image in range(2):
+            crop = stored[image, :, size * row : size * (row + 1), size * column : size * (column + 1)]
+            expected = F.interpolate(crop[None], size=(6, 6), mode="bilinear", align_corners=False)[0]
+            torch.testing.assert_close(decoded[2 * part + image], expected, rtol=0, atol=1e-12)
+
+
+def test_only_columns_are_cut_in_time() -> None:
+    parametrization, stored = Partition(factor=2, axes="columns"), Stream(0).uniform(3, 1, 4, 6)
+    assert parametrization.parts(3) == 6
+    decoded = parametrization.decode(stored)
+    assert decoded.shape == (6, 1, 4, 6)
+    halves = F.interpolate(stored[..., 3:], size=(4, 6), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(decoded[3:], halves, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("axes", ["both", "columns"])
+@pytest.mark.parametrize("grid", ["read", "official"])
+def test_what_is_packed_is_found_again(axes: str, grid: str) -> None:
+    parametrization = Partition(factor=2, axes=axes, grid=grid)  # type: ignore[arg-type]
+    # Images of one colour survive the resizing.
+    colours = torch.arange(1, parametrization.parts(3) + 1, dtype=torch.float64) / 20
+    images = colours.view(-1, 1, 1, 1).expand(-1, 2, 8, 8)
+    torch.testing.assert_close(parametrization.decode(parametrization.encode(images)), images.contiguous())
+
+
+def test_grids_differ_where_the_size_is_no_multiple() -> None:
+    images = Stream(0).uniform(9, 1, 7, 7)
+    ours, official = (Partition(factor=3, grid=grid).encode(images) for grid in ("read", "official"))  # type: ignore[arg-type]
+    assert not torch.equal(ours, official)
+    # 7 rows are read in threes, so that the last part has one row; the code writes rows 0-2, 3-4, 5-6.
+    assert torch.equal(ours[:, :, :3, :3], official[:, :, :3, :3])
+
+
+def test_decoding_is_differentiable() -> None:
+    parametrization, stored = Partition(factor=2), Stream(0).uniform(1, 1, 4, 4).requires_grad_()
+    assert torch.autograd.gradcheck(parametrization.decode, stored)
+
+
+@pytest.mark.parametrize("factor", [0, 5, -1])
+def test_a_factor_that_leaves_no_pixels_is_refused(context_of: Callable[..., Context], factor: int) -> None:
+    with pytest.raises(InputError, match=f"cannot cut 8x8 images with factor {factor}; use a factor from 1 to 4"):
+        Partition(factor=factor).check(context_of())
+    Partition(factor=4).check(context_of())

@@ -1,0 +1,296 @@
+"""The page of a comparison: complete, escaped, and in need of nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image
+
+import limbeck as lb
+from limbeck.core.errors import InputError
+from limbeck.data.splits import Data
+from limbeck.evaluation.protocols import Protocol
+from limbeck.methods.idc import idc
+from limbeck.methods.random import random
+from limbeck.reports.compare import COMPARISON, Comparison, compare
+from limbeck.reports.page import write_page
+from limbeck.reports.runs import Run, read_run
+
+TINY = {"curriculum__iterations": 1, "curriculum__steps": 2, "pool__network": "convnet2:width=8"}
+NETWORKS = ("convnet2:width=8", "convnet1:width=4")
+PROTOCOL = Protocol(name="tiny", networks=NETWORKS, repeats=1, budget="updates", length=3)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text between them."""
+
+    VOID = frozenset({"meta", "img", "source", "br", "hr", "link", "input"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.text = " ".join(self.text.split())
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attributes}))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += f" {data} "
+
+    def values(self, *names: str) -> list[str]:
+        return [found[name] for _, found in self.tags for name in names if name in found]
+
+    def pictures(self) -> list[tuple[str, bytes]]:
+        uris = self.values("src", "srcset")
+        return [
+            (uri.partition(";")[0].removeprefix("data:"), base64.b64decode(uri.partition(",")[2], validate=True))
+            for uri in uris
+        ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page") / "out"
+
+
+@pytest.fixture(scope="module")
+def compared(digits: Data, folder: Path) -> Comparison:
+    recipes = {"picked": random(), "idc": idc("digits", factor=1).with_(**TINY)}
+    return compare(
+        recipes,
+        digits,
+        ipcs=(1, 3),
+        seeds=(0, 1),
+        protocol=PROTOCOL,
+        out=folder,
+        full=True,
+        settings=lb.Settings(progress="quiet"),
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(compared: Comparison, folder: Path) -> list[Run]:
+    return [read_run(path.parent) for path in sorted(folder.glob("*/distilled.json"))]
+
+
+@pytest.fixture(scope="module")
+def page(compared: Comparison, runs: list[Run], folder: Path) -> Page:
+    write_page(folder / "page.html", runs, compared, "Tiny <comparison>", "limbeck compare --out 'a & b'")
+    return Page((folder / "page.html").read_text(encoding="utf-8"))
+
+
+def with_class(run: Run, name: str) -> Run:
+    spec = run.distilled.spec
+    return replace(run, distilled=replace(run.distilled, spec=replace(spec, class_names=(name, *spec.class_names[1:]))))
+
+
+def learnt(runs: list[Run]) -> Run:
+    return next(run for run in runs if run.method == "idc")
+
+
+def test_sections_come_in_order(page: Page) -> None:
+    found = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    assert found == ["accuracy", "images", "losses", "cost", "protocol", "recipes", "citation", "use"]
+    links = {target.removeprefix("#") for target in page.values("href")}
+    assert links == set(found)
+
+
+def test_nothing_is_fetched(page: Page) -> None:
+    assert {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "base", "form"} == set()
+    assert all(uri.startswith("data:image/") for uri in page.values("src", "srcset"))
+    assert all(target.startswith("#") for target in page.values("href"))
+    policy = next(found["content"] for tag, found in page.tags if found.get("http-equiv"))
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_no_address_is_in_the_file(page: Page, folder: Path) -> None:
+    html = (folder / "page.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|//[a-z]+\.|url\(|@import", html)
+
+
+def test_pictures_can_be_decoded(page: Page) -> None:
+    kinds = set()
+    for kind, content in page.pictures():
+        kinds.add(kind)
+        if kind == "image/svg+xml":
+            assert ElementTree.fromstring(content).tag.endswith("}svg")
+        else:
+            with Image.open(io.BytesIO(content)) as image:
+                image.load()
+                assert image.format == "PNG"
+    assert kinds == {"image/svg+xml", "image/png"}
+
+
+def test_images_are_shown_at_half_of_their_pixels_and_are_those_of_the_set(page: Page, runs: list[Run]) -> None:
+    shown = [found for tag, found in page.tags if tag == "img" and found["src"].startswith("data:image/png")]
+    assert len(shown) == 10 * len(runs)
+    for found in shown:
+        with Image.open(io.BytesIO(base64.b64decode(found["src"].partition(",")[2]))) as image:
+            assert image.size == (2 * int(found["width"]), 2 * int(found["height"]))
+    strip = Image.open(io.BytesIO(base64.b64decode(shown[0]["src"].partition(",")[2])))
+    stored = runs[0].distilled.stored[0, 0, 0]  # idc, IPC 1, seed 0
+    block, gap = 2 * 48 // 8, 4
+    values = [[strip.getpixel((gap + block * x + 5, gap + block * y + 5))[0] for x in range(8)] for y in range(8)]
+    assert values == (stored * 255).round().int().tolist()
+
+
+def test_the_title_and_the_command_are_escaped(page: Page, folder: Path) -> None:
+    html = (folder / "page.html").read_text(encoding="utf-8")
+    assert "<title>Tiny &lt;comparison&gt;</title>" in html
+    assert "<h1>Tiny &lt;comparison&gt;</h1>" in html
+    assert "a &amp; b" in html
+    assert "limbeck compare --out 'a & b'" in page.text
+
+
+def test_names_of_classes_and_folders_are_escaped(runs: list[Run], tmp_path: Path) -> None:
+    wicked = "<script>alert('\"&{{ 7 * 7 }}')</script>"
+    run = replace(with_class(learnt(runs), wicked), folder=tmp_path / '<img src=x>"')
+    write_page(tmp_path / "page.html", [run], None, "x")
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script" not in html and "<img src=x" not in html
+    assert wicked in Page(html).text
+    assert 'lb.load("<img src=x>\\"")' in Page(html).text
+
+
+def test_accuracies_are_those_of_the_json(page: Page, compared: Comparison, folder: Path) -> None:
+    rows = json.loads((folder / COMPARISON).read_text(encoding="utf-8"))["rows"]
+    assert len(rows) == 5
+    for row in rows:
+        name = "all real images" if row["method"] == "full" else row["method"]
+        figures = f"{100 * row['mean']:.1f} ± {100 * row['std']:.1f} {len(row['accuracies'])}"
+        assert re.search(rf"(^| ){row['ipc'] or '–'} {name} {re.escape(figures)} ", page.text), (name, figures)
+
+
+def test_every_network_of_every_run_is_listed(page: Page, runs: list[Run]) -> None:
+    listed = 0
+    for run in runs:
+        for network in run.evaluations[0]["networks"]:
+            each = ", ".join(f"{100 * value:.2f}" for value in network["accuracies"])
+            assert f"tiny {network['network']} {network['lr']:g} {each}" in page.text
+            listed += 1
+    assert f"Every network ({listed} evaluations)" in page.text
+
+
+def test_architectures_have_a_table_of_their_own(page: Page) -> None:
+    assert f"By architecture IPC Method {NETWORKS[0]} {NETWORKS[1]}" in page.text
+
+
+def test_every_method_is_shown_and_further_seeds_are_folded(page: Page, runs: list[Run]) -> None:
+    assert len(runs) == 8
+    for name in ("picked", "idc"):
+        assert page.text.count(f"{name} seed 0") == 2
+        assert page.text.count(f"{name} seed 1") == 2
+    assert page.text.count("Further seeds (2 sets)") == 2
+
+
+def test_the_summary_says_what_was_distilled(page: Page) -> None:
+    assert (
+        "1 and 3 stored images per class, made from digits by picked and idc; digits has 1,293 real training images "
+        "of 10 classes (0 to 9), grey, 8 × 8 pixels."
+    ) in page.text
+
+
+def test_cost_and_versions_come_from_the_records(page: Page, runs: list[Run]) -> None:
+    versions = runs[0].record["versions"]
+    assert f"limbeck {versions['limbeck']}" in page.text
+    assert f"torch {versions['torch']}" in page.text
+    losses = [run.record["final_loss"] for run in runs if run.method == "idc" and run.distilled.ipc == 3]
+    assert f"2 {sum(losses) / 2:.4g} 2" in page.text  # steps, mean final loss, runs
+
+
+def test_the_protocol_is_in_words(page: Page) -> None:
+    assert "1 fresh network of each of convnet2:width=8 and convnet1:width=4 for every set" in page.text
+    assert "for 3 SGD steps, whatever the size of the set." in page.text
+    assert "No augmentation, no CutMix." in page.text
+    assert "all 359 test images" in page.text
+    assert "Seeds: 0 and 1." in page.text
+
+
+def test_the_recipe_is_written_out(page: Page) -> None:
+    assert "curriculum all_at_once iterations 1 steps 2" in page.text
+    assert "training.batch_size 64" in page.text
+    assert "@inproceedings{kim2022idc," in page.text
+
+
+def test_the_folder_is_named_as_seen_from_the_page(page: Page, folder: Path) -> None:
+    assert 'distilled = lb.load("idc-ipc1-seed0")' in page.text
+    assert str(folder) not in page.text
+
+
+def test_the_lines_of_use_run(page: Page, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    code = re.search(r"import limbeck as lb distilled = (lb\.load\(.*?\)) images", page.text)
+    assert code
+    assert eval(code[1], {"lb": lb}).ipc == 1
+
+
+def test_equal_runs_give_equal_bytes(compared: Comparison, runs: list[Run], folder: Path, page: Page) -> None:
+    first = (folder / "page.html").read_bytes()
+    write_page(folder / "page.html", runs[::-1], compared, "Tiny <comparison>", "limbeck compare --out 'a & b'")
+    assert (folder / "page.html").read_bytes() == first
+    assert not list(folder.glob(".tmp-*"))
+
+
+def test_a_single_run_needs_no_comparison(runs: list[Run], tmp_path: Path) -> None:
+    write_page(tmp_path / "new" / "page.html", [learnt(runs)], None, "One run", None)
+    text = Page((tmp_path / "new" / "page.html").read_text(encoding="utf-8")).text
+    assert "made from digits by idc; digits has 10 classes" in text
+    assert "The command" not in text
+    assert "Further seeds" not in text
+
+
+def test_a_coreset_without_record_or_evaluation_is_enough(runs: list[Run], tmp_path: Path) -> None:
+    bare = replace(next(run for run in runs if run.method == "random"), record={}, evaluations=())
+    write_page(tmp_path / "page.html", [bare], None, "Bare")
+    found = {found["id"] for tag, found in Page((tmp_path / "page.html").read_text("utf-8")).tags if tag == "section"}
+    assert found & {"accuracy", "losses", "protocol"} == set()
+
+
+def test_large_sets_are_cut_and_say_so(digits: Data, runs: list[Run], tmp_path: Path) -> None:
+    run = learnt(runs)
+    many = tuple(f"class number {number}" for number in range(30))
+    spec = replace(run.distilled.spec, channels=3, height=64, width=48, class_names=many, digest="other")
+    stored = run.distilled.stored[:1, :1].mean().expand(30, 40, 3, 64, 48)
+    large = replace(run, distilled=replace(run.distilled, stored=stored, spec=spec))
+    write_page(tmp_path / "page.html", [run, large], None, "Large")
+    text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert "first 20 of 30 classes" in text
+    assert re.search(r"first \d+ of 40 images per class", text)
+    assert "class number 0, class number 1" in text
+    assert "and 22 more" in text
+
+
+def test_packed_images_are_explained(digits: Data, tmp_path: Path) -> None:
+    lb.distill(
+        idc("digits", factor=2).with_(**TINY),
+        digits,
+        ipc=1,
+        out=tmp_path / "run",
+        settings=lb.Settings(progress="quiet"),
+    )
+    write_page(tmp_path / "page.html", [read_run(tmp_path / "run")], None, "Packed")
+    assert "each stored image holds 4 training images" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_nothing_to_report_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no finished runs"):
+        write_page(tmp_path / "page.html", [], None, "x")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from limbeck.core.distilled import Distilled
+from limbeck.core.errors import InputError
+from limbeck.core.plain import encode
+from limbeck.core.streams import Stream
+from limbeck.data.images import ImageSet
+from limbeck.methods.dream import dream
+from limbeck.methods.random import random
+from limbeck.parametrizations.plain import Plain
+from limbeck.storage.directory import FORMAT, IMAGES, SIDECAR, read_set, write_set
+
+
+@pytest.fixture
+def distilled(portion: Callable[..., ImageSet]) -> Distilled:
+    data = portion(3, 4)
+    stored = Stream(0).uniform(3, 2, *data.spec.shape).float() * 1.2 - 0.1
+    return Distilled(stored, data.spec, dream("digits"), seed=7, identity={"versions": {"torch": "2.0"}})
+
+
+@pytest.fixture
+def folder(tmp_path: Path, distilled: Distilled) -> Path:
+    write_set(tmp_path / "a" / "set", distilled)
+    return tmp_path / "a" / "set"
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read_set(folder)
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith(".")
+    return message
+
+
+def test_round_trip(folder: Path, distilled: Distilled) -> None:
+    stored, description = read_set(folder)
+    # Values outside [0, 1] are kept.
+    assert torch.equal(stored, distilled.stored)
+    assert stored.dtype == torch.float32 and stored.min() < 0
+    assert description["format"] == FORMAT
+    assert description["method"] == "dream"
+    assert description["recipe"] == encode(distilled.recipe)
+    assert description["data"]["class_names"] == ["0", "1", "2"]
+    assert description["data"]["shape"] == [1, 8, 8]
+    assert description["data"]["digest"] == distilled.spec.digest
+    assert description["data"]["normalization"]["mean"] == list(distilled.spec.normalization.mean)
+    assert (description["ipc"], description["seed"], description["storage"]) == (2, 7, "float32")
+    assert description["bytes"] == 3 * 2 * 64 * 4
+    assert description["space"] == "unit"
+    assert description["identity"] == distilled.identity
+
+
+def test_uint8_is_kept_exactly(tmp_path: Path, distilled: Distilled) -> None:
+    small = distilled.stored_as("uint8")
+    write_set(tmp_path / "set", small)
+    stored, description = read_set(tmp_path / "set")
+    assert torch.equal(stored, small.stored)
+    assert description["bytes"] == 3 * 2 * 64
+    assert (tmp_path / "set" / IMAGES).stat().st_size < 3 * 2 * 64 + 200
+
+
+def test_normalized_space_is_written_down(tmp_path: Path, distilled: Distilled) -> None:
+    recipe = random().with_(parametrization=Plain(space="normalized"))
+    write_set(tmp_path / "set", replace(distilled, recipe=recipe))
+    stored, description = read_set(tmp_path / "set")
+    assert torch.equal(stored, distilled.stored)
+    assert description["space"] == "normalized"
+    assert description["to_unit_space"] == "x * std + mean, per channel"
+
+
+def test_the_same_set_is_the_same_bytes(tmp_path: Path, folder: Path, distilled: Distilled) -> None:
+    again = tmp_path / "again"
+    write_set(again, distilled)
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == sorted([IMAGES, SIDECAR, "README.md", "preview.png"])
+    for name in names:
+        assert (again / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_other_files_are_left_alone(folder: Path, distilled: Distilled) -> None:
+    (folder / "notes.txt").write_text("mine")
+    write_set(folder, replace(distilled, stored=distilled.stored / 2))
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert torch.equal(read_set(folder)[0], distilled.stored / 2)
+
+
+def test_the_card_says_what_it_is(folder: Path, distilled: Distilled) -> None:
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("# digits, distilled by dream\n")
+    assert "**These images are synthetic.** 2 stored images per class" in card
+    assert "| training images per class after decoding | 8 |" in card
+    assert "| classes | 3 (0, 1, 2) |" in card
+    assert str(distilled.recipe) in card
+
+
+def test_a_truncated_file_of_images_is_refused(folder: Path) -> None:
+    file = folder / IMAGES
+    file.write_bytes(file.read_bytes()[:-1])
+    assert refused(folder) == f"{file} was edited or truncated (hash differs); restore it from a copy."
+
+
+@pytest.mark.parametrize("position", [8, 40, -1])
+def test_a_flipped_bit_of_the_images_is_refused(folder: Path, position: int) -> None:
+    file = folder / IMAGES
+    content = bytearray(file.read_bytes())
+    content[position] ^= 1
+    file.write_bytes(bytes(content))
+    assert f"{IMAGES} was edited or truncated" in refused(folder)
+
+
+@pytest.mark.parametrize(("old", "new"), [('"seed": 7', '"seed": 8'), ('"ipc": 2', '"ipc": 2, "extra": 1')])
+def test_an_edited_description_is_refused(folder: Path, old: str, new: str) -> None:
+    file = folder / SIDECAR
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    assert refused(folder) == f"{file} was edited or truncated (hash differs); restore it from a copy."
+
+
+def test_a_reformatted_description_is_as_good(folder: Path, distilled: Distilled) -> None:
+    file = folder / SIDECAR
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")), sort_keys=True), encoding="utf-8")
+    assert torch.equal(read_set(folder)[0], distilled.stored)
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe"])
+def test_a_description_that_is_no_json_is_refused(folder: Path, content: bytes) -> None:
+    (folder / SIDECAR).write_bytes(content)
+    assert f"{SIDECAR} is damaged" in refused(folder)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"format": 2}'])
+def test_another_format_is_refused(folder: Path, content: str) -> None:
+    (folder / SIDECAR).write_text(content)
+    assert f"{SIDECAR} is not of format 1, the only one this version reads" in refused(folder)
+
+
+@pytest.mark.parametrize("name", [IMAGES, SIDECAR])
+def test_a_missing_file_is_refused(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    assert f"holds no finished distilled set ({name} is missing)" in refused(folder)
+
+
+def test_no_folder_is_refused(tmp_path: Path) -> None:
+    assert refused(tmp_path / "none").endswith("is no folder; give the --out folder of a finished run.")

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from limbeck.core.distilled import Distilled
+from limbeck.core.streams import Stream
+from limbeck.data.images import ImageSet
+from limbeck.methods.random import random
+from limbeck.parametrizations.plain import Plain
+from limbeck.storage.preview import contact_sheet, picture
+
+
+def tiles(images: torch.Tensor, scale: int, gap: int = 2) -> np.ndarray:
+    """The picture of each image, ``[rows, columns, H, W, 3]``, cut out of the grid."""
+    rows, columns, _, height, width = images.shape
+    pixels = np.asarray(picture(images, scale, gap))
+    high, wide = scale * height, scale * width
+    assert pixels.shape == (rows * (high + gap) + gap, columns * (wide + gap) + gap, 3)
+    cut = np.stack(
+        [
+            pixels[gap + r * (high + gap) :, gap + c * (wide + gap) :][:high, :wide]
+            for r in range(rows)
+            for c in range(columns)
+        ]
+    )
+    return cut.reshape(rows, columns, high, wide, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 2, 5])
+def test_every_image_is_where_it_belongs(channels: int) -> None:
+    images = Stream(0).uniform(2, 3, channels, 4, 5)
+    shown = images if channels in (1, 3) else images.mean(dim=2, keepdim=True)
+    expected = (shown.float() * 255).round().to(torch.uint8).movedim(2, -1).expand(2, 3, 4, 5, 3).numpy()
+    assert np.array_equal(tiles(images, scale=1), expected)
+    large = tiles(images, scale=3)
+    assert np.array_equal(large[:, :, ::3, ::3], expected) and np.array_equal(large[:, :, 2::3, 2::3], expected)
+
+
+def test_values_outside_are_clamped_and_gaps_are_white() -> None:
+    images = torch.tensor([-1.0, 2.0]).view(1, 2, 1, 1, 1)
+    pixels = np.asarray(picture(images, scale=1, gap=1))[..., 0]
+    assert pixels.tolist() == [[255] * 5, [255, 0, 255, 255, 255], [255] * 5]
+
+
+def make(portion: Callable[..., ImageSet], ipc: int, space: str) -> Distilled:
+    data = portion(3, 4)
+    stored = Stream(0).uniform(3, ipc, *data.spec.shape).float()
+    if space == "normalized":
+        stored = data.spec.normalization.apply(stored)
+    return Distilled(stored, data.spec, random().with_(parametrization=Plain(space=space)), seed=0)
+
+
+def test_contact_sheet_has_a_row_per_class(portion: Callable[..., ImageSet]) -> None:
+    # Images of 8 pixels are shown at 48.
+    assert contact_sheet(make(portion, 4, "unit")).size == (4 * 50 + 2, 3 * 50 + 2)
+    assert contact_sheet(make(portion, 4, "unit"), classes=2, per_class=3, scale=1).size == (3 * 10 + 2, 2 * 10 + 2)
+
+
+def test_normalized_images_are_shown_as_they_look(portion: Callable[..., ImageSet]) -> None:
+    shown = [np.asarray(contact_sheet(make(portion, 2, space))).astype(int) for space in ("unit", "normalized")]
+    assert np.abs(shown[0] - shown[1]).max() <= 1
+
+
+def test_a_single_image(portion: Callable[..., ImageSet]) -> None:
+    assert contact_sheet(make(portion, 1, "unit"), classes=1, scale=1).size[0] >= 8
