@@ -79,9 +79,17 @@ class Method:
 
 
 def methods() -> dict[str, Method]:
-    """All methods by name."""
-    found = [_method(module) for module in _method_modules()]
-    return {entry.name: entry for entry in found if entry is not None}
+    """All methods by name.
+
+    Raises:
+        InputError: two have the same name, or a package that brings one cannot be imported.
+    """
+    known: dict[str, Method] = {}
+    for entry in map(_method, _method_modules()):
+        if entry is not None and known.setdefault(entry.name, entry) != entry:
+            first = known[entry.name].make.__module__
+            raise InputError(f"two methods are called '{entry.name}': {first} and {entry.make.__module__}; rename one.")
+    return known
 
 
 def method(name: str) -> Method:
@@ -173,7 +181,8 @@ def _parts() -> tuple[tuple[str, type[Part]], ...]:
     modules = [module for package in _SLOT_PACKAGES.values() for module in _modules(f"limbeck.{package}")]
     for module in [*modules, *_method_modules()]:
         for kind in vars(module).values():
-            if not inspect.isclass(kind) or not issubclass(kind, Part) or inspect.isabstract(kind):
+            # `Part` itself has no abstract method.
+            if not inspect.isclass(kind) or not issubclass(kind, Part) or inspect.isabstract(kind) or kind is Part:
                 continue
             name = part_name(kind)
             if known.setdefault(name, kind) is not kind:

@@ -1,7 +1,7 @@
-"""Command lines in child processes that may be killed, with the imports paid once.
+"""Command lines in child processes that are sent a signal, with the imports paid once.
 
-Run as a program it reads command lines as JSON lists, runs each in a forked child, and writes the child's process id
-and, when it has ended, its exit status.
+Run as a program it reads requests as JSON lines, runs each command line in a forked child, sends the child a signal
+and writes its exit status. The signal comes before the child is waited for, so it never meets another process.
 """
 
 from __future__ import annotations
@@ -10,32 +10,37 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class Killable:
-    """Starts one child at a time."""
+    """Runs one child at a time."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def start(self, arguments: list[str]) -> int:
-        """Process id of a child that runs ``limbeck`` with these arguments."""
+    def run(
+        self, arguments: list[str], number: int = 0, after: float = 0.0, once_there: Path | None = None
+    ) -> int:
+        """Exit status of ``limbeck`` with these arguments, or minus the signal that killed it.
+
+        Args:
+            arguments: of the command line.
+            number: the signal; 0 sends none.
+            after: seconds until it is sent.
+            once_there: a file that is waited for before it is sent.
+        """
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(arguments) + "\n")
-        self._process.stdin.flush()
-        return self._number()
-
-    def status(self) -> int:
-        """Exit status of the child, when it has ended; minus the signal that killed it."""
-        return self._number()
-
-    def _number(self) -> int:
         assert self._process.stdout is not None
+        request = {"arguments": arguments, "signal": int(number), "after": after, "once_there": str(once_there or "")}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
 
@@ -43,8 +48,9 @@ class Killable:
 def killable(errors: Path) -> Iterator[Killable]:
     """A server of children, whose standard error goes to a file."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
-    with errors.open("a") as file:
-        process = subprocess.Popen(
+    with (
+        errors.open("a") as file,
+        subprocess.Popen(
             [sys.executable, "-m", "tests.engine.killable"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -52,28 +58,38 @@ def killable(errors: Path) -> Iterator[Killable]:
             env=environment,
             cwd=errors.parent,
             text=True,
-        )
-        with process:
-            yield Killable(process)
-            assert process.stdin is not None
-            process.stdin.close()
+        ) as process,
+    ):
+        yield Killable(process)
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 def _serve() -> None:
     import torch
 
-    from limbeck.cli.distill import Distill as Distill
     from limbeck.cli.main import main
-    from limbeck.data import load
 
     torch.set_num_threads(1)
-    load("digits")
+    warm = False
     for line in sys.stdin:
+        request = json.loads(line)
+        if not warm:
+            # A first run in this process, whose imports and compiled kernels all children inherit.
+            warm = main([*request["arguments"], "--out", "warm"]) == 0
         child = os.fork()
         if child == 0:
-            os._exit(main(json.loads(line)))
-        print(child, flush=True)
+            os._exit(main(request["arguments"]))
+        if request["signal"]:
+            _signal(child, request)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def _signal(child: int, request: dict[str, Any]) -> None:
+    time.sleep(request["after"])
+    while request["once_there"] and not os.path.exists(request["once_there"]):
+        time.sleep(0.002)
+    os.kill(child, request["signal"])
 
 
 if __name__ == "__main__":

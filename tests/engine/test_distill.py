@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,7 +194,7 @@ def wrong(digits: Data) -> dict[str, tuple[Recipe, dict[str, Any], str]]:
         "no parametrization": (idc.with_(parametrization=None), {"storage": "uint8"}, "parametrization"),
         "batch size": (idc.with_(sampler__batch_size=0), {}, "batch size"),
         "steps": (idc.with_(curriculum__steps=0), {}, "must be >= 1"),
-        "not finite": (idc.with_(optimizer__lr=float("nan")), {}, "finite"),
+        "not finite": (idc.with_(optimizer__lr=float("nan")), {}, "lr|finite"),
         "uint8": (idc.with_(parametrization__space="normalized"), {"storage": "uint8"}, "uint8 storage"),
     }
 
@@ -325,11 +323,8 @@ def test_a_run_killed_again_and_again_gives_the_same_bytes(
     reference, out = uninterrupted(tiny_idc()), tmp_path / "run"
     moments, kills, status = random.Random(0), 0, -1
     while status != 0:
-        child = server.start(command(out))
         # Later trials wait longer, so that a slow machine gets to the end.
-        time.sleep(moments.uniform(0.0, 0.1 + 0.05 * kills))
-        os.kill(child, signal.SIGKILL)
-        status = server.status()
+        status = server.run(command(out), signal.SIGKILL, after=moments.uniform(0.0, 0.1 + 0.05 * kills))
         assert status in (0, -signal.SIGKILL)
         kills += status != 0
         assert kills < 200
@@ -361,16 +356,11 @@ def test_a_stopped_command_ends_with_status_1_and_a_sentence(
     server, errors = children
     reference, out = uninterrupted(tiny_idc()), tmp_path / "run"
     before = errors.stat().st_size
-    child = server.start(command(out))
-    while not (out / "log.jsonl").is_file():
-        time.sleep(0.002)
-    os.kill(child, number)
-    assert server.status() == 1
+    assert server.run(command(out), number, once_there=out / "log.jsonl") == 1
     said = errors.read_text()[before:]
     assert said.startswith(f"limbeck: stopped by {number.name} at step ")
     assert said.count("\n") == 1
-    server.start(command(out))
-    assert server.status() == 0
+    assert server.run(command(out)) == 0
     assert contents(out, ("images.safetensors",)) == contents(reference, ("images.safetensors",))
     assert log(out) == log(reference)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
 from limbeck.core.batch import Draws
 from limbeck.core.contracts import Augmentation
+from limbeck.core.errors import unknown
 from limbeck.core.streams import Stream
 from limbeck.ops import transforms
 
@@ -34,6 +35,9 @@ class IDCAugment(Augmentation):
 
     def draw(self, stream: Stream, shape: tuple[int, int, int], batch: int | None) -> Draws:
         """Numbers of the operations that will be applied, in order."""
+        for name in self.operations:
+            if name not in get_args(Operation):
+                raise unknown("operation of augmentation 'idc_augment'", name, get_args(Operation))
         size = () if batch is None else (batch,)
         _, height, width = shape
         draws: Draws = {}
@@ -53,7 +57,7 @@ class IDCAugment(Augmentation):
                     draws["translate"] = stream.integers(-columns, columns, *size)
                 case "scale":
                     draws["scale_x"], draws["scale_y"] = stream.uniform(*size), stream.uniform(*size)
-                case _:
+                case "rotate":
                     draws["rotate"] = stream.uniform(*size)
         if "cutout" in self.operations:
             draws["cutout_rows"] = stream.integers(0, transforms.cutout_limit(height), *size)

@@ -42,7 +42,7 @@ class SGD(ImageOptimizer):
 
     def check(self, context: Context) -> None:
         """Step size and momentum are usable."""
-        if self.lr <= 0 or not 0 <= self.momentum < 1 or self.reference_size < 0:
+        if not self.lr > 0 or not 0 <= self.momentum < 1 or self.reference_size < 0:
             raise InputError(
                 f"optimizer 'sgd' needs lr > 0, 0 <= momentum < 1 and reference_size >= 0, not lr {self.lr}, "
                 f"momentum {self.momentum}, reference_size {self.reference_size}."

@@ -31,8 +31,11 @@ class Pretrained(Pool):
     def check(self, context: Context) -> None:
         """The network exists and fits the images."""
         context.network(self.network)
-        if self.count < 1 or self.epochs < 0:
-            raise InputError(f"pool 'pretrained' needs count >= 1 and epochs >= 0, not {self.count} and {self.epochs}.")
+        if self.count < 1 or self.epochs < 0 or self.training.batch_size < 1:
+            raise InputError(
+                "pool 'pretrained' needs count >= 1, epochs >= 0 and batch_size >= 1, not "
+                f"{self.count}, {self.epochs} and {self.training.batch_size}."
+            )
 
     def init(self, context: Context) -> State:
         """Train all networks, each an independent task of the run's executor."""

@@ -49,7 +49,9 @@ def load_tree(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
 
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+            # Copies, because tensors in the file lie at odd addresses, where sums are rounded otherwise than in memory
+            # that PyTorch has aligned: a resumed run would differ in the last bits.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  no mapping
             skeleton = json.loads((file.metadata() or {})["tree"])
         tree = _fill(skeleton, "", tensors)
     except (SafetensorError, KeyError, ValueError, OSError) as error:

@@ -23,6 +23,8 @@ class Clustering:
     The defaults mend what the authors' code does with repeated start rows and empty clusters; `official` restores it.
     """
 
+    candidates: int = 0
+    """Random images of a class that are clustered and picked from, a fresh draw each time; 0 for all, as published."""
     max_sweeps: int = 100
     """Most sweeps of Lloyd's algorithm."""
     tolerance: float = 1e-4
@@ -54,7 +56,7 @@ class Clustering:
         Returns:
             One tensor of data set rows per class, int64 ``[min(clusters, n // per_cluster) * per_cluster]``.
         """
-        members = [context.data.class_rows(label) for label in range(context.spec.classes)]
+        members = [self._candidates(context, label, key) for label in range(context.spec.classes)]
         wanted = [max(1, min(clusters, len(rows) // per_cluster)) for rows in members]
         picks: list[Tensor | None] = [None] * len(members)
         # Classes with equally many clusters are one batched problem; with enough images all classes are.
@@ -89,6 +91,14 @@ class Clustering:
         )
         rows = kmeans.nearest_rows(features, counts, found.centroids, per_cluster, distinct=self.distinct)
         return list(rows.cpu())
+
+    def _candidates(self, context: Context, label: int, key: tuple[int, ...]) -> Tensor:
+        """Rows of a class that take part, in data set order."""
+        rows = context.data.class_rows(label)
+        if not 0 < self.candidates < len(rows):
+            return rows
+        order = context.streams("cluster candidates", *key, label).permutation(len(rows))
+        return rows[order[: self.candidates].sort().values]
 
     def _start(self, context: Context, label: int, count: int, clusters: int, key: tuple[int, ...]) -> Tensor:
         stream = context.streams("cluster starts", *key, label)

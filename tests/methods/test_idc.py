@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from limbeck.augmentations.idc_augment import IDCAugment
+from limbeck.core.errors import InputError
+from limbeck.core.recipe import Recipe
+from limbeck.initializers.real import Mixed
+from limbeck.labelers.hard import Hard
+from limbeck.methods.idc import PRESETS, idc
+from limbeck.parametrizations.partition import Partition
+from limbeck.parametrizations.plain import Plain
+
+PUBLISHED = {
+    # network, metric, iterations, n_data, early epochs, factor, CutMix, height
+    "cifar10": ("convnet3", "mse", 2000, 2000, 0, 2, 0.5, 32),
+    "cifar100": ("convnet3", "mse", 2000, 2000, 0, 2, 0.5, 32),
+    "svhn": ("convnet3", "mse", 2000, 500, 0, 2, 0.5, 32),
+    "mnist": ("convnet3", "l1", 2000, 500, 0, 2, 0.0, 28),
+    "fashion-mnist": ("convnet3", "l1", 2000, 500, 0, 2, 0.5, 28),
+    "tiny-imagenet": ("convnet4", "mse", 2000, 1000, 0, 2, 0.5, 64),
+    "imagenet10": ("resnet_ap10", "l1", 500, 500, 10, 3, 1.0, 224),
+    "mini-speech-commands": ("convnet4", "l1", 1000, 500, 0, 2, 0.0, 64),
+}
+"""Section 4.4 of the specification, from the authors' code; factors are the paper's."""
+
+STEP_SIZES = [
+    # lr_base * (N / 10) * (H / base) ** 2
+    ("cifar10", 1, 5e-4),
+    ("cifar10", 10, 5e-3),
+    ("cifar10", 50, 2.5e-2),
+    ("svhn", 10, 5e-3),
+    ("mnist", 10, 1e-4),
+    ("mnist", 50, 5e-4),
+    ("fashion-mnist", 10, 7.65625e-5),
+    ("tiny-imagenet", 10, 2e-2),
+    ("imagenet10", 10, 3e-3),
+    ("imagenet10", 20, 6e-3),
+    ("mini-speech-commands", 10, 3e-3),
+]
+
+
+def fields(recipe: Recipe) -> Any:
+    """The recipe, for reading the fields of its parts."""
+    return recipe
+
+
+@pytest.mark.parametrize("preset", PUBLISHED)
+def test_settings_are_the_published_ones(preset: str) -> None:
+    network, metric, iterations, samples, early, factor, mix, _ = PUBLISHED[preset]
+    recipe = fields(idc(preset))
+    pool = recipe.pool
+    assert (pool.network, recipe.objective.metric) == (network, metric)
+    assert (recipe.curriculum.iterations, recipe.curriculum.steps) == (iterations, 100)
+    assert (pool.samples, pool.early_epochs, pool.training.cutmix) == (samples, early, mix)
+    assert recipe.parametrization.factor == factor
+    assert (pool.training.lr, pool.training.momentum, pool.training.weight_decay) == (0.01, 0.9, 5e-4)
+    assert (pool.training.batch_size, recipe.sampler.batch_size) == (64, 64)
+    assert (recipe.optimizer.momentum, recipe.optimizer.turns, recipe.optimizer.clamp) == (0.5, "class", True)
+    assert (recipe.objective.bias, recipe.objective.classifier, recipe.objective.synthetic_batch) == (False, False, 128)
+    assert recipe.initializer == Mixed() and recipe.labeler == Hard()
+
+
+@pytest.mark.parametrize(("preset", "ipc", "expected"), STEP_SIZES)
+def test_step_sizes_scale_with_ipc_and_height(preset: str, ipc: int, expected: float) -> None:
+    run: Any = SimpleNamespace(ipc=ipc, spec=SimpleNamespace(height=PUBLISHED[preset][-1]))
+    assert fields(idc(preset)).optimizer.step_size(run) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("preset", [name for name in PUBLISHED if name not in ("mnist", "mini-speech-commands")])
+def test_augmentations(preset: str) -> None:
+    recipe = fields(idc(preset))
+    assert recipe.augmentation == IDCAugment(operations=("color", "crop", "cutout"))
+    assert recipe.pool.training.augmentation == IDCAugment(operations=("color", "crop"))
+
+
+def test_mnist_drops_cutout_and_cutmix_once_images_are_packed() -> None:
+    packed, plain = fields(idc("mnist")), fields(idc("mnist", factor=1))
+    assert packed.augmentation == IDCAugment(operations=("color", "crop"))
+    assert plain.augmentation == IDCAugment(operations=("color", "crop", "cutout"))
+    assert (packed.pool.training.cutmix, plain.pool.training.cutmix) == (0.0, 0.5)
+
+
+def test_speech_is_cut_in_time_and_not_augmented() -> None:
+    recipe = fields(idc("mini-speech-commands"))
+    assert recipe.parametrization == Partition(factor=2, axes="columns")
+    assert recipe.augmentation is None and recipe.pool.training.augmentation is None
+
+
+def test_factor_one_is_idc_i() -> None:
+    assert idc(factor=1).parametrization == Plain()
+    assert idc(factor=3).parametrization == Partition(factor=3)
+    assert idc() == idc("cifar10", factor=2)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_make_sense(preset: str) -> None:
+    recipe = idc(preset)
+    recipe.check()
+    assert (recipe.name, recipe.base) == ("idc", "")
+    assert recipe.cite()[0] == "kim2022idc"
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(InputError, match=r"unknown preset of idc 'cifar-10'; did you mean 'cifar10'\?"):
+        idc("cifar-10")

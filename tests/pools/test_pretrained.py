@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from limbeck.core.batch import Moment
+from limbeck.core.context import Context
+from limbeck.core.errors import InputError
+from limbeck.core.executor import Executor
+from limbeck.core.streams import Streams
+from limbeck.pools.pretrained import Pretrained
+from limbeck.training.supervised import Training
+
+NETWORK = "convnet1:width=4"
+POOL = Pretrained(network=NETWORK, training=Training(lr=0.02, batch_size=16), epochs=2, count=3)
+
+
+class Counting(Executor):
+    """Remembers its tasks, and does the last one first."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Any] = []
+
+    def map(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        self.tasks += tasks
+        results = [function(task) for task in reversed(tasks)]
+        return iter(reversed(results))
+
+
+def test_every_network_is_a_task_of_its_own(context_of: Callable[..., Context]) -> None:
+    executor = Counting()
+    said: list[str] = []
+    parallel = POOL.init(context_of(executor=executor, say=said.append))
+    assert executor.tasks == [0, 1, 2]
+    assert said == ["training 3 networks on real images"]
+    sequential = POOL.init(context_of())
+    for one, other in zip(parallel["networks"], sequential["networks"], strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+        assert not any(tensor.requires_grad for tensor in one.values())
+    first, second = (parallel["networks"][number]["classifier.weight"] for number in (0, 1))
+    assert not torch.equal(first, second)
+
+
+def test_networks_are_trained_like_a_plain_loop(context_of: Callable[..., Context]) -> None:
+    context = context_of()
+    networks = POOL.init(context)["networks"]
+    module = context.network(NETWORK)._make().double()
+    module.load_state_dict(context.network(NETWORK).initial(context.streams("pretrained network", 1)))
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4)
+    streams = Streams(context.streams("pretraining", 1).seed)
+    for epoch in range(2):
+        for rows in streams("epoch", epoch).permutation(36).split(16):
+            optimizer.zero_grad()
+            logits = module(context.spec.normalization.apply(context.data.images(rows)))
+            F.cross_entropy(logits, context.data.labels[rows]).backward()
+            optimizer.step()
+    for name, tensor in module.state_dict().items():
+        torch.testing.assert_close(networks[1][name], tensor, rtol=0, atol=1e-12, msg=name)
+
+
+def test_outer_iterations_draw_one_of_them(context_of: Callable[..., Context]) -> None:
+    context = context_of()
+    pool = Pretrained(network=NETWORK, epochs=0, count=3)
+    state = pool.init(context)
+    drawn = []
+    for iteration in range(30):
+        state = pool.draw(state, context, iteration)
+        view = pool.view(state, context)
+        drawn.append(next(k for k in range(3) if view.weights is state["networks"][k]))
+        assert pool.advance(state, context, Moment(iteration, 0, 1), lambda: pytest.fail("not needed")) is state
+    assert set(drawn) == {0, 1, 2}
+    assert drawn == [pool.draw(state, context, iteration)["current"] for iteration in range(30)]
+
+
+def test_without_epochs_networks_are_fresh(context_of: Callable[..., Context]) -> None:
+    context = context_of()
+    pool = Pretrained(network=NETWORK, epochs=0)
+    fresh = context.network(NETWORK).initial(context.streams("pretrained network", 0))
+    (weights,) = pool.init(context)["networks"]
+    assert all(torch.equal(weights[name], fresh[name]) for name in fresh)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"count": 0}, "pool 'pretrained' needs count >= 1"),
+        ({"epochs": -1}, "pool 'pretrained' needs count >= 1"),
+        ({"training": Training(batch_size=0)}, "pool 'pretrained' needs count >= 1"),
+        ({"network": "convnett1"}, "unknown network 'convnett1'; did you mean"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    context_of: Callable[..., Context], fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        Pretrained(**{"network": NETWORK, **fields}).check(context_of())

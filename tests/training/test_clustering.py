@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from limbeck.core.batch import View
+from limbeck.core.context import Context
+from limbeck.training.clustering import Clustering
+from limbeck.training.embedding import embed
+
+
+def lloyd(features: Tensor, start: Tensor, per: int) -> list[int]:
+    """k-means and the free rows nearest to the centres, one number at a time; no cluster may run empty."""
+    centres = features[start].clone()
+    for _ in range(100):
+        nearest = torch.cdist(features, centres).argmin(dim=1)
+        moved = torch.stack([features[nearest == k].mean(dim=0) for k in range(len(centres))])
+        shift = (moved - centres).square().sum()
+        centres = moved
+        if shift <= 1e-4:
+            break
+    taken: list[int] = []
+    for centre in centres:
+        order = (features - centre).norm(dim=1).argsort().tolist()
+        taken += [row for row in order if row not in taken][:per]
+    return taken
+
+
+@pytest.mark.parametrize(("clusters", "per"), [(3, 1), (2, 2)])
+def test_picks_equal_k_means_written_out(
+    context_of: Callable[..., Context], view_of: Callable[..., View], clusters: int, per: int
+) -> None:
+    context = context_of()
+    view = view_of(context)
+    picks = Clustering().pick(context, view, clusters, per, (4, 2))
+    for label in range(3):
+        members = context.data.class_rows(label)
+        start = context.streams("cluster starts", 4, 2, label).permutation(12)[:clusters]
+        expected = lloyd(embed(view, context.data, members), start, per)
+        assert picks[label].tolist() == members[expected].tolist()
+
+
+def test_classes_of_unequal_sizes_are_clustered_as_if_alone(
+    context_of: Callable[..., Context], view_of: Callable[..., View], portion: Callable[..., object]
+) -> None:
+    context = context_of(portion(4, [12, 5, 9, 2]))
+    view, clustering = view_of(context), Clustering()
+    picks = clustering.pick(context, view, 6, 1, (0,))
+    assert [len(rows) for rows in picks] == [6, 5, 6, 2]
+    for label, rows in enumerate(picks):
+        members = context.data.class_rows(label)
+        assert len(set(rows.tolist())) == len(rows) and set(rows.tolist()) <= set(members.tolist())
+        (alone,) = clustering._pick_together(
+            context, view, [label], [context.data.class_rows(k) for k in range(4)], len(rows), 1, (0,)
+        )
+        assert torch.equal(rows, members[alone])
+
+
+def test_a_class_too_small_for_several_images_per_cluster_gets_fewer_clusters(
+    context_of: Callable[..., Context], view_of: Callable[..., View], portion: Callable[..., object]
+) -> None:
+    context = context_of(portion(3, [12, 5, 3]))
+    picks = Clustering().pick(context, view_of(context), 4, 2, ())
+    assert [len(rows) for rows in picks] == [8, 4, 2]
+
+
+def test_start_rows(context_of: Callable[..., Context]) -> None:
+    context = context_of()
+    ours = Clustering()._start(context, 1, 12, 12, (0,))
+    assert sorted(ours.tolist()) == list(range(12))
+    official = Clustering.official()._start(context, 1, 12, 200, (0,))
+    assert len(official) == 200 and set(official.tolist()) == set(range(12))
+
+
+def test_the_authors_code_may_pick_an_image_twice(
+    context_of: Callable[..., Context], view_of: Callable[..., View]
+) -> None:
+    context = context_of()
+    view, official = view_of(context), Clustering.official()
+    assert official == Clustering(normalize=False, repeated_starts=True, empty="zero", distinct=False)
+    rows = official.pick(context, view, 12, 1, ())
+    assert all(len(some) == 12 for some in rows)
+    # 12 starts among 12 rows, with repetition: twins stay empty, become zero and share their pick.
+    assert any(len(set(some.tolist())) < 12 for some in rows)
+    assert all(len(set(some.tolist())) == 12 for some in Clustering().pick(context, view, 12, 1, ()))
+
+
+def test_raw_or_normalized_images_are_embedded(
+    context_of: Callable[..., Context], view_of: Callable[..., View], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, seen = context_of(), []
+
+    def record(view: View, data: object, rows: Tensor, normalize: bool = True) -> Tensor:
+        seen.append(normalize)
+        return embed(view, context.data, rows, normalize)
+
+    monkeypatch.setattr("limbeck.training.clustering.embed", record)
+    view = view_of(context)
+    Clustering().pick(context, view, 2, 1, ())
+    Clustering(normalize=False).pick(context, view, 2, 1, ())
+    assert seen == [True] * 3 + [False] * 3

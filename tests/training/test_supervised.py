@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limbeck.augmentations.idc_augment import IDCAugment
+from limbeck.core.context import Context
+from limbeck.core.errors import RunError
+from limbeck.core.network import FunctionalNetwork, Weights
+from limbeck.core.streams import Streams
+from limbeck.ops import cutmix
+from limbeck.training.supervised import Training, accuracy, fit, still, supervised_step
+
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture
+def context(context_of: Callable[..., Context]) -> Context:
+    return context_of()
+
+
+def start(context: Context, name: str = "convnet1:width=4") -> tuple[FunctionalNetwork, Weights]:
+    network = context.network(name)
+    return network, network.initial(context.streams("network", 0))
+
+
+def module_of(network: FunctionalNetwork, weights: Weights) -> torch.nn.Module:
+    module = network._make().double()
+    module.load_state_dict(weights)
+    return module.train()
+
+
+def same(module: torch.nn.Module, weights: Weights) -> None:
+    for name, tensor in module.state_dict().items():
+        torch.testing.assert_close(weights[name].detach(), tensor, rtol=0, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize("network_name", ["convnet1:width=4", "convnet1:width=4,norm=batch"])
+@pytest.mark.parametrize("augmented", [False, True])
+def test_steps_equal_torch_sgd(context: Context, network_name: str, augmented: bool) -> None:
+    network, weights = start(context, network_name)
+    module = module_of(network, weights)
+    augmentation = IDCAugment(operations=("color", "crop")) if augmented else None
+    training = Training(lr=0.05, momentum=0.8, weight_decay=0.01, augmentation=augmentation, cutmix=0.6)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.8, weight_decay=0.01)
+    velocity, mixed = still(network, weights), 0
+    images, labels = context.spec.normalization.apply(context.data.images(torch.arange(9))), context.data.labels[:9]
+    for number in range(6):
+        draws = training.draw(context.streams, SHAPE, 9, number)
+        loss = supervised_step(network, weights, velocity, images, labels, training, draws, training.lr)
+
+        seen = augmentation.apply(images, draws.augmentation) if augmentation else images
+        if draws.mix is None:
+            expected = F.cross_entropy(module(seen), labels)
+        else:
+            mixed += 1
+            top, bottom, left, right = draws.mix.box
+            seen, partner = seen.clone(), draws.mix.partner
+            seen[:, :, top:bottom, left:right] = seen[partner][:, :, top:bottom, left:right]
+            share = 1 - (bottom - top) * (right - left) / 64
+            logits = module(seen)
+            expected = share * F.cross_entropy(logits, labels) + (1 - share) * F.cross_entropy(logits, labels[partner])
+        torch.testing.assert_close(loss, expected.detach(), rtol=1e-12, atol=1e-12)
+        optimizer.zero_grad()
+        expected.backward()
+        optimizer.step()
+        same(module, weights)
+    assert 0 < mixed < 6
+
+
+def test_the_schedule_overrides_the_step_size(context: Context) -> None:
+    network, weights = start(context)
+    before = {name: tensor.clone() for name, tensor in weights.items()}
+    images, labels = context.data.images(torch.arange(6)), context.data.labels[:6]
+    training = Training(lr=0.1)
+    draws = training.draw(context.streams, SHAPE, 6, 0)
+    supervised_step(network, weights, still(network, weights), images, labels, training, draws, 0.0)
+    assert all(torch.equal(weights[name], tensor) for name, tensor in before.items())
+
+
+def test_draws_are_keyed_and_cutmix_has_its_probability(context: Context) -> None:
+    training = Training(augmentation=IDCAugment(operations=("color",)), cutmix=0.3)
+    streams = context.streams
+    one, again, other = (training.draw(streams, SHAPE, 5, *key) for key in ((1, 2), (1, 2), (2, 1)))
+    assert torch.equal(one.augmentation["brightness"], again.augmentation["brightness"])
+    assert not torch.equal(one.augmentation["brightness"], other.augmentation["brightness"])
+    assert one.augmentation["brightness"].shape == (5,)
+    mixes = [training.draw(streams, SHAPE, 5, number).mix for number in range(1000)]
+    found = [mix for mix in mixes if mix is not None]
+    assert len(found) / 1000 == pytest.approx(0.3, abs=0.05)
+    assert all(sorted(mix.partner.tolist()) == list(range(5)) for mix in found)
+    # The kept share is uniform before the box is clipped at the border, which makes it larger.
+    assert 0.5 < sum(cutmix.ratio(mix.box, 8, 8) for mix in found) / len(found) < 0.8
+    assert all(Training(cutmix=0.0).draw(streams, SHAPE, 5, number).mix is None for number in range(20))
+    assert all(Training(cutmix=1.0).draw(streams, SHAPE, 5, number).mix is not None for number in range(20))
+
+
+def run_fit(context: Context, steps: int, batch: int, **changes: Any) -> tuple[list[list[int]], list[int], Weights]:
+    network, weights = start(context)
+    seen: list[list[int]] = []
+
+    def images(rows: Tensor) -> Tensor:
+        seen.append(rows.tolist())
+        return context.spec.normalization.apply(context.data.images(rows))
+
+    training = Training(batch_size=batch, **changes)
+    rate = changes.get("lr", 0.01)
+    epochs = fit(
+        network, weights, images, context.data.labels, training, Streams(5), SHAPE, lambda epoch: rate, steps
+    )
+    return seen, [epoch for epoch, _ in epochs], weights
+
+
+def test_an_epoch_visits_each_image_once_and_uses_the_incomplete_batch(context: Context) -> None:
+    seen, epochs, _ = run_fit(context, steps=6, batch=16)
+    assert epochs == [0, 1]
+    assert [len(rows) for rows in seen] == [16, 16, 4, 16, 16, 4]
+    orders = [sum(seen[:3], []), sum(seen[3:], [])]
+    assert [sorted(order) for order in orders] == [list(range(36))] * 2
+    assert orders[0] != orders[1]
+
+
+def test_steps_may_end_within_an_epoch(context: Context) -> None:
+    seen, epochs, _ = run_fit(context, steps=4, batch=16)
+    assert epochs == [0, 1] and len(seen) == 4
+    seen, epochs, _ = run_fit(context, steps=0, batch=16)
+    assert epochs == [] and seen == []
+
+
+def test_fit_equals_a_plain_loop(context: Context) -> None:
+    _, _, weights = run_fit(context, steps=6, batch=16)
+    network, begin = start(context)
+    module = module_of(network, begin)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    for epoch in range(2):
+        for rows in Streams(5)("epoch", epoch).permutation(36).split(16):
+            optimizer.zero_grad()
+            logits = module(context.spec.normalization.apply(context.data.images(rows)))
+            F.cross_entropy(logits, context.data.labels[rows]).backward()
+            optimizer.step()
+    same(module, weights)
+
+
+def test_the_mean_loss_of_an_epoch_is_reported(context: Context) -> None:
+    network, weights = start(context)
+    training, rows = Training(batch_size=36, lr=0.01), torch.arange(36)
+    images = context.spec.normalization.apply(context.data.images(rows))
+    expected = F.cross_entropy(network(weights, images), context.data.labels).item()
+    found = fit(network, weights, lambda rows: images[rows], context.data.labels, training, Streams(0), SHAPE,
+                lambda epoch: 0.01, 1)  # fmt: skip
+    assert next(found)[1].item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_training_that_diverges_is_stopped(context: Context) -> None:
+    with pytest.raises(RunError) as caught:
+        run_fit(context, steps=300, batch=16, lr=1e200)
+    message = str(caught.value)
+    assert message.startswith("training of convnet1:width=4 diverged in epoch")
+    assert message.endswith("lower its learning rate.")
+
+
+def test_training_learns(context: Context) -> None:
+    network, _ = start(context)
+    _, _, weights = run_fit(context, steps=60, batch=12, lr=0.05)
+    images = context.spec.normalization.apply(context.data.images(torch.arange(36)))
+    assert accuracy(network, weights, lambda rows: images[rows], context.data.labels) > 0.9
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 512])
+def test_accuracy_counts_the_largest_logit(context: Context, chunk: int) -> None:
+    network, weights = start(context, "convnet1:width=4,norm=batch")
+    images, labels = context.data.images(torch.arange(36)), context.data.labels
+    guesses = module_of(network, weights).eval()(images).argmax(dim=1)
+    expected = sum(int(guess == label) for guess, label in zip(guesses, labels, strict=True)) / 36
+    assert accuracy(network, weights, lambda rows: images[rows], labels, chunk) == expected
+    assert accuracy(network, weights, lambda rows: images[rows], guesses, chunk) == 1.0
+    assert accuracy(network, weights, lambda rows: images[rows], (guesses + 1) % 3, chunk) == 0.0
