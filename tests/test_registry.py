@@ -146,7 +146,8 @@ def test_an_entry_point_may_name_the_function(install: Callable[..., None]) -> N
 
 
 @pytest.mark.parametrize(
-    ("source", "cause"), [("import nothing_like_it\n", "nothing_like_it"), ("def (", "invalid syntax"), ("1 / 0", "zero")]
+    ("source", "cause"),
+    [("import nothing_like_it\n", "nothing_like_it"), ("def (", "invalid syntax"), ("1 / 0", "zero")],
 )
 def test_a_broken_package_is_named(install: Callable[..., None], source: str, cause: str) -> None:
     install("broken", source)

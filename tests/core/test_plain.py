@@ -77,6 +77,7 @@ def test_every_field_is_written() -> None:
     plain = encode(dream())
     assert plain["sampler"]["part"] == "representative"
     assert plain["sampler"]["clustering"] == {
+        "candidates": 0,
         "max_sweeps": 100,
         "tolerance": 1e-4,
         "normalize": True,

@@ -10,7 +10,7 @@ from limbeck.core.context import Context
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import SLOTS, Recipe, part_name
 from limbeck.curricula.all_at_once import AllAtOnce
-from limbeck.initializers.coresets import Herding, KCenter
+from limbeck.initializers.coresets import KCenter
 from limbeck.initializers.noise import Noise
 from limbeck.methods.dream import dream
 from limbeck.methods.herding import herding

@@ -25,9 +25,7 @@ class Killable:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def run(
-        self, arguments: list[str], number: int = 0, after: float = 0.0, once_there: Path | None = None
-    ) -> int:
+    def run(self, arguments: list[str], number: int = 0, after: float = 0.0, once_there: Path | None = None) -> int:
         """Exit status of ``limbeck`` with these arguments, or minus the signal that killed it.
 
         Args:

@@ -51,9 +51,7 @@ def test_a_file_that_was_half_written_at_the_very_start_does_not_block_it(tmp_pa
         ({"data": replace(run_file().data, digest="1" * 32)}, "its data.digest is"),
     ],
 )
-def test_another_run_is_refused_and_the_folder_untouched(
-    tmp_path: Path, change: dict[str, object], named: str
-) -> None:
+def test_another_run_is_refused_and_the_folder_untouched(tmp_path: Path, change: dict[str, object], named: str) -> None:
     RunFolder(tmp_path, run_file())
     before = files(tmp_path)
     with pytest.raises(InputError) as caught:

@@ -81,7 +81,9 @@ def test_reading_is_strict_and_says_where(tmp_path: Path, old: str) -> None:
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"\tformat: 1\n", b"a: [1, 2\n", b"\xff\xfe\x00", b"- 1\n- 2\n", b"", b"just a text"])
+@pytest.mark.parametrize(
+    "content", [b"\tformat: 1\n", b"a: [1, 2\n", b"\xff\xfe\x00", b"- 1\n- 2\n", b"", b"just a text"]
+)
 def test_what_is_no_run_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(InputError, match=r"run\.yaml is no"):

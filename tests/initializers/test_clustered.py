@@ -14,9 +14,7 @@ from limbeck.parametrizations.plain import Plain
 from limbeck.training.clustering import Clustering
 
 
-def test_one_representative_per_stored_image(
-    context_of: Callable[..., Context], view_of: Callable[..., View]
-) -> None:
+def test_one_representative_per_stored_image(context_of: Callable[..., Context], view_of: Callable[..., View]) -> None:
     context = context_of(ipc=3)
     view = view_of(context)
     images = Clustered().images(context, Plain(), view)
@@ -34,9 +32,7 @@ def test_as_many_clusters_as_images_fit(context_of: Callable[..., Context], view
     assert said == ["clustering the classes for initial images"]
 
 
-def test_settings_of_the_clustering_are_used(
-    context_of: Callable[..., Context], view_of: Callable[..., View]
-) -> None:
+def test_settings_of_the_clustering_are_used(context_of: Callable[..., Context], view_of: Callable[..., View]) -> None:
     context = context_of(ipc=6)
     view, official = view_of(context), Clustering.official()
     images = Clustered(clustering=official).images(context, Plain(), view)

@@ -198,7 +198,7 @@ def test_draws_depend_on_the_position_alone(context: Context) -> None:
             assert chosen is not None and same is not None
             assert torch.equal(chosen, same)
             assert all(torch.equal(draws[name], again[name]) for name in draws)
-            assert len(set(chosen.tolist())) == 3 and 0 <= chosen.min() and chosen.max() < 8
+            assert len(set(chosen.tolist())) == 3 and chosen.min() >= 0 and chosen.max() < 8
             seen[moment.iteration, moment.step, label] = float(draws["brightness"])
     assert len(set(seen.values())) == len(seen)
 

@@ -55,11 +55,7 @@ class PlainTraining:
 
 def walk(context: Context, name: str, *keys: int) -> list[torch.Tensor]:
     """Some epochs of batches of 8 among 36 images: four per epoch, the incomplete one dropped."""
-    return [
-        batch
-        for epoch in range(5)
-        for batch in context.streams(name, *keys, epoch).permutation(36)[:32].split(8)
-    ]
+    return [batch for epoch in range(5) for batch in context.streams(name, *keys, epoch).permutation(36)[:32].split(8)]
 
 
 def test_a_life_equals_a_plain_loop(context_of: Callable[..., Context]) -> None:
@@ -127,9 +123,7 @@ def test_the_view_is_the_network_as_it_is_now(context_of: Callable[..., Context]
     assert view.network is context.network(NETWORK) and view.weights is state["weights"]
 
 
-@pytest.mark.parametrize(
-    "fields", [{"samples": -1}, {"early_epochs": -1}, {"training": Training(batch_size=0)}]
-)
+@pytest.mark.parametrize("fields", [{"samples": -1}, {"early_epochs": -1}, {"training": Training(batch_size=0)}])
 def test_settings_that_make_no_sense_are_refused(context_of: Callable[..., Context], fields: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="pool 'trained_on_real' needs samples >= 0"):
         TrainedOnReal(network=NETWORK, **fields).check(context_of())

@@ -88,6 +88,33 @@ def test_the_authors_code_may_pick_an_image_twice(
     assert all(len(set(some.tolist())) == 12 for some in Clustering().pick(context, view, 12, 1, ()))
 
 
+def test_candidates_are_a_fresh_draw_of_the_class(
+    context_of: Callable[..., Context], view_of: Callable[..., View]
+) -> None:
+    context = context_of()
+    view, some = view_of(context), Clustering(candidates=5)
+    picked: list[set[int]] = []
+    for key in ((0, 0), (0, 1)):
+        # As many clusters as candidates: all of them are picked.
+        picks = some.pick(context, view, 5, 1, key)
+        for label in range(3):
+            members = context.data.class_rows(label)
+            order = context.streams("cluster candidates", *key, label).permutation(12)[:5]
+            assert set(picks[label].tolist()) == set(members[order].tolist())
+        picked.append(set(torch.cat(picks).tolist()))
+    assert picked[0] != picked[1]
+
+
+@pytest.mark.parametrize("candidates", [0, 12, 100])
+def test_all_images_are_candidates_when_there_are_no_more(
+    context_of: Callable[..., Context], view_of: Callable[..., View], candidates: int
+) -> None:
+    context = context_of()
+    view = view_of(context)
+    found, every = (Clustering(candidates=count).pick(context, view, 4, 1, (1,)) for count in (candidates, 0))
+    assert all(torch.equal(one, other) for one, other in zip(found, every, strict=True))
+
+
 def test_raw_or_normalized_images_are_embedded(
     context_of: Callable[..., Context], view_of: Callable[..., View], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -110,9 +111,7 @@ def run_fit(context: Context, steps: int, batch: int, **changes: Any) -> tuple[l
 
     training = Training(batch_size=batch, **changes)
     rate = changes.get("lr", 0.01)
-    epochs = fit(
-        network, weights, images, context.data.labels, training, Streams(5), SHAPE, lambda epoch: rate, steps
-    )
+    epochs = fit(network, weights, images, context.data.labels, training, Streams(5), SHAPE, lambda epoch: rate, steps)
     return seen, [epoch for epoch, _ in epochs], weights
 
 
@@ -120,7 +119,7 @@ def test_an_epoch_visits_each_image_once_and_uses_the_incomplete_batch(context: 
     seen, epochs, _ = run_fit(context, steps=6, batch=16)
     assert epochs == [0, 1]
     assert [len(rows) for rows in seen] == [16, 16, 4, 16, 16, 4]
-    orders = [sum(seen[:3], []), sum(seen[3:], [])]
+    orders = [list(chain(*seen[:3])), list(chain(*seen[3:]))]
     assert [sorted(order) for order in orders] == [list(range(36))] * 2
     assert orders[0] != orders[1]
 

@@ -36,6 +36,8 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     waiting = False
     for argument in arguments:
         if waiting:
+            if argument.startswith("--"):
+                break
             swaps.append(argument)
             waiting = False
             continue
@@ -112,7 +114,13 @@ def _with_fields(recipe: Recipe, fields: Sequence[str], program: str) -> Recipe:
         frozen=True,
         kw_only=True,
     )
-    parsed: Any = tyro.cli(parts, args=list(fields), prog=program, description="Fields of the recipe's parts.")
+    parsed: Any = tyro.cli(
+        parts,
+        args=list(fields),
+        prog=program,
+        description="Fields of the recipe's parts.",
+        config=(tyro.conf.AvoidSubcommands,),
+    )
     return recipe.with_(**{slot: getattr(parsed, slot) for slot in filled})
 
 

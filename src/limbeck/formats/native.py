@@ -10,7 +10,7 @@ from limbeck.core.errors import InputError
 from limbeck.core.plain import decode_dataclass
 from limbeck.core.real import DataSpec, Normalization
 from limbeck.registry import recipe_from_plain
-from limbeck.storage.directory import SIDECAR, read_set
+from limbeck.storage.directory import IMAGES, SIDECAR, read_set
 
 __all__ = ["load"]
 
@@ -25,13 +25,19 @@ def load(folder: str | Path) -> Distilled:
         InputError: it is no distilled set, a file is missing, truncated or edited, or it uses a part that no
             installed package brings.
     """
-    stored, description = read_set(Path(folder))
+    from safetensors import SafetensorError
+
     try:
+        stored, description = read_set(Path(folder))
         spec = _spec(description["data"])
         recipe = recipe_from_plain(description["recipe"])
         return Distilled(stored, spec, recipe, description["seed"], description["storage"], description["identity"])
     except KeyError as error:
         raise InputError(f"{Path(folder) / SIDECAR} lacks {error}; it was written by another version.") from error
+    except SafetensorError as error:
+        raise InputError(
+            f"{Path(folder) / IMAGES} is no safetensors file ({error}); restore it from a copy."
+        ) from error
 
 
 def _spec(data: dict[str, Any]) -> DataSpec:

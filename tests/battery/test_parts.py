@@ -1,0 +1,101 @@
+"""Every part of the registry, ours or a plug-in's, through the same checks."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from limbeck import registry
+from limbeck.core.context import Context
+from limbeck.core.contracts import FACTS, Part
+from limbeck.core.plain import decode_dataclass, encode
+from limbeck.core.recipe import SLOTS, part_name
+
+PARTS = registry.parts()
+every = pytest.mark.parametrize("kind", PARTS.values(), ids=PARTS)
+SIZES: dict[str, Any] = {"network": "convnet1:width=4", "epochs": 1}
+
+
+def make(kind: type[Part]) -> Part:
+    """The part with its defaults, but for what makes it slow."""
+    names = {item.name for item in dataclasses.fields(kind)}
+    return kind(**{name: value for name, value in SIZES.items() if name in names})
+
+
+@every
+def test_it_is_a_frozen_value_with_keywords_only(kind: type[Part]) -> None:
+    part = make(kind)
+    assert part == make(kind)
+    hash(part)
+    assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert all(item.kw_only for item in dataclasses.fields(kind))
+    for item in dataclasses.fields(kind):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(part, item.name, None)
+
+
+@every
+def test_it_is_final(kind: type[Part]) -> None:
+    assert [other for other in PARTS.values() if other is not kind and issubclass(other, kind)] == []
+
+
+@every
+def test_it_is_documented(kind: type[Part]) -> None:
+    assert len((kind.__doc__ or "").strip()) > 20
+    source = inspect.getsource(kind)
+    for item in dataclasses.fields(kind):
+        # The text under a field is the help of its flag.
+        position = source.index(f"    {item.name}: ")
+        assert source[position:].split("\n", 1)[1].lstrip().startswith('"""'), f"{item.name} has no text under it"
+
+
+@every
+def test_it_survives_a_run_file(kind: type[Part]) -> None:
+    part = make(kind)
+    plain = yaml.safe_load(yaml.safe_dump(encode(part)))
+    assert plain.pop("part") == part_name(kind)
+    assert decode_dataclass(kind, plain, "part", PARTS) == part
+
+
+@every
+def test_its_facts_are_known_and_its_slot_exists(kind: type[Part]) -> None:
+    part = make(kind)
+    assert kind.slot in SLOTS
+    assert part.needs() | part.reads() | part.offers() <= set(FACTS)
+    assert not part.needs() & part.offers()
+
+
+@every
+def test_its_defaults_pass_its_own_check(kind: type[Part], context_of: Callable[..., Context]) -> None:
+    make(kind).check(context_of())
+
+
+@every
+def test_its_state_is_a_plain_tree_that_repeats(kind: type[Part], context_of: Callable[..., Context]) -> None:
+    part = make(kind)
+
+    def check(one: Any, other: Any) -> None:
+        assert type(one) is type(other)
+        if isinstance(one, dict):
+            assert all(isinstance(key, str) and "/" not in key for key in one) and one.keys() == other.keys()
+            for key in one:
+                check(one[key], other[key])
+        elif isinstance(one, (list, tuple)):
+            assert len(one) == len(other)
+            for pair in zip(one, other, strict=True):
+                check(*pair)
+        elif isinstance(one, torch.Tensor):
+            assert torch.equal(one, other)
+        else:
+            assert one is None or isinstance(one, (bool, int, float, str))
+            assert one == other
+
+    state = part.init(context_of())
+    assert isinstance(state, dict)
+    check(state, part.init(context_of()))

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import TINY, Command
+from tests.engine.tiny import NETWORK
+
+QUICK = [*TINY, "--networks", NETWORK, "--length", "2", "--ipc", "1", "--seeds", "1"]
+
+
+def test_methods_and_baselines_in_one_table(limbeck: Command, tmp_path: Path) -> None:
+    done = limbeck("compare", "random", "idc", *QUICK, "--out", "c", "--full", "--json")
+    assert done.status == 0
+    assert done.err == ""
+    table = done.json
+    assert Path(table.pop("report")) == Path("c/report.html")
+    assert json.loads(Path("c/comparison.json").read_text()) == table
+    assert [row["method"] for row in table["rows"]] == ["random", "idc", "full"]
+    assert table["rows"][0]["bytes"] == table["rows"][1]["bytes"] == 640
+    assert table["protocol"]["name"] == "limbeck"
+    assert len(table["rows"][1]["accuracies"]) == 3
+    assert "<html" in Path("c/report.html").read_text()
+    assert sorted(path.name for path in Path("c").iterdir()) == [
+        *("comparison.json", "full", "idc-ipc1-seed0", "random-ipc1-seed0", "report.html"),
+    ]
+    again = limbeck("compare", "random", "idc", *QUICK, "--out", "c", "--full")
+    assert again.status == 0
+    assert "random" in again.out
+    assert again.err.splitlines()[-1] == f"report: {Path('c/report.html')}"
+    assert json.loads(Path("c/comparison.json").read_text()) == table
+
+
+def test_changes_apply_to_methods_and_not_to_baselines(limbeck: Command) -> None:
+    done = limbeck("compare", "random", "idc", *QUICK, "--optimizer.lr", "0.5", "--json")
+    assert done.status == 0
+    written = Path("runs/compare-digits/idc-ipc1-seed0/run.yaml").read_text()
+    assert "lr: 0.5" in written
+    assert "optimizer: null" in Path("runs/compare-digits/random-ipc1-seed0/run.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "name at least one method"),
+        (["random", "random"], "named twice"),
+        (["random", "herdin"], "unknown method 'herdin'; did you mean 'herding'"),
+        (["random", "--ipc", "1", "1"], "different numbers"),
+        (["random", "--ipc", "0"], "at least 1"),
+        (["random", "--ipc", "1", "1000"], "lower ipc"),
+        (["random", "--seeds", "0"], "--seeds must be at least 1"),
+        (["random", "--repeats", "2"], "at least 3 networks"),
+        (["random", "--length", "0"], "a length of 1"),
+        (["random", "--with", "sampler=random"], "change no baseline"),
+        (["random", "--sampler.batch-size", "3"], "change no baseline"),
+        (["idc", "--with", "sampler=none"], "needs real batches"),
+        (["idc", "--parametrization.space", "normalized"], "normalized space"),
+        (["idc", "--preset", "digit"], "unknown preset"),
+        (["random", "--data", "nowhere/at/all"], "there is no folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_input_is_one_sentence_and_starts_nothing(
+    words: list[str], message: str, limbeck: Command, tmp_path: Path
+) -> None:
+    done = limbeck("compare", *words, "--progress", "quiet")
+    assert done.status == 2
+    assert message in done.sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_preset_that_a_baseline_does_not_have_is_for_the_methods(limbeck: Command) -> None:
+    assert limbeck("compare", "random", "idc", *QUICK, "--out", "c", "--json").status == 0
+    done = limbeck("compare", "random", "--preset", "digits", "--seeds", "0")
+    assert "--seeds" in done.sentence

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.engine.tiny import NETWORK
+
+QUICK = ["--networks", NETWORK, "--length", "2", "--progress", "quiet", "--device", "cpu"]
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def test_scores_as_json_are_those_of_the_file(limbeck: Command, run: Path) -> None:
+    done = limbeck("evaluate", run, *QUICK, "--json")
+    assert done.status == 0
+    assert done.err == ""
+    scores = done.json
+    file = Path(scores.pop("file"))
+    assert file.parent == run
+    assert json.loads(file.read_text()) == scores
+    assert scores["protocol"]["name"] == "limbeck"
+    assert scores["protocol"]["length"] == 2
+    assert scores["protocol"]["budget"] == "updates"
+    assert len(scores["networks"][0]["accuracies"]) == 3
+    assert scores["networks"][0]["network"] == NETWORK
+    assert (scores["training_images"], scores["bytes"], scores["seed"]) == (10, 2560, 0)
+    again = limbeck("evaluate", run, *QUICK, "--json").json
+    assert (again["networks"], again["file"]) == (scores["networks"], str(file))
+    other = limbeck("evaluate", run, *QUICK, "--seed", "1", "--json").json
+    assert other["file"] != str(file)
+
+
+def test_a_table_for_people(limbeck: Command, run: Path) -> None:
+    done = limbeck("evaluate", run, *QUICK)
+    assert done.status == 0
+    assert "limbeck" in done.out
+    assert "convnet2" in done.out
+    assert done.err.startswith("written to ")
+
+
+def test_the_protocol_of_the_papers(limbeck: Command, run: Path) -> None:
+    scores = limbeck("evaluate", run, *QUICK, "--protocol", "idc", "--repeats", "1", "--json").json
+    assert (scores["protocol"]["name"], scores["protocol"]["budget"]) == ("idc", "epochs")
+    assert "flip" not in scores["protocol"]["training"]["augmentation"]["operations"]
+
+
+def test_step_sizes_to_choose_from(limbeck: Command, run: Path) -> None:
+    scores = limbeck("evaluate", run, *QUICK, "--learning-rates", "0.001", "0.02", "--json").json
+    assert scores["networks"][0]["lr"] in (0.001, 0.02)
+    done = limbeck("evaluate", run, *QUICK, "--learning-rates", "0.1", "--data", "digits", "--validation", "0")
+    assert done.status == 2
+    assert "--validation above 0" in done.sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--repeats", "2"], "at least 3 networks"),
+        (["--length", "0"], "a length of 1"),
+        (["--networks", "convnetto"], "unknown network"),
+        (["--validation", "0.5"], "name them with --data"),
+        (["--data", "nowhere/at/all"], "there is no folder"),
+        (["--data", "digits", "--image-size", "4"], "do not fit"),
+    ],
+)
+def test_wrong_input_is_one_sentence(words: list[str], message: str, limbeck: Command, run: Path) -> None:
+    before = sorted(path.name for path in run.iterdir())
+    done = limbeck("evaluate", run, *QUICK[4:], *words)
+    assert done.status == 2
+    assert message in done.sentence
+    assert sorted(path.name for path in run.iterdir()) == before
+
+
+def test_an_edited_set_is_refused(limbeck: Command, run: Path) -> None:
+    text = (run / "distilled.json").read_text()
+    (run / "distilled.json").write_text(text.replace('"seed": 0', '"seed": 1'))
+    done = limbeck("evaluate", run, *QUICK)
+    assert done.status == 2
+    assert "was edited or truncated" in done.sentence
+
+
+def test_what_is_no_finished_run_is_refused(limbeck: Command, run: Path, tmp_path: Path) -> None:
+    done = limbeck("evaluate", tmp_path / "nothing")
+    assert done.status == 2
+    assert "is no folder" in done.sentence
+    (run / "distilled.json").unlink()
+    done = limbeck("evaluate", run)
+    assert done.status == 2
+    assert "holds no finished distilled set" in done.sentence
+
+
+def test_without_a_run_file_the_data_have_to_be_named(limbeck: Command, run: Path) -> None:
+    (run / "run.yaml").unlink()
+    done = limbeck("evaluate", run, *QUICK)
+    assert done.status == 2
+    assert "name them with --data" in done.sentence
+    assert limbeck("evaluate", run, *QUICK, "--data", "digits", "--json").json["test_images"] > 0
+
+
+def test_data_that_have_changed_are_refused(limbeck: Command, run: Path) -> None:
+    text = (run / "run.yaml").read_text()
+    (run / "run.yaml").write_text(text.replace("validation: 0.1", "validation: 0.4"))
+    done = limbeck("evaluate", run, *QUICK)
+    assert done.status == 2
+    assert "its digest differs" in done.sentence
+
+
+def test_data_handed_over_in_python_have_to_be_named(limbeck: Command, run: Path) -> None:
+    text = (run / "run.yaml").read_text()
+    (run / "run.yaml").write_text(text.replace("source: digits", "source: null"))
+    done = limbeck("evaluate", run, *QUICK)
+    assert done.status == 2
+    assert "name test data with --data" in done.sentence
+
+
+def test_a_gpu_that_is_not_there(limbeck: Command, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    done = limbeck("evaluate", run, "--device", "cuda")
+    assert done.status == 2
+    assert "sees no GPU" in done.sentence

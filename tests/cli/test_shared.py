@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from limbeck.cli.shared import (
+    choose_preset,
+    choose_recipe,
+    load_again,
+    load_data,
+    note,
+    print_json,
+    run_folder,
+    seeds_of,
+)
+from limbeck.core.errors import InputError
+from limbeck.data import LoadOptions
+from limbeck.engine.run_file import DataReference
+from limbeck.methods.dream import dream
+from limbeck.methods.idc import idc
+from limbeck.registry import method
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "data", "chosen"),
+    [
+        ("idc", None, "digits", "digits"),
+        ("idc", None, "CIFAR-10", "cifar10"),
+        ("idc", None, "my-pictures", "small"),
+        ("idc", "svhn", "digits", "svhn"),
+        ("random", None, "cifar10", "default"),
+    ],
+)
+def test_presets(name: str, preset: str | None, data: str, chosen: str) -> None:
+    assert choose_preset(method(name), preset, data) == chosen
+
+
+def test_recipes() -> None:
+    assert choose_recipe("idc", None, None, "digits") == idc("digits")
+    assert choose_recipe("dream", "digits", None, "cifar10") == dream("digits")
+    assert choose_recipe("dream", None, "idc", "digits") == dream("digits", base=idc("digits"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("draem", None, None), "unknown method 'draem'; did you mean 'dream'"),
+        (("idc", "cifar11", None), "unknown preset of idc 'cifar11'; did you mean 'cifar10'"),
+        (("idc", None, "dream"), "method 'idc' takes no base; leave --base out"),
+        (("dream", None, "random"), "'random' is a baseline without steps to improve"),
+        (("dream", None, "icd"), "unknown method 'icd'"),
+    ],
+)
+def test_wrong_recipes(arguments: tuple[str, str | None, str | None], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        choose_recipe(*arguments, "digits")
+
+
+def test_run_folders_say_what_they_hold() -> None:
+    assert run_folder(None, "idc", "digits", "ipc1") == Path("runs/idc-digits-ipc1")
+    assert run_folder(Path("here"), "idc") == Path("here")
+
+
+def test_seeds() -> None:
+    assert list(seeds_of(3)) == [0, 1, 2]
+    for count in (0, -1):
+        with pytest.raises(InputError, match="--seeds must be at least 1"):
+            seeds_of(count)
+
+
+def test_notes_and_results_are_kept_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    note("a note")
+    print_json({"name": "ünïcode"})
+    captured = capsys.readouterr()
+    assert captured.err == "a note\n"
+    assert json.loads(captured.out) == {"name": "ünïcode"}
+    assert "ünïcode" in captured.out
+
+
+def test_data_are_loaded_again_as_they_were() -> None:
+    options = LoadOptions(validation=0.3)
+    data = load_data("digits", options)
+    reference = DataReference(name="digits", digest=data.spec.digest, source="digits", options=options)
+    assert load_again(reference, LoadOptions()).spec.digest == data.spec.digest
+    assert load_again(reference, options).spec.digest == data.spec.digest
+    with pytest.raises(InputError, match="name them with --data to load them otherwise"):
+        load_again(reference, LoadOptions(image_size=4))

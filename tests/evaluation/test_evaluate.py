@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import copy
+import pickle
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from limbeck.core.distilled import Distilled
+from limbeck.core.errors import InputError
+from limbeck.core.executor import Executor
+from limbeck.core.real import DataSpec, Normalization, RealSet
+from limbeck.data import Data
+from limbeck.engine.distill import distill
+from limbeck.engine.settings import Settings
+from limbeck.evaluation.evaluate import Scores, evaluate, evaluate_real
+from limbeck.evaluation.protocols import Protocol
+from limbeck.methods.random import random
+from limbeck.training.supervised import Training
+from tests.engine.tiny import NETWORK
+
+PROTOCOL = Protocol(name="tiny", networks=(NETWORK, "mlp"), repeats=2, budget="updates", length=4)
+
+
+@pytest.fixture(scope="module")
+def distilled(digits: Data) -> Distilled:
+    return distill(random(), digits, ipc=2, settings=Settings(device="cpu", progress="quiet"))
+
+
+def figures(scores: Scores) -> list[tuple[float, ...]]:
+    return [entry.accuracies for entry in scores.networks]
+
+
+def test_scores_say_what_was_done(distilled: Distilled, digits: Data) -> None:
+    calls: list[tuple[int, int]] = []
+    scores = evaluate(
+        distilled, digits.require_test(), PROTOCOL, seed=3, done=lambda done, total: calls.append((done, total))
+    )
+    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [entry.network for entry in scores.networks] == [NETWORK, "mlp"]
+    assert (scores.images, scores.test_images, scores.seed) == (20, len(digits.require_test()), 3)
+    assert scores.protocol == PROTOCOL
+    assert scores.seconds > 0
+    every = [value for entry in scores.networks for value in entry.accuracies]
+    assert len(every) == 4
+    assert all(0 <= value <= 1 for value in every)
+    assert scores.mean == pytest.approx(statistics.fmean(every))
+    assert scores.std == pytest.approx(statistics.stdev(every))
+    first = scores.networks[0]
+    assert first.std == pytest.approx(abs(first.accuracies[0] - first.accuracies[1]) / 2**0.5)
+    assert {entry.lr for entry in scores.networks} == {0.01}
+
+
+def test_one_network_has_no_deviation(distilled: Distilled, digits: Data) -> None:
+    protocol = replace(PROTOCOL, networks=(NETWORK,), repeats=1, length=1)
+    scores = evaluate(distilled, digits.require_test(), protocol)
+    assert scores.std == scores.networks[0].std == 0.0
+
+
+def test_seeds_are_recorded_and_distinct_and_decide(distilled: Distilled, digits: Data) -> None:
+    test = digits.require_test()
+    torch.manual_seed(1)
+    state = torch.random.get_rng_state()
+    one, other = evaluate(distilled, test, PROTOCOL), evaluate(distilled, test, PROTOCOL)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert figures(one) == figures(other)
+    seeds = [seed for entry in one.networks for seed in entry.seeds]
+    assert len(set(seeds)) == 4
+    assert [entry.seeds for entry in other.networks] == [entry.seeds for entry in one.networks]
+    changed = evaluate(distilled, test, PROTOCOL, seed=1)
+    assert not {seed for entry in changed.networks for seed in entry.seeds} & set(seeds)
+    assert figures(changed) != figures(one)
+
+
+def test_networks_do_not_depend_on_one_another(distilled: Distilled, digits: Data) -> None:
+    test = digits.require_test()
+    both = evaluate(distilled, test, PROTOCOL)
+    alone = evaluate(distilled, test, replace(PROTOCOL, networks=("mlp",), repeats=1))
+    assert alone.networks[0].accuracies[0] == both.networks[1].accuracies[0]
+
+
+def test_training_longer_on_all_real_images_learns_them(digits: Data) -> None:
+    protocol = Protocol(name="tiny", networks=("mlp",), repeats=1, budget="updates", length=150)
+    scores = evaluate_real(digits.train, digits.require_test(), protocol)
+    assert scores.mean > 0.7
+    assert scores.images == len(digits.train)
+    assert evaluate_real(digits.train, digits.require_test(), replace(protocol, length=1)).mean < scores.mean
+
+
+# Executors.
+
+
+class Remote(Executor):
+    """Sends everything through pickle and works from the last task to the first."""
+
+    def map(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        results = {}
+        for index in reversed(range(len(tasks))):
+            run, task = pickle.loads(pickle.dumps((function, tasks[index])))
+            results[index] = pickle.loads(pickle.dumps(run(task)))
+        return iter([results[index] for index in range(len(tasks))])
+
+
+def test_another_executor_gives_the_same_result(distilled: Distilled, digits: Data) -> None:
+    protocol = replace(PROTOCOL, learning_rates=(0.001, 0.05))
+    arguments = {"validation": digits.validation, "seed": 1}
+    here = evaluate(distilled, digits.require_test(), protocol, **arguments)  # type: ignore[arg-type]
+    there = evaluate(distilled, digits.require_test(), protocol, **arguments, executor=Remote())  # type: ignore[arg-type]
+    assert here.networks == there.networks
+    short = replace(PROTOCOL, networks=(NETWORK,))
+    real = evaluate_real(digits.train, digits.require_test(), short)
+    assert real.networks == evaluate_real(digits.train, digits.require_test(), short, executor=Remote()).networks
+
+
+@dataclass
+class Scripted(Executor):
+    """Trains nothing, but answers with the accuracy that a step size is said to reach."""
+
+    reached: dict[float, float]
+    judged_by: list[tuple[float, list[int]]] = field(default_factory=list)
+
+    def map(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        for task in tasks:
+            self.judged_by.append((task.lr, task.judges.labels.tolist()))
+            yield self.reached[task.lr]
+
+
+def test_step_sizes_are_chosen_on_the_validation_part_only(distilled: Distilled, digits: Data) -> None:
+    assert digits.validation is not None
+    protocol = replace(PROTOCOL, networks=(NETWORK,), learning_rates=(0.1, 0.2, 0.3))
+    executor = Scripted({0.1: 0.4, 0.2: 0.9, 0.3: 0.5})
+    test = digits.require_test()
+    scores = evaluate(distilled, test, protocol, validation=digits.validation, executor=executor)
+    assert scores.networks[0].lr == 0.2
+    held_out, final = digits.validation.labels.tolist(), test.labels.tolist()
+    assert executor.judged_by == [(0.1, held_out), (0.2, held_out), (0.3, held_out), (0.2, final), (0.2, final)]
+
+
+def test_the_chosen_step_size_is_used(distilled: Distilled, digits: Data) -> None:
+    protocol = replace(PROTOCOL, networks=("mlp",), repeats=1, length=20, learning_rates=(1e-9, 0.02))
+    chosen = evaluate(distilled, digits.require_test(), protocol, validation=digits.validation)
+    fixed = replace(protocol, learning_rates=(), training=Training(lr=0.02))
+    assert chosen.networks[0].lr == 0.02
+    assert figures(chosen) == figures(evaluate(distilled, digits.require_test(), fixed))
+
+
+def test_a_choice_without_validation_images_is_refused(distilled: Distilled, digits: Data) -> None:
+    protocol = replace(PROTOCOL, learning_rates=(0.1, 0.2))
+    with pytest.raises(InputError, match="--validation above 0"):
+        evaluate(distilled, digits.require_test(), protocol)
+    with pytest.raises(InputError, match="--validation above 0"):
+        evaluate_real(digits.train, digits.require_test(), protocol)
+    scores = evaluate_real(
+        digits.train,
+        digits.require_test(),
+        replace(protocol, networks=(NETWORK,)),
+        validation=digits.validation,
+        executor=Scripted({0.1: 0.0, 0.2: 1.0}),
+    )
+    assert scores.networks[0].lr == 0.2
+
+
+# The test set.
+
+
+class Counting(RealSet):
+    """Notes who is read when."""
+
+    def __init__(self, data: RealSet, name: str, events: list[tuple[str, list[int]]]) -> None:
+        self.spec: DataSpec = data.spec
+        self._data, self._name, self._events = data, name, events
+
+    @property
+    def labels(self) -> Tensor:
+        return self._data.labels
+
+    def class_rows(self, label: int) -> Tensor:
+        return self._data.class_rows(label)
+
+    def images(self, rows: Tensor | Sequence[int]) -> Tensor:
+        self._events.append((self._name, torch.as_tensor(rows).flatten().tolist()))
+        return self._data.images(rows)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> RealSet:
+        other = copy.copy(self)
+        other._data = self._data.to(device, dtype)
+        return other
+
+
+def test_the_test_set_is_read_once_per_network_after_its_training(distilled: Distilled, digits: Data) -> None:
+    assert digits.validation is not None
+    events: list[tuple[str, list[int]]] = []
+    test = Counting(digits.require_test(), "test", events)
+    validation = Counting(digits.validation, "validation", events)
+    protocol = replace(PROTOCOL, learning_rates=(0.001, 0.01))
+    evaluate(distilled, test, protocol, validation=validation)
+    order = [name for name, _ in events]
+    assert order == ["validation"] * order.count("validation") + ["test"] * order.count("test")
+    rows = sorted(row for name, read in events if name == "test" for row in read)
+    assert rows == sorted(list(range(len(test))) * 4)
+    rows = sorted(row for name, read in events if name == "validation" for row in read)
+    assert rows == sorted(list(range(len(validation))) * 4)
+
+
+def test_real_training_reads_the_test_set_after_the_last_step(digits: Data) -> None:
+    events: list[tuple[str, list[int]]] = []
+    train, test = (Counting(data, name, events) for data, name in ((digits.train, "train"), (digits.test, "test")))
+    evaluate_real(train, test, replace(PROTOCOL, networks=(NETWORK,), repeats=1))
+    assert [name for name, _ in events] == ["train"] * 4 + ["test"]
+    # Four batches of one shuffled epoch.
+    assert len({row for _, read in events[:4] for row in read}) == 4 * 64
+
+
+def test_test_images_are_seen_through_the_normalization_of_the_set(distilled: Distilled, digits: Data) -> None:
+    test = digits.require_test()
+    other = copy.copy(test)
+    other.spec = replace(test.spec, normalization=Normalization((0.9,), (0.01,)))
+    assert figures(evaluate(distilled, other, PROTOCOL)) == figures(evaluate(distilled, test, PROTOCOL))
+    assert other.spec.normalization.mean == (0.9,)
+
+
+@pytest.mark.parametrize(
+    "change", [{"height": 16, "width": 4}, {"class_names": tuple("9876543210")}, {"channels": 3}], ids=str
+)
+def test_test_images_that_do_not_fit_are_refused(change: dict[str, Any], distilled: Distilled, digits: Data) -> None:
+    other = copy.copy(digits.require_test())
+    other.spec = replace(other.spec, **change)
+    with pytest.raises(InputError, match="do not fit"):
+        evaluate(distilled, other, PROTOCOL)
+    with pytest.raises(InputError, match="do not fit"):
+        evaluate_real(digits.train, other, PROTOCOL)
+
+
+def test_an_unknown_network_is_refused_before_any_training(distilled: Distilled, digits: Data) -> None:
+    executor = Scripted({})
+    with pytest.raises(InputError, match="unknown network"):
+        evaluate(
+            distilled, digits.require_test(), replace(PROTOCOL, networks=(NETWORK, "convnetto")), executor=executor
+        )
+    assert executor.judged_by == []
+
+
+def test_images_stored_in_normalized_space_are_trained_on_alike(distilled: Distilled, digits: Data) -> None:
+    """Decoding inverts the normalization and training applies it: the same images up to rounding."""
+    recipe = distilled.recipe.with_(parametrization__space="normalized")
+    stored = distilled.spec.normalization.apply(distilled.stored)
+    other = replace(distilled, stored=stored, recipe=recipe)
+    protocol = replace(PROTOCOL, networks=("mlp",), repeats=1)
+    one, two = (evaluate(some, digits.require_test(), protocol).mean for some in (distilled, other))
+    assert one == pytest.approx(two, abs=0.02)

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from limbeck.core.distilled import Distilled
+from limbeck.core.errors import InputError
+from limbeck.core.real import DataSpec, Normalization
+from limbeck.formats.export import export
+from limbeck.methods.idc import idc
+from limbeck.methods.random import random
+
+NAMES = ("a/b", "..", "zebra", "", "ünïcode é", "con:*?\\", ".hidden", "apple" * 80, "a b", "-rf")
+
+
+def distilled(channels: int = 3, names: tuple[str, ...] = NAMES, ipc: int = 2, factor: int = 1) -> Distilled:
+    spec = DataSpec(
+        name="odd",
+        channels=channels,
+        height=4,
+        width=6,
+        class_names=names,
+        normalization=Normalization((0.25,) * channels, (0.5,) * channels),
+        digest="0" * 32,
+    )
+    levels = torch.randint(256, (len(names), ipc, channels, 4, 6), generator=torch.Generator().manual_seed(0))
+    recipe = idc("digits", factor=factor) if factor > 1 else random()
+    return Distilled(levels / 255, spec, recipe, seed=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_folder_is_read_back_by_torchvision(channels: int, tmp_path: Path) -> None:
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms.functional import pil_to_tensor
+
+    made = distilled(channels)
+    assert export(made, "imagefolder", tmp_path / "out") == tmp_path / "out"
+    read = ImageFolder(str(tmp_path / "out" / "train"))
+    images, labels = made.decoded()
+    assert read.targets == labels.tolist()
+    for (image, label), pixels, expected in zip(read, images, labels, strict=True):
+        assert torch.equal(pil_to_tensor(image)[:channels], (pixels * 255).round().to(torch.uint8))
+        assert label == expected
+    named = json.loads((tmp_path / "out" / "classes.json").read_text(encoding="utf-8"))
+    assert [named[folder] for folder in read.classes] == list(NAMES)
+
+
+def test_nothing_is_written_outside_the_folder(tmp_path: Path) -> None:
+    export(distilled(), "imagefolder", tmp_path / "deep" / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+    folders = sorted(path for path in (tmp_path / "deep" / "out" / "train").iterdir())
+    assert len(folders) == len(NAMES)
+    assert all(path.is_dir() and not any(child.is_dir() for child in path.iterdir()) for path in folders)
+    assert all(len(path.name.encode()) < 255 for path in folders)
+
+
+def test_more_than_a_thousand_classes_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import ImageFolder
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # a second instead of ten
+    made = distilled(1, tuple(f"class {index}" for index in range(1002)), ipc=1)
+    export(made, "imagefolder", tmp_path / "out")
+    assert ImageFolder(str(tmp_path / "out" / "train")).targets == list(range(1002))
+
+
+def test_values_outside_the_range_are_clamped(tmp_path: Path) -> None:
+    from PIL import Image
+
+    made = distilled(1, ("only",), ipc=1)
+    made = replace(made, stored=torch.tensor([-1.0, 2.0, 0.5]).repeat(8).view(1, 1, 1, 4, 6))
+    export(made, "imagefolder", tmp_path / "out")
+    (file,) = (tmp_path / "out" / "train").rglob("*.png")
+    assert np.asarray(Image.open(file)).ravel()[:3].tolist() == [0, 255, 128]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_an_npz_file_holds_everything_without_pickles(channels: int, tmp_path: Path) -> None:
+    made = distilled(channels)
+    written = export(made, "npz", str(tmp_path / "set"))
+    assert written == tmp_path / "set.npz"
+    with np.load(written, allow_pickle=False) as file:
+        images, labels = made.decoded()
+        assert file["images"].dtype == np.float32
+        assert np.array_equal(file["images"], images.numpy())
+        assert file["labels"].dtype == np.int64
+        assert np.array_equal(file["labels"], labels.numpy())
+        assert file["class_names"].tolist() == list(NAMES)
+        assert file["mean"].tolist() == [0.25] * channels
+        assert file["std"].tolist() == [0.5] * channels
+
+
+def test_an_ending_is_kept(tmp_path: Path) -> None:
+    assert export(distilled(), "npz", tmp_path / "a.npz") == tmp_path / "a.npz"
+    assert export(distilled(), "npz", tmp_path / "v1.5") == tmp_path / "v1.5.npz"
+
+
+def test_stored_images_may_hold_several(tmp_path: Path) -> None:
+    made = distilled(3, ("a", "b"), ipc=2, factor=2)
+    decoded = np.load(export(made, "npz", tmp_path / "decoded"))
+    stored = np.load(export(made, "npz", tmp_path / "stored", decoded=False))
+    assert decoded["images"].shape == (16, 3, 4, 6)
+    assert decoded["labels"].tolist() == [0] * 8 + [1] * 8
+    assert np.array_equal(stored["images"], made.stored.flatten(0, 1).numpy())
+    assert stored["labels"].tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("decoded", [True, False])
+def test_normalized_images_are_written_in_0_to_1(decoded: bool, tmp_path: Path) -> None:
+    made = distilled()
+    other = replace(
+        made,
+        stored=made.spec.normalization.apply(made.stored),
+        recipe=made.recipe.with_(parametrization__space="normalized"),
+    )
+    file = np.load(export(other, "npz", tmp_path / "set", decoded=decoded))
+    assert np.allclose(file["images"], made.stored.flatten(0, 1).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("to", ["imagefolder", "npz"])
+def test_nothing_is_overwritten(to: str, tmp_path: Path) -> None:
+    target = tmp_path / ("out" if to == "imagefolder" else "out.npz")
+    if to == "imagefolder":
+        target.mkdir()
+        (target / "mine.txt").write_text("mine")
+    else:
+        target.write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        export(distilled(), to, target)  # type: ignore[arg-type]
+    assert (target / "mine.txt" if target.is_dir() else target).read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def test_an_image_folder_does_not_replace_a_file(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        export(distilled(), "imagefolder", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    export(distilled(), "imagefolder", tmp_path / "out")
+    assert (tmp_path / "out" / "classes.json").is_file()
+
+
+def test_two_channels_are_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="export to npz instead"):
+        export(distilled(2), "imagefolder", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_form_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown form 'npy'; did you mean 'npz'"):
+        export(distilled(), "npy", tmp_path / "out")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_pickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickle, "dump", None)
+    monkeypatch.setattr(pickle, "dumps", None)
+    export(distilled(), "npz", tmp_path / "set")

@@ -1,0 +1,81 @@
+"""Laws of objectives: the gap closes when synthetic equals real, and gradients are those of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from limbeck import registry
+from limbeck.core.batch import Block, Moment, View
+from limbeck.core.context import Context
+from limbeck.core.contracts import Objective, Peers
+from limbeck.core.streams import Stream
+from limbeck.parametrizations.plain import Plain
+from tests.battery.test_parts import make
+
+KINDS = registry.parts_of("objective")
+every = pytest.mark.parametrize("part", [make(kind) for kind in KINDS.values()], ids=list(KINDS))
+SMOOTH = "convnet1:width=2,activation=swish"
+
+
+@pytest.fixture
+def context(context_of: Callable[..., Context]) -> Context:
+    return context_of(ipc=4)
+
+
+@pytest.fixture
+def view(context: Context, view_of: Callable[..., View]) -> View:
+    return view_of(context, SMOOTH)
+
+
+def block_of(part: Objective, context: Context, peers: Peers) -> Block:
+    labels = tuple(range(context.spec.classes))
+    rows = torch.stack([context.data.class_rows(label)[:4] for label in labels])
+    return Block(
+        labels=labels,
+        stored=Stream(0).uniform(len(labels), 4, *context.spec.shape),
+        targets=torch.tensor(labels)[:, None].expand(-1, 4),
+        real=context.data.images(rows),
+        counts=(4,) * len(labels),
+        draws=tuple(part.draw(context, Moment(0, 0, 1), label, peers)[0] for label in labels),
+    )
+
+
+@every
+def test_the_gap_is_zero_when_synthetic_equals_real(part: Objective, context: Context, view: View) -> None:
+    if "real batches" not in part.needs():
+        pytest.skip("looks at no real images")
+    peers = Peers(Plain(), None, context.spec)
+    block = block_of(part, context, peers)
+    apart, _ = part.gradients(view, block, peers)
+    # The order of the images does not matter.
+    closed, gradients = part.gradients(view, replace(block, stored=block.real.flip(1)), peers)
+    assert (closed.abs() < 1e-12 * apart.abs()).all() and (apart > 0).all()
+    assert gradients.abs().max() < 1e-10
+
+
+@every
+def test_gradients_agree_with_finite_differences(part: Objective, context: Context, view: View) -> None:
+    peers = Peers(Plain(), None, context.spec)
+    block = block_of(part, context, peers)
+    losses, gradients = part.gradients(view, block, peers)
+    assert losses.shape == (3,) and gradients.shape == block.stored.shape
+    step, direction = 1e-6, Stream(9).normal(*block.stored.shape)
+    ends = [
+        part.gradients(view, replace(block, stored=block.stored + sign * step * direction), peers)[0]
+        for sign in (1, -1)
+    ]
+    slope = (ends[0] - ends[1]) / (2 * step)
+    torch.testing.assert_close((gradients * direction).sum(dim=(1, 2, 3, 4)), slope, rtol=1e-5, atol=1e-8)
+
+
+@every
+def test_losses_are_those_of_single_classes(part: Objective, context: Context, view: View) -> None:
+    peers = Peers(Plain(), None, context.spec)
+    block = block_of(part, context, peers)
+    losses, _ = part.gradients(view, block, peers)
+    for position in range(3):
+        torch.testing.assert_close(part.loss(view, block.one(position), peers).detach(), losses[position])

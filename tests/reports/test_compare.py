@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import signal
+import statistics
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from limbeck.core.errors import InputError
+from limbeck.data import Data
+from limbeck.engine.loop import Loop, LoopState
+from limbeck.engine.settings import Settings
+from limbeck.evaluation.protocols import Protocol
+from limbeck.formats.native import load
+from limbeck.methods.random import random
+from limbeck.reports.compare import COMPARISON, Comparison, compare
+from tests.engine.tiny import NETWORK, tiny_idc
+
+QUIET = Settings(device="cpu", progress="quiet")
+PROTOCOL = Protocol(name="tiny", networks=(NETWORK,), repeats=2, budget="updates", length=3)
+RECIPES = {"random": random(), "learnt": tiny_idc().with_(name="learnt")}
+
+
+def run(data: Data, out: Path, **changes: Any) -> Comparison:
+    arguments = {"ipcs": (1, 2), "seeds": (0, 1), "protocol": PROTOCOL, "full": True, "settings": QUIET}
+    return compare(RECIPES, data, out=out, **{**arguments, **changes})
+
+
+@pytest.fixture(scope="module")
+def done(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, Path]:
+    out = tmp_path_factory.mktemp("comparison")
+    return run(digits, out), out
+
+
+def test_rows_come_by_ipc_and_then_as_asked(done: tuple[Comparison, Path]) -> None:
+    comparison, _ = done
+    order = [(row.ipc, row.method) for row in comparison.rows]
+    assert order == [(1, "random"), (1, "learnt"), (2, "random"), (2, "learnt"), (0, "full")]
+    assert comparison.data == "digits"
+    assert comparison.protocol == PROTOCOL
+
+
+def test_sets_of_one_ipc_have_equal_bytes_also_on_the_disk(done: tuple[Comparison, Path]) -> None:
+    comparison, out = done
+    for row in comparison.rows[:-1]:
+        assert row.bytes == 10 * row.ipc * 64
+        for seed in row.seeds:
+            stored = load(out / f"{row.method}-ipc{row.ipc}-seed{seed}")
+            assert (stored.storage, stored.bytes, stored.seed) == ("uint8", row.bytes, seed)
+            assert torch.equal((stored.stored * 255).round() / 255, stored.stored)
+
+
+def test_accuracies_are_those_of_every_network_of_every_seed(done: tuple[Comparison, Path]) -> None:
+    comparison, out = done
+    for row in comparison.rows[:-1]:
+        read = []
+        for seed in row.seeds:
+            (file,) = (out / f"{row.method}-ipc{row.ipc}-seed{seed}").glob("evaluation-tiny-*.json")
+            evaluation = json.loads(file.read_text())
+            assert evaluation["seed"] == seed
+            read += evaluation["networks"][0]["accuracies"]
+        assert list(row.accuracies) == read
+        assert len(read) == 4
+        assert row.mean == pytest.approx(statistics.fmean(read))
+        assert row.std == pytest.approx(statistics.stdev(read))
+        assert row.training_images == 10 * row.ipc
+        assert row.evaluation_seconds > 0
+
+
+def test_the_row_of_all_real_images(done: tuple[Comparison, Path], digits: Data) -> None:
+    comparison, out = done
+    full = comparison.rows[-1]
+    assert (full.method, full.ipc, full.seconds, full.seeds) == ("full", 0, 0.0, (0, 1))
+    assert full.training_images == len(digits.train)
+    assert full.bytes == len(digits.train) * 64
+    assert len(full.accuracies) == 4
+    assert len(list((out / "full").glob("evaluation-tiny-*.json"))) == 2
+
+
+def test_the_file_holds_the_table(done: tuple[Comparison, Path]) -> None:
+    comparison, out = done
+    written = json.loads((out / COMPARISON).read_text())
+    assert written == json.loads(json.dumps(comparison.as_plain()))
+    assert set(written) == {"data", "protocol", "rows"}
+    assert written["protocol"]["length"] == 3
+    first = written["rows"][0]
+    assert first["mean"] == pytest.approx(comparison.rows[0].mean)
+    assert set(first) == {
+        *("method", "ipc", "bytes", "training_images", "accuracies", "seconds", "evaluation_seconds", "seeds"),
+        *("mean", "std"),
+    }
+
+
+def test_repeating_does_no_work(done: tuple[Comparison, Path], digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison, out = done
+    files = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != COMPARISON}
+    for name in ("Loop.step", "Loop.start"):
+        monkeypatch.setattr(f"limbeck.engine.loop.{name}", None)
+    monkeypatch.setattr("limbeck.evaluation.evaluate._train_and_judge", None)
+    again = run(digits, out)
+    assert again == comparison
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert {path for path in out.rglob("*") if path.is_file()} == {*files, out / COMPARISON}
+
+
+def test_more_seeds_do_only_what_is_new(
+    done: tuple[Comparison, Path], digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison, _ = done
+    one = run(digits, tmp_path, ipcs=(1,), seeds=(0,), full=False)
+    assert one.rows[1].accuracies == comparison.rows[1].accuracies[:2]
+    starts: list[int] = []
+    start = Loop.start
+    monkeypatch.setattr(Loop, "start", lambda self: (starts.append(self.context.streams.seed), start(self))[1])
+    both = run(digits, tmp_path, ipcs=(1,), full=False)
+    assert starts == [1, 1]
+    assert [row.accuracies for row in both.rows] == [row.accuracies for row in comparison.rows[:2]]
+    assert one.rows[0].std == pytest.approx(statistics.stdev(one.rows[0].accuracies))
+
+
+def test_another_protocol_does_not_overwrite_the_first(done: tuple[Comparison, Path], digits: Data) -> None:
+    _, out = done
+    run(digits, out, ipcs=(1,), seeds=(0,), full=False, protocol=replace(PROTOCOL, length=1))
+    assert len(list((out / "random-ipc1-seed0").glob("evaluation-tiny-*.json"))) == 2
+    run(digits, out)
+
+
+def test_step_sizes_are_chosen_on_the_validation_part(digits: Data, tmp_path: Path) -> None:
+    protocol = replace(PROTOCOL, learning_rates=(0.001, 0.01))
+    run(digits, tmp_path, ipcs=(1,), seeds=(0,), protocol=protocol)
+    (file,) = (tmp_path / "full").glob("*.json")
+    assert json.loads(file.read_text())["networks"][0]["lr"] in (0.001, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("recipes", "changes", "message"),
+    [
+        ({**RECIPES, "off": tiny_idc().with_(sampler=None)}, {}, "needs real batches"),
+        ({**RECIPES, "wide": tiny_idc().with_(parametrization__space="normalized")}, {}, "space unit"),
+        (RECIPES, {"ipcs": (1, 1000)}, "lower ipc"),
+        (RECIPES, {"ipcs": (1, 1)}, "each named once"),
+        (RECIPES, {"seeds": (0, 0)}, "each named once"),
+        (RECIPES, {"seeds": ()}, "at least one"),
+        (RECIPES, {"ipcs": ()}, "at least one"),
+        ({}, {}, "at least one"),
+    ],
+)
+def test_nothing_is_started_when_one_cannot_run(
+    recipes: dict[str, Any], changes: dict[str, Any], message: str, digits: Data, tmp_path: Path
+) -> None:
+    arguments = {"ipcs": (1,), "seeds": (0,), "protocol": PROTOCOL, "settings": QUIET}
+    with pytest.raises(InputError, match=message):
+        compare(recipes, digits, out=tmp_path, **{**arguments, **changes})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stopped_comparison_goes_on(done: tuple[Comparison, Path], digits: Data, tmp_path: Path) -> None:
+    original, taken = Loop.step, 0
+
+    def stopping(self: Loop, state: LoopState) -> tuple[LoopState, torch.Tensor]:
+        nonlocal taken
+        taken += 1
+        if taken == 6:  # the last step of the first learnt set
+            signal.raise_signal(signal.SIGINT)
+        return original(self, state)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Loop, "step", stopping)
+        run(digits, tmp_path, ipcs=(1,), full=False)
+    assert taken == 6
+    assert not (tmp_path / COMPARISON).exists()
+    comparison = run(digits, tmp_path, ipcs=(1,), full=False)
+    assert [row.accuracies for row in comparison.rows] == [row.accuracies for row in done[0].rows[:2]]
+
+
+def test_progress_names_the_work(digits: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Settings(device="cpu", progress="plain")
+    run(digits, tmp_path, ipcs=(1,), seeds=(3,), settings=settings)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert lines[:3] == ["random, IPC 1, seed 3", "learnt, IPC 1, seed 3", "all real images, seed 3"]
+    assert lines[3].startswith("comparing: 3/3, ")

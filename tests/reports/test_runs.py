@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from limbeck.core.errors import InputError
+from limbeck.data import Data
+from limbeck.engine.distill import distill
+from limbeck.engine.settings import Settings
+from limbeck.evaluation.evaluate import NetworkScores, Scores
+from limbeck.evaluation.protocols import Protocol
+from limbeck.reports.runs import evaluation_file, read_run, scores_as_plain, write_scores
+from tests.engine.tiny import tiny_dream
+
+PROTOCOL = Protocol(name="tiny", networks=("mlp", "convnet2"), repeats=2)
+SCORES = Scores(
+    protocol=PROTOCOL,
+    networks=(NetworkScores("mlp", (0.5, 0.7), (11, 12), 0.01), NetworkScores("convnet2", (0.8, 0.8), (13, 14), 0.02)),
+    images=10,
+    test_images=360,
+    seed=4,
+    seconds=1.5,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finished") / "run"
+    distill(tiny_dream(), digits, ipc=1, seed=2, out=out, settings=Settings(device="cpu", progress="quiet"))
+    return out
+
+
+@pytest.fixture
+def folder(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def test_a_run_is_what_its_files_say(folder: Path) -> None:
+    run = read_run(folder)
+    assert run.folder == folder
+    assert (run.method, run.title) == ("dream", "dream, digits, IPC 1, seed 2")
+    assert [step for step, _ in run.losses] == [1, 2, 3, 4, 5, 6]
+    assert run.record["final_loss"] == run.losses[-1][1]
+    assert run.record["steps"] == 6
+    assert run.evaluations == ()
+
+
+def test_record_and_log_may_be_missing(folder: Path) -> None:
+    (folder / "record.json").unlink()
+    (folder / "log.jsonl").unlink()
+    run = read_run(folder)
+    assert (run.record, run.losses) == ({}, ())
+
+
+def test_scores_are_written_beside_the_set_and_read_back(folder: Path) -> None:
+    distilled = read_run(folder).distilled
+    path = write_scores(folder, SCORES, distilled)
+    assert path.parent == folder
+    assert path.name == evaluation_file(PROTOCOL, 4, "float32")
+    (evaluation,) = read_run(folder).evaluations
+    assert evaluation == scores_as_plain(SCORES, distilled.bytes)
+    assert evaluation["bytes"] == 10 * 64 * 4
+    assert evaluation["mean"] == pytest.approx(0.7)
+    assert evaluation["std"] == pytest.approx(0.141421356)
+    assert evaluation["networks"][0]["seeds"] == [11, 12]
+    assert evaluation["networks"][1] == {
+        "network": "convnet2",
+        "mean": pytest.approx(0.8),
+        "std": 0.0,
+        "accuracies": [0.8, 0.8],
+        "seeds": [13, 14],
+        "lr": 0.02,
+    }
+    assert evaluation["protocol"]["training"]["batch_size"] == 64
+    assert (evaluation["seed"], evaluation["training_images"], evaluation["test_images"]) == (4, 10, 360)
+
+
+def test_equal_evaluations_share_a_file_and_others_do_not() -> None:
+    name = evaluation_file(PROTOCOL, 0, "uint8")
+    assert name == evaluation_file(replace(PROTOCOL), 0, "uint8")
+    assert name.startswith("evaluation-tiny-")
+    others = {
+        evaluation_file(PROTOCOL, 1, "uint8"),
+        evaluation_file(PROTOCOL, 0, "float32"),
+        evaluation_file(replace(PROTOCOL, length=7), 0, "uint8"),
+        evaluation_file(replace(PROTOCOL, training=replace(PROTOCOL.training, cutmix=0.5)), 0, "uint8"),
+    }
+    assert len(others) == 4
+    assert name not in others
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("record.json", lambda path: path.write_text("{")),
+        ("record.json", lambda path: path.write_text("[1]")),
+        ("log.jsonl", lambda path: path.write_text('{"step": 1, "lo')),
+        ("log.jsonl", lambda path: path.write_text('{"step": 1}\n')),
+        ("log.jsonl", lambda path: path.write_text("[1, 2]\n")),
+        ("evaluation-tiny-0.json", lambda path: path.write_text("")),
+        ("distilled.json", lambda path: path.unlink()),
+    ],
+)
+def test_damaged_files_are_named(name: str, damage: Callable[[Path], object], folder: Path) -> None:
+    damage(folder / name)
+    with pytest.raises(InputError) as caught:
+        read_run(folder)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no finished distilled set"):
+        read_run(tmp_path)
+
+
+def test_written_scores_are_strict_json(folder: Path) -> None:
+    path = write_scores(folder, SCORES, read_run(folder).distilled)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    json.loads(path.read_text(), parse_constant=refuse)
