@@ -28,10 +28,12 @@ _OURS = ("small", "digits")
 _PAPER = tuple(name for name in _idc.PRESETS if name not in _OURS)
 PRESETS = (*_PAPER, *(f"{name}-code" for name in _PAPER), *_OURS)
 
-_BATCH = {"tiny-imagenet": 64, "digits": 32}
+_BATCH = {"tiny-imagenet": 64, "small": 64, "digits": 32}
 """Representatives per class where they are not 128."""
-_INTERVAL = {"small": 10, "digits": 5}
+_INTERVAL = {"digits": 5}
 """Inner steps between clusterings where they are not 10."""
+_CANDIDATES = {"small": 1000}
+"""Images of a class that are clustered where it is not all of them."""
 
 
 def dream(preset: str | None = None, base: Recipe | None = None) -> Recipe:
@@ -48,7 +50,7 @@ def dream(preset: str | None = None, base: Recipe | None = None) -> Recipe:
     if name not in PRESETS:
         raise unknown("preset of dream", name, PRESETS)
     follow_code, name = name.endswith("-code"), name.removesuffix("-code")
-    clustering = Clustering.official() if follow_code else Clustering()
+    clustering = Clustering.official() if follow_code else Clustering(candidates=_CANDIDATES.get(name, 0))
     if base is None:
         base = _idc.idc(name)
         if follow_code:

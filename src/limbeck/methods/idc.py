@@ -57,6 +57,7 @@ class _Setting:
     augmented: bool = True
     network_lr: float = 0.01
     axes: Literal["both", "columns"] = "both"
+    every_tensor: bool = False
 
 
 _SETTINGS = {
@@ -88,8 +89,19 @@ _SETTINGS = {
         augmented=False,
         axes="columns",
     ),
-    "small": _Setting(iterations=4, steps=50, samples=512, network="convnet3:width=32", lr=2e-2),
-    "digits": _Setting(iterations=4, steps=25, samples=256, network="convnet3:width=32", lr=2e-2, reference_size=8),
+    "small": _Setting(metric="l1", lr=1e-3, iterations=4, steps=25, samples=512, network="convnet3:width=32"),
+    # Parts of 4 x 4 pixels would say nothing, so digits are not packed; their small networks are matched whole.
+    "digits": _Setting(
+        metric="l1",
+        lr=1e-3,
+        reference_size=8,
+        iterations=12,
+        steps=10,
+        samples=256,
+        network="convnet3:width=32",
+        factor=1,
+        every_tensor=True,
+    ),
 }
 
 PRESETS = tuple(_SETTINGS)
@@ -121,7 +133,9 @@ def idc(preset: str = "cifar10", factor: int | None = None) -> Recipe:
     )
     return Recipe(
         name="idc",
-        objective=GradientMatching(metric=setting.metric),
+        objective=GradientMatching(
+            metric=setting.metric, bias=setting.every_tensor, classifier=setting.every_tensor
+        ),
         sampler=Epochwise(batch_size=64),
         initializer=Mixed(),
         parametrization=parametrization,
