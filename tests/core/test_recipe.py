@@ -149,7 +149,8 @@ def test_part_names_of_any_case(name: str) -> None:
 
 
 def test_printing_shows_every_slot_and_value() -> None:
-    lines = str(dream("digits")).splitlines()
+    recipe = dream("digits").with_(curriculum__iterations=4, curriculum__steps=25)
+    lines = str(recipe).splitlines()
     assert lines[0] == "dream on idc"
     assert [line.split()[0] for line in lines[1:]] == [*SLOTS, "references"]
     assert "  curriculum      all_at_once(iterations=4, steps=25)" in lines

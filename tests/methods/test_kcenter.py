@@ -53,7 +53,6 @@ def test_it_chooses_what_the_selection_chooses(context_of: Callable[..., Context
         assert torch.equal(state.stored[label], context.data.images(members[selection.k_center(features, 3, first)]))
 
 
-@pytest.mark.xfail(strict=True, reason="called directly, the method does not check the name of its preset")
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(InputError, match=r"unknown preset of kcenter 'digts'; did you mean 'digits'\?"):
         kcenter("digts")

@@ -31,7 +31,6 @@ def test_the_result_is_real_images(portion: Callable[..., ImageSet], context_of:
     assert torch.equal(distilled.stored, expected)
 
 
-@pytest.mark.xfail(strict=True, reason="called directly, the method does not check the name of its preset")
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(InputError, match=r"unknown preset of random 'defalt'; did you mean 'default'\?"):
         random("defalt")

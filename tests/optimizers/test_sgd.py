@@ -102,8 +102,10 @@ def test_the_scaled_step_is_the_one_taken(context_of: Callable[..., Context]) ->
 
 def test_clamping_at_the_start_of_an_iteration() -> None:
     stored = torch.tensor([-0.5, 0.25, 1.5])
-    assert SGD().open_iteration(stored).tolist() == [0.0, 0.25, 1.0]
-    assert SGD(clamp=False).open_iteration(stored) is stored
+    black, white = torch.tensor([-0.5]), torch.tensor([0.5])
+    assert SGD().open_iteration(stored, torch.zeros(1), torch.ones(1)).tolist() == [0.0, 0.25, 1.0]
+    assert SGD().open_iteration(stored, black, white).tolist() == [-0.5, 0.25, 0.5]
+    assert SGD(clamp=False).open_iteration(stored, black, white) is stored
 
 
 def test_state_has_the_shape_and_dtype_of_the_run(context_of: Callable[..., Context]) -> None:

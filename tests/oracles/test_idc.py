@@ -48,6 +48,9 @@ def loop_of(context: Context, factor: int, augment: bool, cutmix: float, class_b
         pool__training__batch_size=7,
         pool__training__cutmix=cutmix,
         optimizer__lr=LR,
+        objective__metric="mse",
+        objective__bias=False,
+        objective__classifier=False,
     )
     if not augment:
         recipe = recipe.with_(augmentation=None, pool__training__augmentation=None)

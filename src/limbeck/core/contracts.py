@@ -266,8 +266,14 @@ class ImageOptimizer(Part):
     slot = "optimizer"
 
     @abc.abstractmethod
-    def open_iteration(self, stored: Tensor) -> Tensor:
-        """Stored images ``[K, n, C, H, W]`` at the start of an outer iteration, for example clamped."""
+    def open_iteration(self, stored: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """Stored images at the start of an outer iteration, for example clamped to what real images can be.
+
+        Args:
+            stored: ``[K, n, C, H, W]``.
+            low: black in the space of the stored images, ``[C, 1, 1]``.
+            high: white in it, ``[C, 1, 1]``.
+        """
 
     @abc.abstractmethod
     def at_turn(self, state: State, stored: Tensor, context: Context) -> Tensor:

@@ -53,6 +53,10 @@ class Loop:
         self.context = context
         self._class_block = class_block
         self._peers = Peers(recipe.parametrization, recipe.augmentation, context.spec)
+        ends = torch.tensor([0.0, 1.0], device=context.device, dtype=context.dtype)
+        ends = ends.view(2, 1, 1, 1).expand(2, context.spec.channels, 1, 1)
+        normalized = recipe.parametrization.space == "normalized"
+        self._range = context.spec.normalization.apply(ends) if normalized else ends
 
     def length(self) -> int:
         """Inner steps of the whole run; 0 for a recipe without objective, whose result is its initialization."""
@@ -84,7 +88,7 @@ class Loop:
         moment = recipe.curriculum.moment(state.ordinal)
         stored, drawn = state.stored, state.drawn
         if moment.step == 0:
-            stored = optimizer.open_iteration(stored)
+            stored = optimizer.open_iteration(stored, *self._range)
             if drawn != moment.iteration:
                 parts["pool"], drawn = pool.draw(parts["pool"], context, moment.iteration), moment.iteration
         view = pool.view(parts["pool"], context)

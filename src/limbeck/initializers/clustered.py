@@ -34,6 +34,10 @@ class Clustered(Initializer):
         """Embeddings of the first network."""
         return frozenset({"embeddings"})
 
+    def check(self, context: Context) -> None:
+        """The clustering's settings make sense."""
+        self.clustering.check("initializer 'clustered'")
+
     def images(self, context: Context, parametrization: Parametrization, view: View | None) -> Tensor:
         """Representatives, packed."""
         if view is None:

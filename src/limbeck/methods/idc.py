@@ -133,9 +133,7 @@ def idc(preset: str = "cifar10", factor: int | None = None) -> Recipe:
     )
     return Recipe(
         name="idc",
-        objective=GradientMatching(
-            metric=setting.metric, bias=setting.every_tensor, classifier=setting.every_tensor
-        ),
+        objective=GradientMatching(metric=setting.metric, bias=setting.every_tensor, classifier=setting.every_tensor),
         sampler=Epochwise(batch_size=64),
         initializer=Mixed(),
         parametrization=parametrization,

@@ -6,6 +6,7 @@ embedding of a network trained on all real images.
 
 from __future__ import annotations
 
+from limbeck.core.errors import unknown
 from limbeck.core.recipe import Recipe
 from limbeck.initializers.coresets import KCenter
 from limbeck.labelers.hard import Hard
@@ -23,7 +24,12 @@ def kcenter(preset: str = "default") -> Recipe:
 
     Args:
         preset: ``default`` trains the network for 20 epochs at full width; ``small`` and ``digits`` suit a CPU.
+
+    Raises:
+        InputError: there is no such preset.
     """
+    if preset not in PRESETS:
+        raise unknown("preset of kcenter", preset, PRESETS)
     pool = {
         "default": Pretrained(),
         "small": Pretrained(network="convnet3:width=32", epochs=3),

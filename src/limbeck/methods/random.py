@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from limbeck.core.errors import unknown
 from limbeck.core.recipe import Recipe
 from limbeck.initializers.real import Real
 from limbeck.labelers.hard import Hard
@@ -18,5 +19,10 @@ def random(preset: str = "default") -> Recipe:
 
     Args:
         preset: there is only ``default``.
+
+    Raises:
+        InputError: there is no such preset.
     """
+    if preset not in PRESETS:
+        raise unknown("preset of random", preset, PRESETS)
     return Recipe(name="random", initializer=Real(), parametrization=Plain(), labeler=Hard())

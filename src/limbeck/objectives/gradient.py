@@ -12,6 +12,7 @@ from torch import Tensor
 from limbeck.core.batch import ClassBatch, Draws, Moment, View
 from limbeck.core.context import Context
 from limbeck.core.contracts import Objective, Peers
+from limbeck.core.errors import InputError
 from limbeck.core.network import Weights
 from limbeck.ops.gradient_distance import distance, selected
 
@@ -36,6 +37,13 @@ class GradientMatching(Objective):
     """Whether two-dimensional tensors (the classifier's weight) take part."""
     synthetic_batch: int = 128
     """Most decoded images of a class compared at once; a fresh random subset when there are more."""
+
+    def check(self, context: Context) -> None:
+        """Some decoded images take part."""
+        if self.synthetic_batch < 1:
+            raise InputError(
+                f"objective 'gradient_matching' needs synthetic_batch of at least 1, not {self.synthetic_batch}."
+            )
 
     def needs(self) -> frozenset[str]:
         """Real batches, beside what every objective needs."""
@@ -79,6 +87,11 @@ class GradientMatching(Objective):
             for name in view.network.parameter_names()
             if selected(view.weights[name].ndim, bias=self.bias, classifier=self.classifier)
         ]
+        if not names:
+            raise InputError(
+                f"objective 'gradient_matching' finds no convolution in {view.network.name}; match its other weights "
+                "with --objective.classifier, or choose another network."
+            )
         weights: Weights = dict(view.weights)
         leaves = [weights[name].detach().requires_grad_() for name in names]
         weights.update(zip(names, leaves, strict=True))

@@ -38,7 +38,7 @@ class SGD(ImageOptimizer):
     reference_size: int = 0
     """Image height at which ``lr`` holds; it is multiplied by ``(height / reference_size) ** 2``. 0: at any size."""
     clamp: bool = True
-    """Whether stored images are clamped to [0, 1] at the start of each outer iteration."""
+    """Whether stored images are clamped between black and white at the start of each outer iteration."""
 
     def check(self, context: Context) -> None:
         """Step size and momentum are usable."""
@@ -60,9 +60,9 @@ class SGD(ImageOptimizer):
         shape = (context.spec.classes, context.ipc, *context.spec.shape)
         return {"velocity": torch.zeros(shape, device=context.device, dtype=context.dtype)}
 
-    def open_iteration(self, stored: Tensor) -> Tensor:
-        """Clamped to [0, 1], if asked for."""
-        return stored.clamp(0, 1) if self.clamp else stored
+    def open_iteration(self, stored: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """Clamped between black and white, if asked for."""
+        return stored.clamp(low, high) if self.clamp else stored
 
     def at_turn(self, state: State, stored: Tensor, context: Context) -> Tensor:
         """Class c has coasted c steps."""

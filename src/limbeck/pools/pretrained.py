@@ -9,7 +9,9 @@ from limbeck.core.batch import Moment, View
 from limbeck.core.context import Context
 from limbeck.core.contracts import Pool, State, SyntheticImages
 from limbeck.core.errors import InputError
-from limbeck.core.network import Weights
+from limbeck.core.network import FunctionalNetwork, Weights
+from limbeck.core.real import RealSet
+from limbeck.core.streams import Streams
 from limbeck.training.supervised import Training, fit
 
 __all__ = ["Pretrained"]
@@ -31,16 +33,14 @@ class Pretrained(Pool):
     def check(self, context: Context) -> None:
         """The network exists and fits the images."""
         context.network(self.network)
-        if self.count < 1 or self.epochs < 0 or self.training.batch_size < 1:
-            raise InputError(
-                "pool 'pretrained' needs count >= 1, epochs >= 0 and batch_size >= 1, not "
-                f"{self.count}, {self.epochs} and {self.training.batch_size}."
-            )
+        self.training.check("pool 'pretrained'")
+        if self.count < 1 or self.epochs < 0:
+            raise InputError(f"pool 'pretrained' needs count >= 1 and epochs >= 0, not {self.count} and {self.epochs}.")
 
     def init(self, context: Context) -> State:
         """Train all networks, each an independent task of the run's executor."""
         context.say(f"training {self.count} network{'s' if self.count > 1 else ''} on real images")
-        train = functools.partial(_train, self, context)
+        train = functools.partial(_train, self, context.data, context.network(self.network), context.streams)
         return {"networks": list(context.executor.map(train, range(self.count))), "current": 0}
 
     def draw(self, state: State, context: Context, iteration: int) -> State:
@@ -57,24 +57,20 @@ class Pretrained(Pool):
         return state
 
 
-def _train(pool: Pretrained, context: Context, number: int) -> Weights:
-    """Network ``number`` of the pool."""
-    data, network = context.data, context.network(pool.network)
-    weights = network.initial(context.streams("pretrained network", number))
-    streams = type(context.streams)(context.streams("pretraining", number).seed)
-    labels = data.labels.to(context.device)
-    normalize = context.spec.normalization.apply
-    batches = -(-len(data) // pool.training.batch_size)
+def _train(pool: Pretrained, data: RealSet, network: FunctionalNetwork, streams: Streams, number: int) -> Weights:
+    """Network ``number`` of the pool. A pure function of its arguments."""
+    weights = network.initial(streams("pretrained network", number))
+    normalize = data.spec.normalization.apply
     for _ in fit(
         network,
         weights,
         lambda rows: normalize(data.images(rows)),
-        labels,
+        data.labels.to(network.device),
         pool.training,
-        streams,
-        context.spec.shape,
+        Streams(streams("pretraining", number).seed),
+        data.spec.shape,
         lambda epoch: pool.training.lr,
-        pool.epochs * batches,
+        pool.epochs * -(-len(data) // pool.training.batch_size),
     ):
         pass
     return {name: tensor.detach() for name, tensor in weights.items()}

@@ -35,10 +35,11 @@ class TrainedOnReal(Pool):
     def check(self, context: Context) -> None:
         """The network exists and fits the images."""
         context.network(self.network)
-        if self.samples < 0 or self.early_epochs < 0 or self.training.batch_size < 1:
+        self.training.check("pool 'trained_on_real'")
+        if self.samples < 0 or self.early_epochs < 0:
             raise InputError(
-                "pool 'trained_on_real' needs samples >= 0, early_epochs >= 0 and batch_size >= 1, not "
-                f"{self.samples}, {self.early_epochs} and {self.training.batch_size}."
+                "pool 'trained_on_real' needs samples >= 0 and early_epochs >= 0, not "
+                f"{self.samples} and {self.early_epochs}."
             )
 
     def init(self, context: Context) -> State:

@@ -41,6 +41,13 @@ class Representative(Sampler):
 
     def check(self, context: Context) -> None:
         """Sizes make sense."""
+        self.clustering.check("sampler 'representative'")
+        smallest = min(context.data.class_counts())
+        if self.per_cluster > smallest:
+            raise InputError(
+                f"sampler 'representative' cannot take {self.per_cluster} images of a cluster from a class of "
+                f"{smallest}; lower per_cluster."
+            )
         if self.interval < 1 or self.per_cluster < 1 or self.batch_size < self.per_cluster:
             raise InputError(
                 "sampler 'representative' needs interval >= 1 and batch_size >= per_cluster >= 1, not "

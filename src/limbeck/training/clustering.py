@@ -10,6 +10,7 @@ from torch import Tensor
 
 from limbeck.core.batch import View
 from limbeck.core.context import Context
+from limbeck.core.errors import InputError
 from limbeck.ops import kmeans
 from limbeck.training.embedding import embed
 
@@ -43,6 +44,21 @@ class Clustering:
         """As in the authors' code."""
         return cls(normalize=False, repeated_starts=True, empty="zero", distinct=False)
 
+    def check(self, where: str) -> None:
+        """Refuse values that cannot be.
+
+        Args:
+            where: what errors call the part that clusters, for example ``sampler 'representative'``.
+
+        Raises:
+            InputError: a value is out of its range.
+        """
+        if self.candidates < 0 or self.max_sweeps < 1 or not self.tolerance >= 0:
+            raise InputError(
+                f"clustering of {where} needs candidates >= 0, max_sweeps >= 1 and tolerance >= 0, not "
+                f"{self.candidates}, {self.max_sweeps} and {self.tolerance}."
+            )
+
     def pick(self, context: Context, view: View, clusters: int, per_cluster: int, key: tuple[int, ...]) -> list[Tensor]:
         """Representatives of every class, in cluster order.
 
@@ -56,7 +72,9 @@ class Clustering:
         Returns:
             One tensor of data set rows per class, int64 ``[min(clusters, n // per_cluster) * per_cluster]``.
         """
-        members = [self._candidates(context, label, key) for label in range(context.spec.classes)]
+        members = [
+            self._candidates(context, label, key, clusters * per_cluster) for label in range(context.spec.classes)
+        ]
         wanted = [max(1, min(clusters, len(rows) // per_cluster)) for rows in members]
         picks: list[Tensor | None] = [None] * len(members)
         # Classes with equally many clusters are one batched problem; with enough images all classes are.
@@ -92,13 +110,14 @@ class Clustering:
         rows = kmeans.nearest_rows(features, counts, found.centroids, per_cluster, distinct=self.distinct)
         return list(rows.cpu())
 
-    def _candidates(self, context: Context, label: int, key: tuple[int, ...]) -> Tensor:
-        """Rows of a class that take part, in data set order."""
+    def _candidates(self, context: Context, label: int, key: tuple[int, ...], least: int) -> Tensor:
+        """Rows of a class that take part, in data set order, at least as many as are picked."""
         rows = context.data.class_rows(label)
-        if not 0 < self.candidates < len(rows):
+        count = max(self.candidates, least)
+        if not self.candidates or count >= len(rows):
             return rows
         order = context.streams("cluster candidates", *key, label).permutation(len(rows))
-        return rows[order[: self.candidates].sort().values]
+        return rows[order[:count].sort().values]
 
     def _start(self, context: Context, label: int, count: int, clusters: int, key: tuple[int, ...]) -> Tensor:
         stream = context.streams("cluster starts", *key, label)

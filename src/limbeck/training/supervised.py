@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from limbeck.core.batch import Draws
 from limbeck.core.contracts import Augmentation
-from limbeck.core.errors import RunError
+from limbeck.core.errors import InputError, RunError
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.streams import Streams
 from limbeck.ops import cutmix
@@ -35,6 +36,23 @@ class Training:
     """Transformation with its own random numbers for every image."""
     cutmix: float = 0.0
     """Probability that a batch is cut and mixed, after the augmentation."""
+
+    def check(self, where: str) -> None:
+        """Refuse values that cannot be.
+
+        Args:
+            where: what errors call the owner of these settings, for example ``pool 'pretrained'``.
+
+        Raises:
+            InputError: a value is out of its range.
+        """
+        fine = 0 < self.lr < math.inf and 0 <= self.momentum < 1 and 0 <= self.weight_decay < math.inf
+        if not (fine and self.batch_size >= 1 and 0 <= self.cutmix <= 1):
+            raise InputError(
+                f"training of {where} needs lr > 0, 0 <= momentum < 1, weight_decay >= 0, batch_size >= 1 and "
+                f"0 <= cutmix <= 1, not {self.lr}, {self.momentum}, {self.weight_decay}, {self.batch_size} and "
+                f"{self.cutmix}."
+            )
 
     def draw(self, streams: Streams, shape: tuple[int, int, int], batch: int, *key: int) -> BatchDraws:
         """Random numbers for one batch.
