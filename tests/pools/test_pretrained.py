@@ -89,7 +89,7 @@ def test_without_epochs_networks_are_fresh(context_of: Callable[..., Context]) -
     [
         ({"count": 0}, "pool 'pretrained' needs count >= 1"),
         ({"epochs": -1}, "pool 'pretrained' needs count >= 1"),
-        ({"training": Training(batch_size=0)}, "pool 'pretrained' needs count >= 1"),
+        ({"training": Training(batch_size=0)}, "training of pool 'pretrained' needs lr > 0"),
         ({"network": "convnett1"}, "unknown network 'convnett1'; did you mean"),
     ],
 )

@@ -125,7 +125,7 @@ def test_the_view_is_the_network_as_it_is_now(context_of: Callable[..., Context]
 
 @pytest.mark.parametrize("fields", [{"samples": -1}, {"early_epochs": -1}, {"training": Training(batch_size=0)}])
 def test_settings_that_make_no_sense_are_refused(context_of: Callable[..., Context], fields: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="pool 'trained_on_real'.* needs samples >= 0"):
+    with pytest.raises(InputError, match="pool 'trained_on_real'"):
         TrainedOnReal(network=NETWORK, **fields).check(context_of())
 
 

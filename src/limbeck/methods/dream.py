@@ -28,7 +28,7 @@ _OURS = ("small", "digits")
 _PAPER = tuple(name for name in _idc.PRESETS if name not in _OURS)
 PRESETS = (*_PAPER, *(f"{name}-code" for name in _PAPER), *_OURS)
 
-_BATCH = {"tiny-imagenet": 64, "small": 64, "digits": 32}
+_BATCH = {"tiny-imagenet": 64, "small": 64, "digits": 64}
 """Representatives per class where they are not 128."""
 _INTERVAL = {"digits": 5}
 """Inner steps between clusterings where they are not 10."""

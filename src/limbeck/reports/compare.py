@@ -37,7 +37,7 @@ class Row:
         ipc: stored images per class; 0 for ``full``.
         bytes: of the stored pixels.
         training_images: images that a network was trained on, after decoding.
-        accuracies: test accuracy of every network of every seed.
+        accuracies: test accuracy of every network, seed by seed.
         seconds: wall time of distilling, mean over seeds.
         evaluation_seconds: wall time of training and judging the networks of one seed, mean over seeds.
         seeds: seeds of the runs.
@@ -59,8 +59,16 @@ class Row:
 
     @property
     def std(self) -> float:
-        """Sample standard deviation; 0 for a single network."""
-        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+        """Sample standard deviation of the seeds' means, or of the networks when there is one seed; 0 for one network.
+
+        Networks that were trained on the same set are no independent repetitions of a method; seeds are.
+        """
+        count = len(self.accuracies) // len(self.seeds)
+        per_seed = [
+            statistics.fmean(self.accuracies[start : start + count]) for start in range(0, len(self.accuracies), count)
+        ]
+        several = per_seed if len(self.seeds) > 1 else self.accuracies
+        return statistics.stdev(several) if len(several) > 1 else 0.0
 
 
 @dataclass(frozen=True)

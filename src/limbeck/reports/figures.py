@@ -77,7 +77,7 @@ def accuracy_bars(
 ) -> bytes:
     """Mean test accuracy of every method in percent, grouped by IPC.
 
-    Whiskers are one standard deviation over all networks to each side, where there is more than one network; the dashed
+    Whiskers are one standard deviation (`Row.std`) to each side, where there is one; the dashed
     line is training on all real images. Groups that do not fit beside each other go below each other.
 
     Args:
