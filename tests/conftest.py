@@ -19,6 +19,9 @@ from limbeck.data.splits import Data
 
 TINY = "convnet1:width=4"
 
+# Sums are split by thread: runs are compared to the bit with others that use one.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def digits() -> Data:

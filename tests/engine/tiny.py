@@ -11,6 +11,7 @@ NETWORK = "convnet2:width=4"
 FLAGS = [
     *("--preset", "digits", "--with", "parametrization=plain", "--pool.network", NETWORK, "--pool.samples", "16"),
     *("--sampler.batch-size", "8", "--curriculum.iterations", "2", "--curriculum.steps", "3"),
+    *("--objective.metric", "mse", "--objective.no-bias", "--objective.no-classifier", "--optimizer.lr", "0.02"),
 ]
 """`tiny_idc` on the command line."""
 
@@ -22,6 +23,10 @@ def tiny_idc(iterations: int = 2, steps: int = 3) -> Recipe:
         pool__network=NETWORK,
         pool__samples=16,
         sampler__batch_size=8,
+        objective__metric="mse",
+        objective__bias=False,
+        objective__classifier=False,
+        optimizer__lr=2e-2,
     )
 
 

@@ -96,7 +96,7 @@ def test_the_card_says_what_it_is(folder: Path, distilled: Distilled) -> None:
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card.startswith("# digits, distilled by dream\n")
     assert "**These images are synthetic.** 2 stored images per class" in card
-    assert "| training images per class after decoding | 8 |" in card
+    assert "| training images per class after decoding | 2 |" in card
     assert "| classes | 3 (0, 1, 2) |" in card
     assert str(distilled.recipe) in card
 

@@ -63,7 +63,7 @@ class Row:
 
         Networks that were trained on the same set are no independent repetitions of a method; seeds are.
         """
-        count = len(self.accuracies) // len(self.seeds)
+        count = max(1, len(self.accuracies) // len(self.seeds))
         per_seed = [
             statistics.fmean(self.accuracies[start : start + count]) for start in range(0, len(self.accuracies), count)
         ]

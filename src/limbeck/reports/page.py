@@ -458,7 +458,8 @@ def _in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list[str]:
     images = f" of all {tests[0]:,} test images" if len(tests) == 1 else " of all test images"
     sentences.append(
         f"Accuracy is the share{images} that is classified correctly after the last step; test images are read once, "
-        "at the end. Means are over all networks of all seeds; deviations are those of the seeds' means (of the networks when there is one seed)."
+        "at the end. Means are over all networks of all seeds; deviations are those of the seeds' means "
+        "(of the networks when there is one seed)."
     )
     return sentences
 
