@@ -16,7 +16,7 @@ from typing import Any
 from limbeck.cli.main import main
 from limbeck.storage.atomic import write_text
 
-METHODS = ("random", "idc", "dream")
+METHODS = ("random", "dream")
 FLAGS = ["--ipc", "10", "--seeds", "3", "--preset", "small", "--networks", "convnet3:width=32", "--length", "1000"]
 
 
