@@ -253,3 +253,9 @@ def test_images_stored_in_normalized_space_are_trained_on_alike(distilled: Disti
     protocol = replace(PROTOCOL, networks=("mlp",), repeats=1)
     one, two = (evaluate(some, digits.require_test(), protocol).mean for some in (distilled, other))
     assert one == pytest.approx(two, abs=0.02)
+
+
+def test_images_larger_than_the_protocol_is_made_for_are_refused(distilled: Distilled, digits: Data) -> None:
+    evaluate(distilled, digits.require_test(), replace(PROTOCOL, largest_side=8, repeats=1, length=1))
+    with pytest.raises(InputError, match="made for images of up to 7 pixels, not 8; use protocol 'limbeck'"):
+        evaluate(distilled, digits.require_test(), replace(PROTOCOL, largest_side=7))

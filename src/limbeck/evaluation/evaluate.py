@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import statistics
 import time
@@ -203,9 +204,15 @@ def _evaluate(
             f"test images of '{test.spec.name}' ({test.spec.shape}, {test.spec.classes} classes) do not fit a set of "
             f"'{source.spec.name}' ({source.spec.shape}, {source.spec.classes} classes); load them alike."
         )
+    side = max(source.spec.height, source.spec.width)
+    if 0 < protocol.largest_side < side:
+        raise InputError(
+            f"protocol '{protocol.name}' is made for images of up to {protocol.largest_side} pixels, not {side}; use "
+            "protocol 'limbeck'."
+        )
     for name in protocol.networks:
         build(name, source.spec)  # refuse unknown names before any training
-    judges = replace_spec(test, source.spec).to(device, torch.float32)
+    judges = _seen_through(test, source.spec).to(device, torch.float32)
     run = functools.partial(_train_and_judge, source, protocol)
     rates = {name: _choose(name, source, protocol, seed, validation, device, executor) for name in protocol.networks}
     tasks = [
@@ -226,10 +233,8 @@ def _evaluate(
     return Scores(protocol, tuple(entries), source.labels.numel(), len(test), seed, time.monotonic() - began)
 
 
-def replace_spec(data: RealSet, spec: DataSpec) -> RealSet:
+def _seen_through(data: RealSet, spec: DataSpec) -> RealSet:
     """The same images seen through the normalization of another spec: that of the set that is judged."""
-    import copy
-
     other = copy.copy(data)
     other.spec = replace(data.spec, normalization=spec.normalization)
     return other
@@ -252,7 +257,7 @@ def _choose(
             f"protocol '{protocol.name}' chooses among step sizes, which needs validation images; load the data with "
             "--validation above 0."
         )
-    judges = replace_spec(validation, source.spec).to(device, torch.float32)
+    judges = _seen_through(validation, source.spec).to(device, torch.float32)
     chosen_by = _network_seed(seed, f"{network} on validation", 0)
     tasks = [_Task(network, chosen_by, lr, judges) for lr in protocol.learning_rates]
     reached = list(executor.map(functools.partial(_train_and_judge, source, protocol), tasks))

@@ -45,6 +45,9 @@ class Protocol:
     learning_rates: tuple[float, ...] = ()
     """Step sizes to choose from by the accuracy on the validation part; empty takes the one of ``training``."""
 
+    largest_side: int = 0
+    """Largest image side that the protocol is made for; 0 for any."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         if self.repeats < 1 or self.length < 1 or not self.networks:
@@ -111,6 +114,7 @@ def idc(
         epochs = max(1, epochs // factor**2)
     return Protocol(
         name="idc",
+        largest_side=64,
         networks=networks,
         repeats=repeats,
         length=epochs,
@@ -138,7 +142,7 @@ def limbeck(
     if repeats < 3:
         raise InputError(f"protocol 'limbeck' reports mean and deviation of at least 3 networks, not {repeats}.")
     published = idc(networks=networks, repeats=repeats, data=data or "cifar10", factor=1, ipc=10)
-    return replace(published, name="limbeck", budget="updates", length=updates)
+    return replace(published, name="limbeck", largest_side=0, budget="updates", length=updates)
 
 
 PROTOCOLS = ("limbeck", "idc")
