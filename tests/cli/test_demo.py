@@ -44,7 +44,7 @@ def test_the_demo_compares_dream_with_coresets(limbeck: Command, asked: dict[str
     assert [recipe.name for recipe in asked["recipes"].values()] == ["random", "herding", "kcenter", "dream"]
     # Fewer networks than the protocol 'limbeck', so it goes under a name of its own.
     assert asked["protocol"].name == "demo"
-    assert asked["protocol"].repeats == 2
+    assert asked["protocol"].repeats == 3
 
 
 def test_no_seeds_are_refused(limbeck: Command, tmp_path: Path) -> None:

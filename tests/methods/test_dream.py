@@ -61,7 +61,7 @@ def test_sets_that_are_not_in_the_paper_keep_the_base_s_length(preset: str, iter
 
 def test_our_presets_suit_a_cpu() -> None:
     recipe = fields(dream("digits"))
-    assert (recipe.sampler.batch_size, recipe.sampler.interval) == (64, 5)
+    assert (recipe.sampler.batch_size, recipe.sampler.interval) == (32, 10)
     assert recipe.curriculum == idc("digits").curriculum
     assert "digits-code" not in PRESETS and "small-code" not in PRESETS
 

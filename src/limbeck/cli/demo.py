@@ -41,9 +41,9 @@ class Demo:
         names = ("random", "herding", "kcenter", "dream")
         found = {name: method(name) for name in names}
         recipes = {name: entry.recipe("digits" if "digits" in entry.presets else None) for name, entry in found.items()}
-        # Two networks per seed instead of three and fewer, larger steps: the demo's own economy, and said in its page.
+        # Fewer, larger steps: the demo's own economy, and said in its page.
         usual = protocols.limbeck(networks=("convnet3:width=32",), data="digits", updates=300)
-        protocol = replace(usual, name="demo", repeats=2, training=replace(usual.training, lr=0.03))
+        protocol = replace(usual, name="demo", training=replace(usual.training, lr=0.03))
         comparison = compare(
             recipes,
             data,

@@ -28,10 +28,8 @@ _OURS = ("small", "digits")
 _PAPER = tuple(name for name in _idc.PRESETS if name not in _OURS)
 PRESETS = (*_PAPER, *(f"{name}-code" for name in _PAPER), *_OURS)
 
-_BATCH = {"tiny-imagenet": 64, "small": 64, "digits": 64}
+_BATCH = {"tiny-imagenet": 64, "small": 64, "digits": 32}
 """Representatives per class where they are not 128."""
-_INTERVAL = {"digits": 5}
-"""Inner steps between clusterings where they are not 10."""
 _CANDIDATES = {"small": 1000}
 """Images of a class that are clustered where it is not all of them."""
 
@@ -60,9 +58,7 @@ def dream(preset: str | None = None, base: Recipe | None = None) -> Recipe:
     return base.with_(
         name="dream",
         base=base.name,
-        sampler=Representative(
-            batch_size=_BATCH.get(name, 128), interval=_INTERVAL.get(name, 10), clustering=clustering
-        ),
+        sampler=Representative(batch_size=_BATCH.get(name, 128), clustering=clustering),
         initializer=Clustered(clustering=clustering),
         references=("liu2023dream", *base.references),
     )

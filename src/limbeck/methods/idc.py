@@ -93,10 +93,10 @@ _SETTINGS = {
     # Parts of 4 x 4 pixels would say nothing, so digits are not packed; their small networks are matched whole.
     "digits": _Setting(
         metric="l1",
-        lr=1e-3,
+        lr=2e-3,
         reference_size=8,
-        iterations=6,
-        steps=20,
+        iterations=8,
+        steps=10,
         samples=256,
         network="convnet3:width=32",
         factor=1,
