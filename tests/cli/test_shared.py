@@ -31,6 +31,8 @@ from limbeck.registry import method
         ("idc", None, "my-pictures", "small"),
         ("idc", "svhn", "digits", "svhn"),
         ("random", None, "cifar10", "default"),
+        ("herding", None, "cifar10", "default"),
+        ("herding", None, "my-pictures", "small"),
     ],
 )
 def test_presets(name: str, preset: str | None, data: str, chosen: str) -> None:

@@ -18,10 +18,10 @@ def test_digits_are_those_of_scikit_learn() -> None:
     assert data.spec.class_names == tuple("0123456789")
 
 
-def test_a_fixed_fifth_of_each_class_is_for_testing() -> None:
+def test_a_fixed_half_of_each_class_is_for_testing() -> None:
     first, second = load("digits"), load("digits", split_seed=9, validation=0.3)
     totals = np.bincount(load_digits().target)
-    assert first.require_test().class_counts() == [int(0.2 * total + 0.5) for total in totals]
+    assert first.require_test().class_counts() == [int(0.5 * total + 0.5) for total in totals]
     assert torch.equal(first.require_test().pixels, second.require_test().pixels)
     assert first.spec.digest != second.spec.digest
 

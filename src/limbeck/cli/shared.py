@@ -12,7 +12,7 @@ from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
 from limbeck.data import Data, LoadOptions, canonical_name, load
 from limbeck.engine.run_file import DataReference
-from limbeck.registry import Method, method
+from limbeck.registry import Method, method, methods
 
 __all__ = ["choose_preset", "choose_recipe", "load_again", "load_data", "note", "print_json", "run_folder", "seeds_of"]
 
@@ -50,6 +50,8 @@ def load_again(reference: DataReference, options: LoadOptions) -> Data:
 def choose_preset(chosen: Method, preset: str | None, data: str) -> str:
     """The preset to use: the one asked for, else the data set's own, else ``small``, else the method's first.
 
+    Where other methods have published settings for the data set, a baseline gets its full ones, not ``small``.
+
     Args:
         chosen: the method.
         preset: what was asked for, or None.
@@ -60,7 +62,8 @@ def choose_preset(chosen: Method, preset: str | None, data: str) -> str:
     known = canonical_name(data)
     if known in chosen.presets:
         return known
-    return "small" if "small" in chosen.presets else chosen.presets[0]
+    published = any(known in other.presets for other in methods().values())
+    return "small" if "small" in chosen.presets and not published else chosen.presets[0]
 
 
 def choose_recipe(name: str, preset: str | None, base: str | None, data: str) -> Recipe:
