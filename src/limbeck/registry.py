@@ -43,7 +43,8 @@ class Method:
 
     Args:
         name: its name.
-        make: the function that returns its recipe; takes ``preset`` and, for add-ons, ``base``.
+        make: the function that returns its recipe; takes ``preset``, for add-ons ``base``, and ``ipc`` where the
+            settings depend on it.
         presets: names of its settings; the first is the default.
         summary: what it is, in one line.
         baseline: whether it is there to be compared with, not distilled.
@@ -60,8 +61,13 @@ class Method:
         """Whether it can be put on top of another recipe."""
         return "base" in inspect.signature(self.make).parameters
 
-    def recipe(self, preset: str | None = None, base: Recipe | None = None) -> Recipe:
-        """The recipe of a preset.
+    @property
+    def takes_ipc(self) -> bool:
+        """Whether its settings depend on the images per class."""
+        return "ipc" in inspect.signature(self.make).parameters
+
+    def recipe(self, preset: str | None = None, base: Recipe | None = None, ipc: int | None = None) -> Recipe:
+        """The recipe of a preset, for a number of images per class where the settings depend on it.
 
         Raises:
             InputError: there is no such preset, or the method takes no base.
@@ -75,6 +81,8 @@ class Method:
             if not self.takes_base:
                 raise InputError(f"method '{self.name}' takes no base; leave --base out.")
             arguments["base"] = base
+        if ipc is not None and self.takes_ipc:
+            arguments["ipc"] = ipc
         return self.make(**arguments)
 
 

@@ -71,6 +71,17 @@ def test_wrong_input_is_one_sentence_and_starts_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_each_ipc_has_its_own_settings(limbeck: Command) -> None:
+    refused = limbeck("compare", "dc", "--ipc", "1", "--data", "digits", "--preset", "cifar10")
+    assert refused.status == 2 and "--parametrization.space unit" in refused.sentence
+    tiny = ["--pool.network", NETWORK, "--curriculum.iterations", "1", "--networks", NETWORK, "--length", "2"]
+    wanted = ["--ipc", "1", "2", "--seeds", "1", "--preset", "cifar10", "--parametrization.space", "unit"]
+    done = limbeck("compare", "dc", *tiny, *wanted, "--progress", "quiet", "--json")
+    assert done.status == 0
+    for ipc in (1, 2):
+        assert f"steps: {ipc}\n" in Path(f"runs/compare-digits/dc-ipc{ipc}-seed0/run.yaml").read_text()
+
+
 def test_a_preset_that_a_baseline_does_not_have_is_for_the_methods(limbeck: Command) -> None:
     assert limbeck("compare", "random", "idc", *QUICK, "--out", "c", "--json").status == 0
     done = limbeck("compare", "random", "--preset", "digits", "--seeds", "0")

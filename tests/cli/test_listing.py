@@ -65,6 +65,12 @@ def test_a_recipe_as_text(limbeck: Command) -> None:
     assert "presets: " in done.err
 
 
+def test_settings_follow_the_images_per_class(limbeck: Command) -> None:
+    for words in (["dc"], ["dream", "--base", "dc"]):
+        shown = json.loads(limbeck("show", *words, "--preset", "cifar10", "--ipc", "50", "--json").out)
+        assert shown["curriculum"]["steps"] == 50 and shown["pool"]["epochs"] == 10
+
+
 def test_a_recipe_as_json_and_yaml_can_be_read_back(limbeck: Command) -> None:
     for words, read in ((["--json"], json.loads), (["--as", "yaml"], yaml.safe_load)):
         done = limbeck("show", "dream", "--preset", "digits", *words)

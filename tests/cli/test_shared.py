@@ -18,6 +18,7 @@ from limbeck.cli.shared import (
 from limbeck.core.errors import InputError
 from limbeck.data import LoadOptions
 from limbeck.engine.run_file import DataReference
+from limbeck.methods.dc import dc
 from limbeck.methods.dream import dream
 from limbeck.methods.idc import idc
 from limbeck.registry import method
@@ -40,9 +41,10 @@ def test_presets(name: str, preset: str | None, data: str, chosen: str) -> None:
 
 
 def test_recipes() -> None:
-    assert choose_recipe("idc", None, None, "digits") == idc("digits")
-    assert choose_recipe("dream", "digits", None, "cifar10") == dream("digits")
-    assert choose_recipe("dream", None, "idc", "digits") == dream("digits", base=idc("digits"))
+    assert choose_recipe("idc", None, None, "digits", 10) == idc("digits")
+    assert choose_recipe("dc", "cifar10", None, "digits", 50) == dc("cifar10", 50)
+    assert choose_recipe("dream", "digits", None, "cifar10", 10) == dream("digits")
+    assert choose_recipe("dream", None, "idc", "digits", 10) == dream("digits", base=idc("digits"))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def test_recipes() -> None:
 )
 def test_wrong_recipes(arguments: tuple[str, str | None, str | None], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        choose_recipe(*arguments, "digits")
+        choose_recipe(*arguments, "digits", 10)
 
 
 def test_run_folders_say_what_they_hold() -> None:

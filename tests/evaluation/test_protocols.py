@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from limbeck.augmentations.dsa_augment import DSAAugment
 from limbeck.augmentations.idc_augment import IDCAugment
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.data import Data
-from limbeck.evaluation.protocols import PROTOCOLS, Protocol, for_set, idc, limbeck
+from limbeck.evaluation.protocols import PROTOCOLS, Protocol, dc, dsa, for_data, for_set, idc, limbeck
 from limbeck.methods.idc import idc as idc_recipe
 
 
@@ -142,3 +143,30 @@ def test_protocols_are_found_by_name(digits: Data) -> None:
     assert [for_set(name, one).name for name in PROTOCOLS] == list(PROTOCOLS)
     with pytest.raises(InputError, match="unknown protocol 'icd'; did you mean 'idc'"):
         for_set("icd", one)
+
+
+def test_dc_trains_one_epoch_more_and_forgets_its_velocity_at_the_drop() -> None:
+    protocol = dc()
+    assert (protocol.length, protocol.repeats, protocol.training.batch_size) == (301, 20, 256)
+    assert protocol.training.augmentation is None and protocol.training.cutmix == 0
+    rates = [protocol.lr(epoch, 100) for epoch in range(301)]
+    assert rates == pytest.approx([0.01] * 152 + [0.001] * 149)  # after the epoch with index 300 // 2 + 1
+    assert [epoch for epoch in range(301) if protocol.forgets(epoch)] == [152]
+    assert not any(idc().forgets(epoch) for epoch in range(1000))
+
+
+def test_dsa_trains_longer_and_under_one_token_per_batch() -> None:
+    protocol = dsa(data="cifar10")
+    assert (protocol.length, protocol.repeats) == (1001, 20)
+    assert [epoch for epoch in range(1001) if protocol.forgets(epoch)] == [502]
+    assert protocol.training.augmentation == DSAAugment()
+    for data in ("mnist", "svhn", "digits"):
+        augmentation = dsa(data=data).training.augmentation
+        assert isinstance(augmentation, DSAAugment) and "flip" not in augmentation.tokens
+
+
+def test_protocols_for_data() -> None:
+    assert for_data("dsa", "svhn", ("mlp",), 2) == dsa(data="svhn", networks=("mlp",), repeats=2)
+    assert for_data("idc", "cifar10") == idc()
+    with pytest.raises(InputError, match="use protocol 'dsa'"):
+        for_data("dc", "MNIST")

@@ -31,3 +31,11 @@ def test_noise_lies_around_mid_grey(context_of: Callable[..., Context]) -> None:
 def test_noise_fills_stored_images_whatever_they_hold(context_of: Callable[..., Context]) -> None:
     context = context_of(ipc=4)
     assert torch.equal(Noise().images(context, Partition(factor=2), None), Noise().images(context, Plain(), None))
+
+
+def test_normalized_noise_is_standard_normal_as_networks_see_it(context_of: Callable[..., Context]) -> None:
+    context = context_of(ipc=4)
+    seen = context.spec.normalization.apply(Noise(space="normalized").images(context, Plain(space="normalized"), None))
+    for label in range(3):
+        normal = context.streams("initial noise", label).normal(4, 1, 8, 8)
+        torch.testing.assert_close(seen[label], normal.to(torch.float64), rtol=0, atol=1e-12)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
@@ -15,7 +15,7 @@ from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
 from limbeck.data import LoadOptions
 from limbeck.engine.settings import Settings
-from limbeck.evaluation import protocols
+from limbeck.evaluation.protocols import ProtocolName, for_data
 from limbeck.reports.compare import Comparison, compare
 from limbeck.reports.page import write_page
 from limbeck.reports.runs import read_run
@@ -42,7 +42,7 @@ class Compare:
     """How many seeds; each distils and evaluates from streams of its own."""
     preset: str | None = None
     """Whose settings to use; by default those of the data set, or 'small'."""
-    protocol: Literal["limbeck", "idc"] = "limbeck"
+    protocol: ProtocolName = "limbeck"
     """How sets are judged."""
     networks: tuple[str, ...] = ("convnet3",)
     """Architectures ('limbeck list networks')."""
@@ -70,16 +70,17 @@ class Compare:
         if not self.ipc or len(set(self.ipc)) < len(self.ipc):
             raise InputError("--ipc takes one or several different numbers, for example --ipc 1 10.")
         name = Path(self.data).name
-        recipes: dict[str, Recipe] = {}
-        for method in self.methods:
-            recipe = choose_recipe(method, self._preset(method), None, name)
-            recipes[method] = recipe if recipe.objective is None else apply(recipe, swaps, fields, "limbeck compare")
-        if (swaps or fields) and all(recipe.objective is None for recipe in recipes.values()):
+        recipes: dict[str, dict[int, Recipe]] = {}
+        for method, ipc in itertools.product(self.methods, self.ipc):
+            recipe = choose_recipe(method, self._preset(method), None, name, ipc)
+            changed = recipe if recipe.objective is None else apply(recipe, swaps, fields, "limbeck compare")
+            recipes.setdefault(method, {})[ipc] = changed
+        learnt = [recipe for by_ipc in recipes.values() for recipe in by_ipc.values() if recipe.objective is not None]
+        if (swaps or fields) and not learnt:
             raise InputError("--with and --SLOT.FIELD change no baseline; name a method that learns or leave them out.")
         seeds = seeds_of(self.seeds)
         data = load_data(self.data, self.load)
-        make = protocols.idc if self.protocol == "idc" else protocols.limbeck
-        protocol = make(networks=self.networks, repeats=self.repeats, data=data.spec.name)
+        protocol = for_data(self.protocol, data.spec.name, self.networks, self.repeats)
         if self.length is not None:
             protocol = replace(protocol, length=self.length)
         out = run_folder(self.out, "compare", data.spec.name)
@@ -104,14 +105,12 @@ class Compare:
         return None if self.preset is not None and found.baseline and self.preset not in found.presets else self.preset
 
 
-def show_comparison(
-    comparison: Comparison, recipes: Mapping[str, Recipe], out: Path, as_json: bool, command: str
-) -> Path:
+def show_comparison(comparison: Comparison, methods: Collection[str], out: Path, as_json: bool, command: str) -> Path:
     """Print a comparison and write its page; the page's path."""
     page = out / "report.html"
-    rows = [row for row in comparison.rows if row.method in recipes]
+    rows = [row for row in comparison.rows if row.method in methods]
     runs = [read_run(out / f"{row.method}-ipc{row.ipc}-seed{seed}") for row in rows for seed in row.seeds]
-    write_page(page, runs, comparison, f"{', '.join(recipes)} on {comparison.data}", command)
+    write_page(page, runs, comparison, f"{', '.join(methods)} on {comparison.data}", command)
     if as_json:
         print_json({**comparison.as_plain(), "report": str(page)})
     else:

@@ -81,8 +81,9 @@ class Distill:
 
     def _asked(self, swaps: list[str], fields: list[str]) -> tuple[Data, Recipe, int, int, Storage, Settings]:
         source = self.data if self.data is not None else "digits"
+        ipc = 10 if self.ipc is None else self.ipc
         name = Path(source).name
-        recipe = choose_recipe(self.method, self.preset, self.base, name)
+        recipe = choose_recipe(self.method, self.preset, self.base, name, ipc)
         recipe = apply(recipe, swaps, fields, f"limbeck distill {self.method}")
         recipe.check()
         if self.preset is None and canonical_name(name) != "digits" and not self.json:
@@ -90,7 +91,7 @@ class Distill:
         return (
             load_data(source, self.load),
             recipe,
-            10 if self.ipc is None else self.ipc,
+            ipc,
             self.seed or 0,
             self.storage or "float32",
             self.settings,

@@ -16,7 +16,7 @@ from limbeck.engine.progress import progress
 from limbeck.engine.run_file import FILE, read_run_file
 from limbeck.engine.settings import ProgressMode, Settings
 from limbeck.evaluation.evaluate import evaluate
-from limbeck.evaluation.protocols import for_set
+from limbeck.evaluation.protocols import ProtocolName, for_set
 from limbeck.formats.native import load
 from limbeck.registry import parts
 from limbeck.reports.runs import scores_as_plain, write_scores
@@ -31,14 +31,14 @@ class Evaluate:
 
     run_: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a finished run."""
-    protocol: Literal["limbeck", "idc"] = "limbeck"
+    protocol: ProtocolName = "limbeck"
     """How: limbeck (leak-free, fixed number of updates) or idc (as IDC and DREAM publish, 1000 epochs)."""
     networks: tuple[str, ...] = ()
     """Architectures ('limbeck list networks'); the protocol's by default."""
     repeats: int | None = None
     """Networks of each architecture; the protocol's by default."""
     length: int | None = None
-    """Updates (limbeck) or epochs (idc) instead of the protocol's."""
+    """Updates (limbeck) or epochs (the others) instead of the protocol's."""
     learning_rates: tuple[float, ...] = ()
     """Step sizes to choose from on the validation part."""
     data: str | None = None

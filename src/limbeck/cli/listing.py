@@ -85,6 +85,8 @@ class Show:
     """Whose settings; by default those of --data."""
     data: str = "cifar10"
     """Data set whose preset to take."""
+    ipc: int = 10
+    """Images per class, where settings depend on them."""
     base: str | None = None
     """Method to build on, for add-ons such as dream."""
     as_: Annotated[Literal["text", "yaml", "python"], tyro.conf.arg(name="as")] = "text"
@@ -94,7 +96,7 @@ class Show:
 
     def run(self, swaps: list[str], fields: list[str]) -> int:
         """Show."""
-        recipe = choose_recipe(self.method, self.preset, self.base, self.data)
+        recipe = choose_recipe(self.method, self.preset, self.base, self.data, self.ipc)
         recipe = apply(recipe, swaps, fields, f"limbeck show {self.method}")
         recipe.check()
         if self.json:

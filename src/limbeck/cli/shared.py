@@ -66,8 +66,8 @@ def choose_preset(chosen: Method, preset: str | None, data: str) -> str:
     return "small" if "small" in chosen.presets and not published else chosen.presets[0]
 
 
-def choose_recipe(name: str, preset: str | None, base: str | None, data: str) -> Recipe:
-    """The recipe of a method for a data set, on a base method if asked for.
+def choose_recipe(name: str, preset: str | None, base: str | None, data: str, ipc: int) -> Recipe:
+    """The recipe of a method for a data set and a number of images per class, on a base method if asked for.
 
     Raises:
         InputError: an unknown method or preset, or a base where none is taken.
@@ -75,11 +75,11 @@ def choose_recipe(name: str, preset: str | None, base: str | None, data: str) ->
     chosen = method(name)
     selected = choose_preset(chosen, preset, data)
     if base is None:
-        return chosen.recipe(selected)
+        return chosen.recipe(selected, ipc=ipc)
     below = method(base)
     if below.baseline:
         raise InputError(f"'{base}' is a baseline without steps to improve; use another --base.")
-    return chosen.recipe(selected, below.recipe(choose_preset(below, preset, data)))
+    return chosen.recipe(selected, below.recipe(choose_preset(below, preset, data), ipc=ipc), ipc)
 
 
 def run_folder(out: Path | None, *words: str | int) -> Path:

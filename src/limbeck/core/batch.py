@@ -46,10 +46,12 @@ class View:
     Args:
         network: the architecture, called with weights.
         weights: parameters and buffers of this network.
+        train: whether batch norm uses the statistics of the batch that it sees.
     """
 
     network: FunctionalNetwork
     weights: Weights
+    train: bool = True
 
 
 @dataclass(frozen=True)

@@ -284,6 +284,7 @@ def _train_and_judge(source: _Source, protocol: Protocol, task: _Task) -> float:
         source.spec.shape,
         lambda epoch: protocol.lr(epoch, total, task.lr),
         protocol.steps(total),
+        protocol.forgets,
     ):
         pass
     return accuracy(network, weights, _Real(task.judges), task.judges.labels)

@@ -7,8 +7,9 @@ always the accuracy after the last epoch on test images that are read once, at t
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal, get_args
 
+from limbeck.augmentations.dsa_augment import DSAAugment, Token
 from limbeck.augmentations.idc_augment import IDCAugment, Operation
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError, unknown
@@ -16,7 +17,7 @@ from limbeck.data import canonical_name
 from limbeck.parametrizations.partition import Partition
 from limbeck.training.supervised import Training
 
-__all__ = ["PROTOCOLS", "Protocol", "for_set", "idc", "limbeck"]
+__all__ = ["PROTOCOLS", "Protocol", "ProtocolName", "dc", "dsa", "for_data", "for_set", "idc", "limbeck"]
 
 _DIGITS = ("mnist", "svhn", "digits")
 """Data sets whose classes change when mirrored."""
@@ -42,6 +43,8 @@ class Protocol:
     """Shares of the training, each rounded down, after which the step size is multiplied by ``drop_factor``."""
     drop_factor: float = 0.2
     """What the step size is multiplied by."""
+    forget: bool = False
+    """Whether a drop starts the optimizer anew, so that its velocity is lost."""
     learning_rates: tuple[float, ...] = ()
     """Step sizes to choose from by the accuracy on the validation part; empty takes the one of ``training``."""
 
@@ -66,8 +69,16 @@ class Protocol:
         """Step size in an epoch, counted from 0."""
         batches = -(-images // self.training.batch_size)
         epochs = self.length if self.budget == "epochs" else -(-self.length // batches)
-        passed = sum(epoch >= int(share * epochs + 1e-9) for share in self.drops)
-        return (self.training.lr if base is None else base) * self.drop_factor**passed
+        return (self.training.lr if base is None else base) * self.drop_factor ** self._drops_before(epoch, epochs)
+
+    def forgets(self, epoch: int) -> bool:
+        """Whether the velocity is lost before an epoch, counted from 0."""
+        if not self.forget or epoch == 0 or self.budget != "epochs":
+            return False
+        return self._drops_before(epoch, self.length) > self._drops_before(epoch - 1, self.length)
+
+    def _drops_before(self, epoch: int, epochs: int) -> int:
+        return sum(epoch >= int(share * epochs + 1e-9) for share in self.drops)
 
 
 def idc(
@@ -122,6 +133,48 @@ def idc(
     )
 
 
+def dc(*, networks: tuple[str, ...] = ("convnet3",), repeats: int = 20, epochs: int = 300) -> Protocol:
+    """The protocol of DC on colour images and Fashion-MNIST, without augmentation, as published.
+
+    One epoch more than stated and a drop after epoch ``epochs // 2 + 1``, counted from 0, as in the code, which then
+    begins with a velocity of zero.
+
+    Args:
+        networks: architectures.
+        repeats: networks of each; the paper's tables average 20 for each of 5 sets.
+        epochs: epochs.
+    """
+    total = epochs + 1
+    return Protocol(
+        name="dc",
+        networks=networks,
+        repeats=repeats,
+        length=total,
+        training=Training(batch_size=256),
+        drops=((epochs // 2 + 2) / total,),
+        drop_factor=0.1,
+        forget=True,
+    )
+
+
+def dsa(
+    *, networks: tuple[str, ...] = ("convnet3",), repeats: int = 20, data: str = "cifar10", epochs: int = 1000
+) -> Protocol:
+    """The protocol of DSA, which DM and MTT use as well: DC's, for 1000 epochs and with one token per batch.
+
+    Args:
+        networks: architectures.
+        repeats: networks of each.
+        data: name of the data set; digits are never mirrored.
+        epochs: epochs.
+    """
+    tokens: tuple[Token, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
+    if canonical_name(data) in _DIGITS:
+        tokens = tuple(token for token in tokens if token != "flip")
+    base = dc(networks=networks, repeats=repeats, epochs=epochs)
+    return replace(base, name="dsa", training=replace(base.training, augmentation=DSAAugment(tokens=tokens)))
+
+
 def limbeck(
     *, networks: tuple[str, ...] = ("convnet3",), repeats: int = 3, data: str = "", updates: int = 2000
 ) -> Protocol:
@@ -145,7 +198,8 @@ def limbeck(
     return replace(published, name="limbeck", largest_side=0, budget="updates", length=updates)
 
 
-PROTOCOLS = ("limbeck", "idc")
+ProtocolName = Literal["limbeck", "idc", "dsa", "dc"]
+PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
 """Names of the protocols."""
 
 
@@ -153,21 +207,55 @@ def for_set(name: str, distilled: Distilled, networks: tuple[str, ...] = (), rep
     """The protocol of this name for a distilled set.
 
     Args:
-        name: ``limbeck`` or ``idc``.
+        name: one of `PROTOCOLS`.
         distilled: the set; its data, IPC and factor decide the exceptions.
         networks: architectures; the protocol's by default.
         repeats: networks of each; the protocol's by default.
 
     Raises:
-        InputError: there is no such protocol.
+        InputError: there is no such protocol, or not for these data.
     """
-    chosen = {"networks": networks} if networks else {}
-    counted = {"repeats": repeats} if repeats is not None else {}
-    data = distilled.spec.name
-    if name == "idc":
-        partition = distilled.parametrization
-        factor = partition.factor if isinstance(partition, Partition) else 1
-        return idc(data=data, ipc=distilled.ipc, factor=factor, **chosen, **counted)  # type: ignore[arg-type]
-    if name == "limbeck":
-        return limbeck(data=data, **chosen, **counted)  # type: ignore[arg-type]
+    partition = distilled.parametrization
+    factor = partition.factor if isinstance(partition, Partition) else 1
+    return for_data(name, distilled.spec.name, networks, repeats, ipc=distilled.ipc, factor=factor)
+
+
+def for_data(
+    name: str,
+    data: str,
+    networks: tuple[str, ...] = (),
+    repeats: int | None = None,
+    *,
+    ipc: int = 10,
+    factor: int = 2,
+) -> Protocol:
+    """The protocol of this name for a data set, whatever the distilled set.
+
+    Args:
+        name: one of `PROTOCOLS`.
+        data: name of the data set.
+        networks: architectures; the protocol's by default.
+        repeats: networks of each; the protocol's by default.
+        ipc: stored images per class; decides an exception of IDC.
+        factor: parts per side of a stored image; decides exceptions of IDC.
+
+    Raises:
+        InputError: there is no such protocol, or not for these data.
+    """
+    chosen: dict[str, Any] = {"networks": networks} if networks else {}
+    if repeats is not None:
+        chosen["repeats"] = repeats
+    match name:
+        case "limbeck":
+            return limbeck(data=data, **chosen)
+        case "idc":
+            return idc(data=data, ipc=ipc, factor=factor, **chosen)
+        case "dsa":
+            return dsa(data=data, **chosen)
+        case "dc":
+            if canonical_name(data) == "mnist":
+                raise InputError(
+                    "protocol 'dc' has no augmentation, and the published one for MNIST has; use protocol 'dsa'."
+                )
+            return dc(**chosen)
     raise unknown("protocol", name, PROTOCOLS)

@@ -29,20 +29,21 @@ class GradientMatching(Objective):
 
     references = ("zhao2021dc", "kim2022idc")
 
-    metric: Literal["mse", "l1", "l1_mean", "cosine"] = "mse"
-    """Distance, summed over tensors: squared differences, absolute differences, row means of these, or 1 - cosine."""
+    metric: Literal["mse", "l1", "l1_mean", "cosine", "full_cosine"] = "mse"
+    """Distance, summed over tensors: squared differences, absolute differences, row means of these, or 1 - cosine of
+    each row (DC); ``full_cosine`` takes all tensors as one vector."""
     bias: bool = False
     """Whether one-dimensional tensors (biases, norm scales and shifts) take part."""
     classifier: bool = False
     """Whether two-dimensional tensors (the classifier's weight) take part."""
     synthetic_batch: int = 128
-    """Most decoded images of a class compared at once; a fresh random subset when there are more."""
+    """Most decoded images of a class compared at once; a fresh random subset when there are more. 0: always all."""
 
     def check(self, context: Context) -> None:
         """Some decoded images take part."""
-        if self.synthetic_batch < 1:
+        if self.synthetic_batch < 0:
             raise InputError(
-                f"objective 'gradient_matching' needs synthetic_batch of at least 1, not {self.synthetic_batch}."
+                f"objective 'gradient_matching' needs synthetic_batch of 0 (all) or more, not {self.synthetic_batch}."
             )
 
     def needs(self) -> frozenset[str]:
@@ -60,7 +61,7 @@ class GradientMatching(Objective):
         if peers.augmentation is not None:
             draws = peers.augmentation.draw(context.streams("augmentation", *where), context.spec.shape, None)
         decoded = peers.parametrization.parts(context.ipc)
-        if decoded <= self.synthetic_batch:
+        if not self.synthetic_batch or decoded <= self.synthetic_batch:
             return draws, None
         order = context.streams("synthetic subset", *where).permutation(decoded)
         return draws, order[: self.synthetic_batch]
@@ -95,5 +96,5 @@ class GradientMatching(Objective):
         weights: Weights = dict(view.weights)
         leaves = [weights[name].detach().requires_grad_() for name in names]
         weights.update(zip(names, leaves, strict=True))
-        loss = F.cross_entropy(view.network(weights, images), labels)
+        loss = F.cross_entropy(view.network(weights, images, train=view.train), labels)
         return list(torch.autograd.grad(loss, leaves, create_graph=create_graph))

@@ -92,7 +92,7 @@ class Comparison:
 
 
 def compare(
-    recipes: Mapping[str, Recipe],
+    recipes: Mapping[str, Recipe | Mapping[int, Recipe]],
     data: Data,
     *,
     ipcs: Sequence[int],
@@ -109,7 +109,7 @@ def compare(
     evaluations that are in ``out`` already are not done again.
 
     Args:
-        recipes: by the name under which they appear.
+        recipes: by the name under which they appear; one, or one for each IPC where settings depend on it.
         data: the data set; its test part judges.
         ipcs: stored images per class.
         seeds: each distils, and trains networks, from random streams of its own.
@@ -126,10 +126,14 @@ def compare(
     if not recipes or not ipcs or not seeds or len(set(ipcs)) < len(ipcs) or len(set(seeds)) < len(seeds):
         raise InputError("a comparison needs at least one method, IPC and seed, each named once.")
     test = data.require_test()
-    for name, recipe in recipes.items():
-        for ipc in ipcs:
-            make_context(recipe, data, ipc, seeds[0], settings)
-            _refuse_unequal_bytes(name, recipe)
+    at = {
+        (name, ipc): recipe if isinstance(recipe, Recipe) else recipe[ipc]
+        for name, recipe in recipes.items()
+        for ipc in ipcs
+    }
+    for (name, ipc), recipe in at.items():
+        make_context(recipe, data, ipc, seeds[0], settings)
+        _refuse_unequal_bytes(name, recipe)
     device = settings.torch_device()
     quiet = replace(settings, progress="quiet")
     work = [(ipc, name, seed) for ipc in ipcs for name in recipes for seed in seeds]
@@ -141,7 +145,7 @@ def compare(
             folder = out / f"{name}-ipc{ipc}-seed{seed}"
             began = time.monotonic()
             distilled = distill(
-                recipes[name],
+                at[name, ipc],
                 data,
                 ipc=ipc,
                 seed=seed,

@@ -163,6 +163,7 @@ def fit(
     shape: tuple[int, int, int],
     lr: Callable[[int], float],
     steps: int,
+    forgets: Callable[[int], bool] = lambda epoch: False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Train a network over shuffled epochs; the last, incomplete batch of an epoch is used.
 
@@ -176,6 +177,7 @@ def fit(
         shape: ``(C, H, W)``.
         lr: step size in a given epoch, counted from 0.
         steps: steps in total.
+        forgets: whether the velocity is set to zero before a given epoch.
 
     Yields:
         After each epoch its number and the mean of its losses, a scalar tensor.
@@ -186,6 +188,8 @@ def fit(
     velocity = still(network, weights)
     epoch, done, total = 0, 0, labels.numel()
     while done < steps:
+        if forgets(epoch):
+            velocity = still(network, weights)
         order, losses = streams("epoch", epoch).permutation(total), []
         for batch, rows in enumerate(order.split(training.batch_size)):
             if done == steps:
