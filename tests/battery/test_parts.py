@@ -48,8 +48,9 @@ def test_it_is_final(kind: type[Part]) -> None:
 @every
 def test_it_is_documented(kind: type[Part]) -> None:
     assert len((kind.__doc__ or "").strip()) > 20
-    source = inspect.getsource(kind)
     for item in dataclasses.fields(kind):
+        owner = next(base for base in kind.__mro__ if item.name in vars(base).get("__annotations__", {}))
+        source = inspect.getsource(owner)
         # The text under a field is the help of its flag.
         position = source.index(f"    {item.name}: ")
         assert source[position:].split("\n", 1)[1].lstrip().startswith('"""'), f"{item.name} has no text under it"

@@ -151,7 +151,7 @@ def test_a_missing_run_file_is_named(limbeck: Command) -> None:
 HOSTILE = [
     (["idc", "--ipc", "0"], "at least 1, not 0"),
     (["idc", "--ipc", "-1"], "at least 1, not -1"),
-    (["idc", "--ipc", "1000"], "lower ipc (--ipc) to 125"),
+    (["idc", "--ipc", "1000"], "lower ipc (--ipc) to 78"),
     (["idc", "--with", "sampler"], "--with takes slot=part, not 'sampler'"),
     (["idc", "--with"], "--with needs slot=part behind it"),
     (["idc", "--with", "sampler=none"], "needs real batches"),

@@ -19,7 +19,7 @@ from tests.cli.conftest import Command
 FIELDS = {
     "demo": ["out", "seeds", "settings", "json"],
     "list": ["what", "json"],
-    "show": ["method", "preset", "data", "base", "as_", "json"],
+    "show": ["method", "preset", "data", "ipc", "base", "as_", "json"],
     "distill": [
         *("method", "data", "ipc", "seed", "out", "preset", "base", "storage"),
         *("load", "settings", "json"),
@@ -144,7 +144,7 @@ def test_arguments_are_those_of_the_process_by_default(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["limbeck", "list", "protocols", "--json"])
     assert main() == 0
-    assert {entry["name"] for entry in json.loads(capsys.readouterr().out)} == {"limbeck", "idc"}
+    assert {entry["name"] for entry in json.loads(capsys.readouterr().out)} == {"limbeck", "idc", "dsa", "dc"}
 
 
 def test_what_changes_a_recipe_is_no_flag_of_other_verbs(limbeck: Command, finished: Path) -> None:

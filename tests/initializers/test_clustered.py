@@ -28,7 +28,9 @@ def test_as_many_clusters_as_images_fit(context_of: Callable[..., Context], view
     said: list[str] = []
     images = Clustered().images(context_of(ipc=2, say=said.append), parametrization, view)
     picks = Clustering().pick(context, view, 8, 1, ())
-    assert torch.equal(images, torch.stack([parametrization.encode(context.data.images(rows)) for rows in picks]))
+    assert torch.equal(
+        images, torch.stack([parametrization.encode(context.data.images(rows), context.ipc) for rows in picks])
+    )
     assert said == ["clustering the classes for initial images"]
 
 

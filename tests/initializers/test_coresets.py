@@ -75,7 +75,7 @@ def test_images_come_in_the_order_of_choice_and_are_packed(
     images = Herding().images(context, parametrization, view)
     members = context.data.class_rows(2)
     rows = members[selection.herding(features(context, view, 2), 4)]
-    assert torch.equal(images[2], parametrization.encode(context.data.images(rows)))
+    assert torch.equal(images[2], parametrization.encode(context.data.images(rows), context.ipc))
 
 
 @pytest.mark.parametrize(("initializer", "name"), [(Herding(), "herding"), (KCenter(), "k_center")])

@@ -28,7 +28,14 @@ from limbeck.parametrizations.partition import Partition
 from limbeck.parametrizations.plain import Plain
 from tests.battery.test_parts import make
 
-SPACES = [Plain(), Partition(factor=2), Partition(factor=3), Partition(factor=2, axes="columns")]
+SPACES = [
+    Plain(),
+    Partition(factor=2),
+    Partition(factor=3),
+    Partition(factor=2, axes="columns"),
+    Partition(factor=3, kind="multi"),
+    Partition(factor=3, kind="bound", bound=14),
+]
 
 
 def family(slot: str) -> Any:
@@ -67,7 +74,7 @@ def test_decoding_gives_the_promised_number_of_images(part: Parametrization) -> 
         stored = Stream(0).uniform(ipc, 2, 8, 8)
         decoded = part.decode(stored)
         assert decoded.shape == (part.parts(ipc), 2, 8, 8)
-        assert part.encode(decoded).shape == stored.shape
+        assert part.encode(decoded, ipc).shape == stored.shape
         assert torch.equal(part.decode(stored), decoded)
 
 

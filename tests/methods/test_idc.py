@@ -107,3 +107,11 @@ def test_presets_make_sense(preset: str) -> None:
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(InputError, match=r"unknown preset of idc 'cifar-10'; did you mean 'cifar10'\?"):
         idc("cifar-10")
+
+
+def test_many_packed_imagenet_pictures_keep_to_a_bound() -> None:
+    assert idc("imagenet10", ipc=20).parametrization == Partition(factor=3, kind="bound", bound=128)
+    assert idc("imagenet10", ipc=20).parametrization.parts(20) <= 128
+    assert idc("imagenet10", ipc=10).parametrization == Partition(factor=3)
+    assert idc("imagenet10", factor=2, ipc=20).parametrization == Partition(factor=2)
+    assert idc("cifar10", ipc=50) == idc("cifar10")

@@ -41,12 +41,12 @@ def test_what_is_packed_is_found_again(axes: str, grid: str) -> None:
     # Images of one colour survive the resizing.
     colours = torch.arange(1, parametrization.parts(3) + 1, dtype=torch.float64) / 20
     images = colours.view(-1, 1, 1, 1).expand(-1, 2, 8, 8)
-    torch.testing.assert_close(parametrization.decode(parametrization.encode(images)), images.contiguous())
+    torch.testing.assert_close(parametrization.decode(parametrization.encode(images, 3)), images.contiguous())
 
 
 def test_grids_differ_where_the_size_is_no_multiple() -> None:
     images = Stream(0).uniform(9, 1, 7, 7)
-    ours, official = (Partition(factor=3, grid=grid).encode(images) for grid in ("read", "official"))  # type: ignore[arg-type]
+    ours, official = (Partition(factor=3, grid=grid).encode(images, 1) for grid in ("read", "official"))  # type: ignore[arg-type]
     assert not torch.equal(ours, official)
     # 7 rows are read in threes, so that the last part has one row; the code writes rows 0-2, 3-4, 5-6.
     assert torch.equal(ours[:, :, :3, :3], official[:, :, :3, :3])
@@ -62,3 +62,43 @@ def test_a_factor_that_leaves_no_pixels_is_refused(context_of: Callable[..., Con
     with pytest.raises(InputError, match=f"cannot cut 8x8 images with factor {factor}; use a factor from 1 to 4"):
         Partition(factor=factor).check(context_of())
     Partition(factor=4).check(context_of())
+
+
+def test_multi_decodes_with_every_factor() -> None:
+    stored = Stream(0).uniform(2, 1, 6, 6)
+    parametrization = Partition(factor=3, kind="multi")
+    assert parametrization.parts(2) == 2 * (1 + 4 + 9)
+    decoded = parametrization.decode(stored)
+    assert torch.equal(decoded[:2], stored)
+    assert torch.equal(decoded[2:10], Partition(factor=2).decode(stored))
+    assert torch.equal(decoded[10:], Partition(factor=3).decode(stored))
+
+
+def test_bound_decodes_the_first_images_finely_and_keeps_to_the_bound() -> None:
+    stored = Stream(0).uniform(5, 1, 6, 6)
+    parametrization = Partition(factor=3, kind="bound", bound=20)
+    # One image in nine parts leaves room for 11: (20 - 9 - 4) // 4 = 1 in four, three as they are.
+    assert parametrization.parts(5) == 9 + 4 + 3
+    decoded = parametrization.decode(stored)
+    assert torch.equal(decoded[:9], Partition(factor=3).decode(stored[:1]))
+    assert torch.equal(decoded[9:13], Partition(factor=2).decode(stored[1:2]))
+    assert torch.equal(decoded[13:], stored[2:])
+    assert Partition(factor=3, kind="bound", bound=4).parts(5) == 5
+
+
+@pytest.mark.parametrize("kind", ["multi", "bound"])
+def test_other_kinds_pack_what_they_decode_most_finely(kind: str) -> None:
+    parametrization = Partition(factor=2, kind=kind, bound=10)  # type: ignore[arg-type]
+    colours = torch.arange(1, parametrization.parts(3) + 1, dtype=torch.float64) / 20
+    images = colours.view(-1, 1, 1, 1).expand(-1, 2, 8, 8)
+    stored = parametrization.encode(images, 3)
+    assert stored.shape == (3, 2, 8, 8)
+    decoded = parametrization.decode(stored)
+    fine = slice(3, None) if kind == "multi" else slice(None)
+    torch.testing.assert_close(decoded[fine], images[fine].contiguous())
+
+
+@pytest.mark.parametrize("wrong", [{"kind": "multi", "axes": "columns"}, {"kind": "bound", "bound": 0}])
+def test_wrong_kinds_are_refused(wrong: dict[str, object], context_of: Callable[..., Context]) -> None:
+    with pytest.raises(InputError, match="parametrization 'partition'"):
+        Partition(**wrong).check(context_of())  # type: ignore[arg-type]

@@ -101,8 +101,8 @@ class Parametrization(Part):
         """Stored images ``[n, C, H, W]`` of one class to training images ``[parts(n), C, H, W]``, differentiably."""
 
     @abc.abstractmethod
-    def encode(self, images: Tensor) -> Tensor:
-        """Pack ``parts(n)`` images ``[parts(n), C, H, W]`` of one class into n stored ones ``[n, C, H, W]``."""
+    def encode(self, images: Tensor, ipc: int) -> Tensor:
+        """Pack ``parts(ipc)`` images ``[parts(ipc), C, H, W]`` of one class into ``ipc`` stored ones."""
 
 
 class Initializer(Part):

@@ -46,4 +46,6 @@ class Clustered(Initializer):
         context.say("clustering the classes for initial images")
         picks = self.clustering.pick(context, view, count, 1, ())
 
-        return torch.stack([parametrization.encode(context.data.images(repeated(rows, count))) for rows in picks])
+        return torch.stack(
+            [parametrization.encode(context.data.images(repeated(rows, count)), context.ipc) for rows in picks]
+        )

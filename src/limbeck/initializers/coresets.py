@@ -84,5 +84,5 @@ def _chosen(
         members = context.data.class_rows(label)
         picked = choose(embed(view, context.data, members), label, min(wanted, len(members)))
         rows = repeated(members[picked.cpu()], wanted)
-        classes.append(parametrization.encode(context.data.images(rows)))
+        classes.append(parametrization.encode(context.data.images(rows), context.ipc))
     return torch.stack(classes)

@@ -43,7 +43,7 @@ class Mixed(Initializer):
         count = parametrization.parts(context.ipc)
         return torch.stack(
             [
-                parametrization.encode(context.data.images(_random(context, label, count)))
+                parametrization.encode(context.data.images(_random(context, label, count)), context.ipc)
                 for label in range(context.spec.classes)
             ]
         )

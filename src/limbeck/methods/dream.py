@@ -34,12 +34,13 @@ _CANDIDATES = {"small": 1000}
 """Images of a class that are clustered where it is not all of them."""
 
 
-def dream(preset: str | None = None, base: Recipe | None = None) -> Recipe:
+def dream(preset: str | None = None, base: Recipe | None = None, ipc: int = 10) -> Recipe:
     """The recipe of DREAM on a base method.
 
     Args:
         preset: whose settings to use, ``cifar10`` by default; with a base, only the sampler's.
         base: the method to improve; IDC with the same preset by default.
+        ipc: images per class, for the default base.
 
     Raises:
         InputError: there is no such preset.
@@ -50,7 +51,7 @@ def dream(preset: str | None = None, base: Recipe | None = None) -> Recipe:
     follow_code, name = name.endswith("-code"), name.removesuffix("-code")
     clustering = Clustering.official() if follow_code else Clustering(candidates=_CANDIDATES.get(name, 0))
     if base is None:
-        base = _idc.idc(name)
+        base = _idc.idc(name, ipc=ipc)
         if follow_code:
             base = base.with_(pool__training__batch_size=_BATCH.get(name, 128), parametrization__grid="official")
         elif name in _PAPER and name not in ("imagenet10", "mini-speech-commands"):

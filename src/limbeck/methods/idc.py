@@ -107,12 +107,13 @@ _SETTINGS = {
 PRESETS = tuple(_SETTINGS)
 
 
-def idc(preset: str = "cifar10", factor: int | None = None) -> Recipe:
+def idc(preset: str = "cifar10", factor: int | None = None, ipc: int = 10) -> Recipe:
     """The recipe of IDC.
 
     Args:
         preset: whose settings to use: a data set of the paper, or ``small`` or ``digits`` (ours, minutes on a CPU).
         factor: images per side packed into a stored one; the preset's by default (2; ImageNet 3). 1 is IDC-I.
+        ipc: images per class; on ImageNet, from 20 on, at most 128 decoded images of a class are packed.
 
     Raises:
         InputError: there is no such preset.
@@ -122,6 +123,8 @@ def idc(preset: str = "cifar10", factor: int | None = None) -> Recipe:
     setting = _SETTINGS[preset]
     factor = setting.factor if factor is None else factor
     parametrization: Parametrization = Partition(factor=factor, axes=setting.axes) if factor > 1 else Plain()
+    if preset == "imagenet10" and factor >= 3 and ipc >= 20:
+        parametrization = Partition(factor=factor, kind="bound", bound=128)
     # On MNIST the authors drop cutout and CutMix once images are packed.
     bare = setting.plain_when_partitioned and factor > 1
     matching = IDCAugment(operations=("color", "crop") if bare else ("color", "crop", "cutout"))

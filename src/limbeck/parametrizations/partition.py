@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from limbeck.core.context import Context
@@ -27,6 +28,11 @@ class Partition(Parametrization):
     """Crops per side; f."""
     axes: Literal["both", "columns"] = "both"
     """Which axes are cut: both, or only the columns, which are time in a spectrogram (f crops instead of f * f)."""
+    kind: Literal["single", "multi", "bound"] = "single"
+    """``single`` decodes every image with the factor, ``multi`` with each factor from 1 to it, ``bound`` the first
+    images with the factor and the next ones with smaller factors, so that ``bound`` is not exceeded (IDC's code)."""
+    bound: int = 128
+    """Decoded images of a class that ``bound`` keeps to, unless the stored ones are more."""
     grid: Literal["read", "official"] = "read"
     """Where `encode` writes parts: on the grid that `decode` reads, or on that of the authors' code, which differs
     from it when the size is not a multiple of the factor (then parts overlap their neighbours' crops)."""
@@ -41,14 +47,40 @@ class Partition(Parametrization):
                 f"use a factor from 1 to {max(1, side // 2)}."
             )
 
+        if self.kind != "single" and self.axes != "both":
+            raise InputError(
+                f"parametrization 'partition' cuts only columns with kind 'single'; set kind to it or axes to 'both', "
+                f"not {self.kind} and {self.axes}."
+            )
+        if self.bound < 1:
+            raise InputError(f"parametrization 'partition' needs a bound of at least 1, not {self.bound}.")
+
     def parts(self, ipc: int) -> int:
-        """``ipc * factor ** 2``, or ``ipc * factor`` when only the width is cut."""
-        return ipc * self.factor ** (2 if self.axes == "both" else 1)
+        """``ipc * factor ** 2``, or ``ipc * factor`` when only the width is cut; more or fewer for other kinds."""
+        return len(partition.stored_rows(ipc, self.factor, self.kind, bound=self.bound, axes=self.axes))
 
     def decode(self, stored: Tensor) -> Tensor:
         """Crops in crop-major order: crop (0, 0) of all images, then (0, 1) of all, ..."""
-        return partition.decode(stored, self.factor, axes=self.axes)
+        match self.kind:
+            case "single":
+                return partition.decode(stored, self.factor, axes=self.axes)
+            case "multi":
+                return partition.decode_multi(stored, self.factor)
+            case "bound":
+                return partition.decode_bound(stored, self.factor, self.bound)
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Source image ``k * n + i`` becomes part k of stored image i, shrunk by nearest neighbour."""
-        return partition.encode(images, self.factor, self.grid, axes=self.axes)
+    def encode(self, images: Tensor, ipc: int) -> Tensor:
+        """Source image ``k * n + i`` becomes part k of stored image i, shrunk by nearest neighbour.
+
+        Stored images that are decoded in several ways (``multi``) hold the images of the largest factor.
+        """
+        match self.kind:
+            case "single":
+                return partition.encode(images, self.factor, self.grid, axes=self.axes)
+            case "multi":
+                return partition.encode(images[-ipc * self.factor**2 :], self.factor, self.grid)
+            case "bound":
+                plan = partition.bound_plan(ipc, self.factor, self.bound)
+                blocks = images.split([taken * each**2 for each, taken in plan])
+                packed = [partition.encode(some, each, self.grid) for some, (each, _) in zip(blocks, plan, strict=True)]
+                return torch.cat(packed)

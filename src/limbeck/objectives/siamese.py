@@ -1,0 +1,76 @@
+"""What objectives share that look at real and decoded images of one class under one augmentation."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limbeck.core.batch import ClassBatch, Draws, Moment, View
+from limbeck.core.context import Context
+from limbeck.core.contracts import Objective, Peers
+from limbeck.core.errors import InputError
+from limbeck.core.recipe import part_name
+
+__all__ = ["Siamese"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Siamese(Objective):
+    """Both sides decoded, normalized and augmented alike (Zhao and Bilen, ICML 2021), then compared."""
+
+    synthetic_batch: int = 128
+    """Most decoded images of a class compared at once; a fresh random subset when there are more. 0: always all."""
+
+    def check(self, context: Context) -> None:
+        """The number of decoded images is one."""
+        if self.synthetic_batch < 0:
+            raise InputError(
+                f"objective '{part_name(self)}' needs synthetic_batch of 0 (all) or more, not {self.synthetic_batch}."
+            )
+
+    def needs(self) -> frozenset[str]:
+        """Real batches, beside what every objective needs."""
+        return super().needs() | {"real batches"}
+
+    def reads(self) -> frozenset[str]:
+        """An augmentation shared by both sides, when there is one."""
+        return frozenset({"shared augmentation"})
+
+    def draw(self, context: Context, moment: Moment, label: int, peers: Peers) -> tuple[Draws, Tensor | None]:
+        """One set of augmentation numbers for both sides, and the subset of decoded images if they are too many."""
+        where = (moment.iteration, moment.step, label)
+        draws: Draws = {}
+        if peers.augmentation is not None:
+            draws = peers.augmentation.draw(context.streams("augmentation", *where), context.spec.shape, None)
+        decoded = peers.parametrization.parts(context.ipc)
+        if not self.synthetic_batch or decoded <= self.synthetic_batch:
+            return draws, None
+        order = context.streams("synthetic subset", *where).permutation(decoded)
+        return draws, order[: self.synthetic_batch]
+
+    def loss(self, view: View, batch: ClassBatch, peers: Peers) -> Tensor:
+        """The distance for one class."""
+        decoded = peers.parametrization.decode(batch.stored)
+        targets = batch.targets
+        if batch.chosen is not None:
+            decoded, targets = decoded[batch.chosen], targets[batch.chosen]
+        real = peers.normalize(batch.real)
+        synthetic = peers.normalize(decoded, peers.parametrization.space)
+        if peers.augmentation is not None:
+            both = peers.augmentation.apply(torch.cat([real, synthetic]), batch.draws)
+            real, synthetic = both[: len(real)], both[len(real) :]
+        labels = torch.full((len(real),), batch.label, device=real.device)
+        return self.compare(view, (real.detach(), labels), (synthetic, targets))
+
+    @abc.abstractmethod
+    def compare(self, view: View, real: tuple[Tensor, Tensor], synthetic: tuple[Tensor, Tensor]) -> Tensor:
+        """The distance, a scalar; differentiable in the synthetic images.
+
+        Args:
+            view: the network of this step.
+            real: images as the network sees them ``[B, C, H, W]``, and their labels ``[B]``; constants.
+            synthetic: the same of the decoded images, ``[m, C, H, W]`` and ``[m]``.
+        """
