@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,10 @@ TINY = "convnet1:width=4"
 
 # Sums are split by thread: runs are compared to the bit with others that use one.
 torch.set_num_threads(1)
+
+# A job in the background of a shell starts with Ctrl-C ignored; what Ctrl-C does is tested all the same.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -60,3 +60,14 @@ def test_another_thread_than_the_main_one_sets_no_handlers() -> None:
     thread.start()
     thread.join()
     assert seen == [(before, None)]
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stoppable() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert stop.signal is None
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

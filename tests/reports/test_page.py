@@ -203,7 +203,7 @@ def test_every_method_is_shown_and_further_seeds_are_folded(page: Page, runs: li
 
 def test_the_summary_says_what_was_distilled(page: Page) -> None:
     assert (
-        "1 and 3 stored images per class, made from digits by picked and idc; digits has 1,293 real training images "
+        "1 and 3 stored images per class, made from digits by picked and idc; digits has 806 real training images "
         "of 10 classes (0 to 9), grey, 8 × 8 pixels."
     ) in page.text
 
@@ -220,7 +220,7 @@ def test_the_protocol_is_in_words(page: Page) -> None:
     assert "1 fresh network of each of convnet2:width=8 and convnet1:width=4 for every set" in page.text
     assert "for 3 SGD steps, whatever the size of the set." in page.text
     assert "No augmentation, no CutMix." in page.text
-    assert "all 359 test images" in page.text
+    assert "all 901 test images" in page.text
     assert "Seeds: 0 and 1." in page.text
 
 

@@ -79,7 +79,7 @@ def test_scores_of_a_real_evaluation(digits: Data) -> None:
     distilled = lb.distill(random(), digits, ipc=1, settings=lb.Settings(progress="quiet"))
     scores = lb.evaluate(distilled, digits.require_test(), PROTOCOL)
     text = shown(scores_table(scores, "random [1]"))
-    assert "random [1]: protocol tiny, 10 training and 359 test images" in text
+    assert "random [1]: protocol tiny, 10 training and 901 test images" in text
     assert f"{100 * scores.mean:.1f} ± {100 * scores.std:.1f}" in text
     assert "all" not in text.split()
 
