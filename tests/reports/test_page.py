@@ -16,12 +16,13 @@ from PIL import Image
 
 import limbeck as lb
 from limbeck.core.errors import InputError
+from limbeck.core.plain import encode
 from limbeck.data.splits import Data
-from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.protocols import Protocol, dc
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
 from limbeck.reports.compare import COMPARISON, Comparison, compare
-from limbeck.reports.page import write_page
+from limbeck.reports.page import _in_words, write_page
 from limbeck.reports.runs import Run, read_run
 
 TINY = {"curriculum__iterations": 1, "curriculum__steps": 2, "pool__network": "convnet2:width=8"}
@@ -294,3 +295,9 @@ def test_nothing_to_report_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no finished runs"):
         write_page(tmp_path / "page.html", [], None, "x")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_protocol_that_forgets_its_velocity_says_so() -> None:
+    (first, second, *_) = _in_words(encode(dc(networks=("mlp",), repeats=2)), [7])
+    assert first.startswith("2 fresh networks of mlp for every set") and "301 epochs" in first
+    assert second.endswith("multiplied by 0.1 after 50 % of the training, where the velocity starts from zero again.")

@@ -310,9 +310,11 @@ def _sheet(
         notes.append(f"first {len(names)} of {distilled.spec.classes} classes")
     if images < distilled.ipc:
         notes.append(f"first {images} of {distilled.ipc} images per class")
-    decoded = int(distilled.parametrization.decode(distilled.stored[0]).shape[0]) // distilled.ipc
-    if decoded > 1:
-        notes.append(f"each stored image holds {decoded} training images")
+    decoded = distilled.parametrization.parts(distilled.ipc)
+    if decoded % distilled.ipc:
+        notes.append(f"decoded to {decoded} training images per class")
+    elif decoded > distilled.ipc:
+        notes.append(f"each stored image holds {decoded // distilled.ipc} training images")
     strips = [{"name": name, **_strip(distilled, label, images, size)} for label, name in enumerate(names)]
     longest = max(map(len, names))
     return {
@@ -442,7 +444,8 @@ def _in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list[str]:
         f"decoded images for {protocol['length']:,} {unit}.",
         f"SGD with momentum {training['momentum']:g}, weight decay {training['weight_decay']:g}, batches of "
         f"{training['batch_size']} and {rate}"
-        + (f", multiplied by {protocol['drop_factor']:g} after {drops} of the training." if drops else "."),
+        + (f", multiplied by {protocol['drop_factor']:g} after {drops} of the training" if drops else "")
+        + (", where the velocity starts from zero again." if drops and protocol.get("forget") else "."),
     ]
     augmentation = training["augmentation"]
     mixing = f"CutMix with probability {training['cutmix']:g}" if training["cutmix"] else "no CutMix"
