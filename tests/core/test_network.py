@@ -51,7 +51,7 @@ def test_global_generators_are_left_alone(network: FunctionalNetwork, monkeypatc
 
     monkeypatch.setattr(torch.cuda, "manual_seed_all", refuse)
     before = torch.get_rng_state()
-    assert network.module is network.module
+    assert network.module() is network.module()
     network.initial(Stream(1))
     assert torch.equal(torch.get_rng_state(), before)
 

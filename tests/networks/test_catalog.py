@@ -44,7 +44,7 @@ def test_every_network_shows_consistent_layers(name: str, shape: tuple[int, int,
     assert isinstance(blocks, tuple) and len(blocks) >= 1
     readout = nn.functional.linear(embedding, weights["classifier.weight"], weights["classifier.bias"])
     torch.testing.assert_close(logits, readout)
-    module = network.module.eval()
+    module = network.module(train=False)
     module.load_state_dict(weights)
     torch.testing.assert_close(module(x), logits)
     assert torch.equal(state, torch.get_rng_state())
@@ -71,14 +71,13 @@ def test_every_network_takes_large_images(name: str, shape: tuple[int, int, int]
 )
 def test_gradients_of_gradients(name: str, spec: Spec) -> None:
     """The matching methods differentiate a loss of weight gradients with respect to images."""
-    network = build(name, spec(3, 16, 16, classes=3))
-    network.to(torch.device("cpu"), torch.float64)
+    network = build(name, spec(3, 16, 16, classes=3)).to(torch.device("cpu"), torch.float64)
     weights = network.initial(Stream(0))
     trained = {key: weights[key].requires_grad_() for key in network.parameter_names()}
     x = torch.randn(3, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
 
     def squared_gradient(images: torch.Tensor) -> torch.Tensor:
-        logits = functional_call(network.module.train(), weights, (images,))
+        logits = functional_call(network.module(), weights, (images,))
         loss = nn.functional.cross_entropy(logits, torch.arange(3))
         return sum(g.square().sum() for g in torch.autograd.grad(loss, list(trained.values()), create_graph=True))
 

@@ -30,7 +30,7 @@ def test_large_images_keep_the_stem() -> None:
 
 def test_stem_may_be_chosen(spec: Spec) -> None:
     network = build("torchvision:resnet18:stem=standard", spec())
-    assert network.module.body.conv1.kernel_size == (7, 7)
+    assert network.module().body.conv1.kernel_size == (7, 7)
     with pytest.raises(InputError, match="ResNets only"):
         build("torchvision:mobilenet_v2:stem=small", spec())
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from limbeck.core.execution import Execution
 from limbeck.core.executor import Executor, InProcess
 from limbeck.core.network import FunctionalNetwork
 from limbeck.core.real import DataSpec, RealSet
@@ -27,6 +28,7 @@ class Context:
         device: where tensors live.
         dtype: floating point type of images and weights.
         executor: where tasks run that do not depend on one another.
+        execution: how steps are computed.
         say: reports what is being prepared, for the progress line.
     """
 
@@ -37,6 +39,7 @@ class Context:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     executor: Executor = field(default_factory=InProcess)
+    execution: Execution = field(default_factory=Execution)
     say: Callable[[str], None] = lambda message: None
     _networks: dict[str, FunctionalNetwork] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -48,5 +51,5 @@ class Context:
     def network(self, name: str) -> FunctionalNetwork:
         """The architecture of this name for this data, on the run's device and dtype."""
         if name not in self._networks:
-            self._networks[name] = self.build(name, self.spec).to(self.device, self.dtype)
+            self._networks[name] = self.build(name, self.spec).to(self.device, self.dtype, self.execution)
         return self._networks[name]

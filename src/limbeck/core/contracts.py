@@ -17,6 +17,7 @@ from torch import Tensor
 
 from limbeck.core.batch import Block, ClassBatch, Draws, Moment, View
 from limbeck.core.context import Context
+from limbeck.core.network import FunctionalNetwork
 from limbeck.core.real import DataSpec
 from limbeck.core.streams import Stream
 
@@ -36,6 +37,7 @@ __all__ = [
     "Space",
     "State",
     "SyntheticImages",
+    "Workload",
 ]
 
 State = dict[str, Any]
@@ -55,6 +57,23 @@ FACTS: dict[str, str] = {
     "image gradients": "objective",
 }
 """What parts can offer to one another, and the slot where each is usually found."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How much a run has to do.
+
+    Args:
+        iterations: outer iterations.
+        steps: inner steps of each.
+        real: real images of a class in a step.
+        decoded: decoded synthetic images of a class.
+    """
+
+    iterations: int
+    steps: int
+    real: int
+    decoded: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +102,15 @@ class Part(abc.ABC):
     def init(self, context: Context) -> State:
         """The state at the beginning of a run."""
         return {}
+
+    def passes(self, context: Context, load: Workload) -> float:
+        """Forward passes of one image that this part costs in a whole run, for predictions; a gradient counts as two.
+
+        Args:
+            context: the run.
+            load: how much there is to do.
+        """
+        return 0.0
 
 
 class Parametrization(Part):
@@ -134,6 +162,10 @@ class Sampler(Part):
     def rows(self, state: State, context: Context, moment: Moment, label: int) -> Tensor:
         """Rows of the real batch of one class at one moment, int64 ``[B]`` on the CPU."""
 
+    def size(self, context: Context) -> int:
+        """Real images of a class in a step, at most; for predictions."""
+        return 0
+
 
 class Augmentation(Part):
     """Transformations of training images in normalized space, with all randomness as an argument."""
@@ -167,6 +199,10 @@ class Pool(Part):
     @abc.abstractmethod
     def view(self, state: State, context: Context) -> View:
         """The network as it is now."""
+
+    @abc.abstractmethod
+    def architecture(self, context: Context) -> FunctionalNetwork:
+        """What its networks look like."""
 
     @abc.abstractmethod
     def advance(self, state: State, context: Context, moment: Moment, synthetic: SyntheticImages) -> State:

@@ -14,6 +14,7 @@ from limbeck.core.context import Context
 from limbeck.core.distilled import Distilled, Storage
 from limbeck.core.errors import InputError, Interrupted, RunError
 from limbeck.core.executor import Executor, InProcess
+from limbeck.core.plain import encode
 from limbeck.core.recipe import Recipe
 from limbeck.core.streams import Streams
 from limbeck.data import Data
@@ -25,6 +26,7 @@ from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.progress import Progress, progress
 from limbeck.engine.run_file import DataReference, RunFile
 from limbeck.engine.settings import Settings
+from limbeck.engine.workload import flops
 from limbeck.networks import build
 
 __all__ = ["distill", "make_context"]
@@ -63,7 +65,7 @@ def make_context(
         say=say or (lambda message: None),
     )
     recipe.check(context)
-    return context
+    return replace(context, execution=settings.resolve(device, dtype, flops(recipe, context)))
 
 
 def distill(
@@ -178,6 +180,7 @@ class _Run:
             "seconds": self._seconds(),
             "peak_memory_bytes": peak_memory_bytes(device),
             "final_loss": self._last_loss,
+            "execution": encode(self._loop.context.execution),
             "versions": versions(),
             "hardware": hardware(device),
         }

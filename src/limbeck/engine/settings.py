@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from limbeck.core.errors import InputError
+from limbeck.core.execution import ExecutionSettings
 
 __all__ = ["ProgressMode", "Settings"]
 
@@ -15,7 +16,7 @@ ProgressMode = Literal["auto", "rich", "plain", "jsonl", "quiet"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ExecutionSettings):
     """Where and how a run computes, and how it reports."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -32,6 +33,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
+        super().__post_init__()
         if self.class_block < 1:
             raise InputError(f"class_block (--class-block) must be at least 1, not {self.class_block}.")
         if not self.checkpoint_minutes >= 0:

@@ -66,6 +66,24 @@ class BlockNetwork(Network):
         return embedding if output == "embedding" else self.classifier(embedding)
 
 
+class InstanceNorm(nn.GroupNorm):
+    """Group norm with one group per channel, for maps ``[B, channels, H, W]``.
+
+    Written out where it is compiled, so that it fuses with its neighbours; the framework's kernel elsewhere.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Each map of each image with mean 0 and variance 1, scaled and shifted."""
+        if not torch.compiler.is_compiling():
+            return super().forward(x)
+        variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+        scaled = (x - mean) * torch.rsqrt(variance + self.eps)
+        return scaled * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
+
+
 def make_norm(kind: str, channels: int, size: Size) -> nn.Module:
     """A normalization with affine weights, eps 1e-5, for maps ``[B, channels, *size]``.
 
@@ -88,7 +106,7 @@ def make_norm(kind: str, channels: int, size: Size) -> nn.Module:
     if kind == "group" and channels % GROUPS:
         raise InputError(f"group norm needs a width divisible by {GROUPS}, not {channels}")
     if kind == "instance":
-        return nn.GroupNorm(channels, channels)
+        return InstanceNorm(channels)
     if kind == "batch":
         return nn.BatchNorm2d(channels)
     if kind == "layer":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import typing
@@ -107,11 +108,13 @@ def options(name: str) -> dict[str, Any]:
     return _entry(name).options()
 
 
+@functools.lru_cache(maxsize=256)
 def build(name: str, spec: DataSpec) -> FunctionalNetwork:
     """The network of this name for images and classes of a data set.
 
     Name, options and image size are checked at once, without weights; the global generator is not touched.
-    The result's name is canonical: options in a fixed order, those that equal the default left out.
+    The result's name is canonical: options in a fixed order, those that equal the default left out. The same
+    architecture comes back for the same arguments, so that what it has compiled serves again.
 
     Args:
         name: ``NAME`` or ``NAME:option=value,option=value``, for example ``convnet3:width=32,norm=batch``.

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from limbeck.core.batch import View
+from limbeck.core.context import Context
+from limbeck.core.contracts import Workload
 from limbeck.core.errors import InputError
 from limbeck.objectives.siamese import Siamese
 from limbeck.ops.gradient_distance import feature_mean_distance
@@ -23,6 +25,11 @@ class FeatureMeans(Siamese):
 
     block: int = -1
     """Which block's output, from 0, or from the end when negative."""
+
+    def passes(self, context: Context, load: Workload) -> float:
+        """A forward pass of the real images, a gradient of the synthetic ones."""
+        synthetic = min(load.decoded, self.synthetic_batch or load.decoded)
+        return context.spec.classes * load.iterations * load.steps * (load.real + 3.0 * synthetic)
 
     def compare(self, view: View, real: tuple[Tensor, Tensor], synthetic: tuple[Tensor, Tensor]) -> Tensor:
         """The distance of the two means."""

@@ -10,10 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.core.batch import View
+from limbeck.core.context import Context
+from limbeck.core.contracts import Workload
 from limbeck.core.errors import InputError
-from limbeck.core.network import Weights
+from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
 from limbeck.objectives.siamese import Siamese
 from limbeck.ops.gradient_distance import distance, selected
+from limbeck.training.passes import as_convolved, portions
 
 __all__ = ["GradientMatching"]
 
@@ -36,13 +39,55 @@ class GradientMatching(Siamese):
     classifier: bool = False
     """Whether two-dimensional tensors (the classifier's weight) take part."""
 
+    def passes(self, context: Context, load: Workload) -> float:
+        """A gradient of the real images, and one of a gradient of the synthetic ones."""
+        synthetic = min(load.decoded, self.synthetic_batch or load.decoded)
+        return context.spec.classes * load.iterations * load.steps * (3.0 * load.real + 7.0 * synthetic)
+
     def compare(self, view: View, real: tuple[Tensor, Tensor], synthetic: tuple[Tensor, Tensor]) -> Tensor:
         """The distance of the two gradients."""
-        towards = self._gradient(view, *real, create_graph=False)
-        return distance(towards, self._gradient(view, *synthetic, create_graph=True), self.metric)
+        matched, fixed = self._parted(view)
+        towards, _ = self._real_gradient(view, matched, fixed, *real)
+        images, targets = synthetic
+        share = torch.full((len(images),), 1 / len(images), device=images.device, dtype=images.dtype)
+        gradient, buffers = _gradient(
+            view.network, matched, fixed, images, targets, share, train=view.train, again=True
+        )
+        _keep(view, buffers)
+        return distance(list(towards.values()), list(gradient.values()), self.metric)
 
-    def _gradient(self, view: View, images: Tensor, labels: Tensor, create_graph: bool) -> list[Tensor]:
-        """Gradients of the mean cross-entropy in the selected weights."""
+    def pulls(
+        self, view: View, real: list[tuple[Tensor, Tensor]], synthetic: list[tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Losses ``[K]`` and gradients in the synthetic images, as the execution settings say."""
+        matched, fixed = self._parted(view)
+        match = view.network.program(_match, train=view.train, metric=self.metric)
+        losses, pulls = [], []
+        for one, (images, targets) in zip(real, synthetic, strict=True):
+            towards, after = self._real_gradient(view, matched, fixed, *one)
+            loss, pull, after = match(matched, after, as_convolved(images), targets, towards)
+            _keep(view, after)
+            fixed = after
+            losses.append(loss)
+            pulls.append(pull)
+        return torch.stack(losses), pulls
+
+    def _real_gradient(
+        self, view: View, matched: Weights, fixed: Weights, images: Tensor, labels: Tensor
+    ) -> tuple[Weights, Weights]:
+        """Gradients of the mean cross-entropy of real images, a few at a time, and the weights that do not train."""
+        network, total = view.network, None
+        whole = view.train and network.mixes_images
+        gradient = network.program(_gradient, train=view.train)
+        for some, which, share in portions(network.execution, images, labels, whole=whole):
+            found, fixed = gradient(matched, fixed, some, which, share)
+            total = found if total is None else {name: total[name] + found[name] for name in total}
+        if total is None:
+            raise InputError("gradients cannot be matched without real images.")
+        return total, fixed
+
+    def _parted(self, view: View) -> tuple[Weights, Weights]:
+        """Weights whose gradients are compared, and all others; constants both."""
         names = [
             name
             for name in view.network.parameter_names()
@@ -53,8 +98,60 @@ class GradientMatching(Siamese):
                 f"objective 'gradient_matching' finds no convolution in {view.network.name}; match its other weights "
                 "with --objective.classifier, or choose another network."
             )
-        weights: Weights = dict(view.weights)
-        leaves = [weights[name].detach().requires_grad_() for name in names]
-        weights.update(zip(names, leaves, strict=True))
-        loss = F.cross_entropy(view.network(weights, images, train=view.train), labels)
-        return list(torch.autograd.grad(loss, leaves, create_graph=create_graph))
+        weights = {name: as_convolved(tensor.detach()) for name, tensor in view.weights.items()}
+        matched = {name: weights.pop(name) for name in names}
+        return matched, weights
+
+
+def _gradient(
+    network: FunctionalNetwork,
+    matched: Weights,
+    fixed: Weights,
+    images: Tensor,
+    labels: Tensor,
+    share: Tensor,
+    *,
+    train: bool,
+    again: bool = False,
+) -> tuple[Weights, Weights]:
+    """Gradients of ``sum(share * cross-entropy)`` in the matched weights, and the fixed ones with newer buffers."""
+
+    def loss(leaves: Weights) -> tuple[Tensor, Weights]:
+        after = network.fresh_buffers(fixed) if train else fixed
+        logits = network({**after, **leaves}, images, train=train)
+        return (share * F.cross_entropy(logits, labels, reduction="none")).sum(), after
+
+    gradient, _, after = gradient_and_value(
+        loss, matched, functional=network.execution.functional, differentiable=again
+    )
+    return gradient, after
+
+
+def _match(
+    network: FunctionalNetwork,
+    matched: Weights,
+    fixed: Weights,
+    images: Tensor,
+    labels: Tensor,
+    towards: Weights,
+    *,
+    train: bool,
+    metric: Literal["mse", "l1", "l1_mean", "cosine", "full_cosine"],
+) -> tuple[Tensor, Tensor, Weights]:
+    """The distance of the images' gradient from ``towards``, its gradient in the images, and the buffers."""
+    share = images.new_full((len(images),), 1 / len(images))
+
+    def apart(shown: Tensor) -> tuple[Tensor, Weights]:
+        found, after = _gradient(network, matched, fixed, shown, labels, share, train=train, again=True)
+        return distance(list(towards.values()), [found[name] for name in towards], metric), after
+
+    pull, value, after = gradient_and_value(apart, images, functional=network.execution.functional)
+    return value, pull, after
+
+
+def _keep(view: View, fixed: Weights) -> None:
+    """Batch norm's statistics, which every pass in training moves on, go back to the network they belong to."""
+    if view.train and view.network.mixes_images:
+        with torch.no_grad():
+            for name in view.network.buffer_names():
+                view.weights[name].copy_(fixed[name])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from limbeck.core.batch import ClassBatch, Draws, Moment, View
+from limbeck.core.batch import Block, ClassBatch, Draws, Moment, View
 from limbeck.core.context import Context
 from limbeck.core.contracts import Objective, Peers
 from limbeck.core.errors import InputError
@@ -53,6 +53,43 @@ class Siamese(Objective):
 
     def loss(self, view: View, batch: ClassBatch, peers: Peers) -> Tensor:
         """The distance for one class."""
+        real, synthetic, targets = self._shown(batch, peers)
+        labels = torch.full((len(real),), batch.label, device=real.device)
+        return self.compare(view, (real, labels), (synthetic, targets))
+
+    def gradients(self, view: View, block: Block, peers: Peers) -> tuple[Tensor, Tensor]:
+        """Losses ``[K]`` and gradients ``[K, n, C, H, W]``: through the network, then back through the augmentation."""
+        leaves, pairs = [], []
+        for position in range(len(block.counts)):
+            batch = block.one(position)
+            leaves.append(batch.stored.detach().requires_grad_())
+            pairs.append((*self._shown(replace(batch, stored=leaves[-1]), peers), batch.label))
+        shown = [synthetic for _, synthetic, _, _ in pairs]
+        losses, pulls = self.pulls(
+            view,
+            [(real, torch.full((len(real),), label, device=real.device)) for real, _, _, label in pairs],
+            [(synthetic.detach(), targets) for _, synthetic, targets, _ in pairs],
+        )
+        gradients = torch.autograd.grad(shown, leaves, list(pulls))
+        return losses, torch.stack(gradients)
+
+    def pulls(
+        self, view: View, real: list[tuple[Tensor, Tensor]], synthetic: list[tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Losses ``[K]`` and their gradients in the synthetic images as the network sees them, class by class.
+
+        The default differentiates `compare`, one class after the other.
+        """
+        losses, gradients = [], []
+        for one, (images, targets) in zip(real, synthetic, strict=True):
+            leaf = images.requires_grad_()
+            value = self.compare(view, one, (leaf, targets))
+            gradients.append(torch.autograd.grad(value, leaf)[0])
+            losses.append(value.detach())
+        return torch.stack(losses), gradients
+
+    def _shown(self, batch: ClassBatch, peers: Peers) -> tuple[Tensor, Tensor, Tensor]:
+        """Real images, a constant, and decoded ones, both as the network sees them; the targets of the latter."""
         decoded = peers.parametrization.decode(batch.stored)
         targets = batch.targets
         if batch.chosen is not None:
@@ -60,10 +97,10 @@ class Siamese(Objective):
         real = peers.normalize(batch.real)
         synthetic = peers.normalize(decoded, peers.parametrization.space)
         if peers.augmentation is not None:
-            both = peers.augmentation.apply(torch.cat([real, synthetic]), batch.draws)
-            real, synthetic = both[: len(real)], both[len(real) :]
-        labels = torch.full((len(real),), batch.label, device=real.device)
-        return self.compare(view, (real.detach(), labels), (synthetic, targets))
+            # All images share one set of numbers, so that the sides need not stand in one tensor.
+            real = peers.augmentation.apply(real, batch.draws)
+            synthetic = peers.augmentation.apply(synthetic, batch.draws)
+        return real.detach(), synthetic, targets
 
     @abc.abstractmethod
     def compare(self, view: View, real: tuple[Tensor, Tensor], synthetic: tuple[Tensor, Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from limbeck.core.batch import Moment, View
 from limbeck.core.context import Context
-from limbeck.core.contracts import Pool, State, SyntheticImages
+from limbeck.core.contracts import Pool, State, SyntheticImages, Workload
 from limbeck.core.errors import InputError
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import RealSet
@@ -43,6 +43,10 @@ class Pretrained(Pool):
         train = functools.partial(_train, self, context.data, context.network(self.network), context.streams)
         return {"networks": list(context.executor.map(train, range(self.count))), "current": 0}
 
+    def passes(self, context: Context, load: Workload) -> float:
+        """Training of all networks."""
+        return 3.0 * self.count * self.epochs * len(context.data)
+
     def draw(self, state: State, context: Context, iteration: int) -> State:
         """One of the networks."""
         chosen = int(context.streams("pool", iteration).integers(0, self.count - 1))
@@ -51,6 +55,10 @@ class Pretrained(Pool):
     def view(self, state: State, context: Context) -> View:
         """The network that was drawn."""
         return View(context.network(self.network), state["networks"][state["current"]])
+
+    def architecture(self, context: Context) -> FunctionalNetwork:
+        """What its networks look like."""
+        return context.network(self.network)
 
     def advance(self, state: State, context: Context, moment: Moment, synthetic: SyntheticImages) -> State:
         """Networks stay as they are."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from limbeck.core.batch import Moment, View
 from limbeck.core.context import Context
-from limbeck.core.contracts import Pool, State, SyntheticImages
+from limbeck.core.contracts import Pool, State, SyntheticImages, Workload
 from limbeck.core.errors import InputError
+from limbeck.core.network import FunctionalNetwork
 from limbeck.training.batches import epoch_batch
 from limbeck.training.supervised import Training, still, supervised_step
 
@@ -46,6 +47,11 @@ class TrainedOnReal(Pool):
         """No network yet."""
         return {"weights": {}, "velocity": {}}
 
+    def passes(self, context: Context, load: Workload) -> float:
+        """Training between steps, and before each iteration."""
+        images = self.samples * (load.steps - 1) + self.early_epochs * len(context.data)
+        return 3.0 * load.iterations * images
+
     def draw(self, state: State, context: Context, iteration: int) -> State:
         """A fresh network, trained ``early_epochs`` epochs."""
         network = context.network(self.network)
@@ -59,6 +65,10 @@ class TrainedOnReal(Pool):
     def view(self, state: State, context: Context) -> View:
         """The network as it is now."""
         return View(context.network(self.network), state["weights"])
+
+    def architecture(self, context: Context) -> FunctionalNetwork:
+        """What its networks look like."""
+        return context.network(self.network)
 
     def advance(self, state: State, context: Context, moment: Moment, synthetic: SyntheticImages) -> State:
         """Train on the next real batches; not after the last step, whose network nobody sees again."""

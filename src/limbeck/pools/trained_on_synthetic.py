@@ -8,8 +8,9 @@ import torch
 
 from limbeck.core.batch import Moment, View
 from limbeck.core.context import Context
-from limbeck.core.contracts import Pool, State, SyntheticImages
+from limbeck.core.contracts import Pool, State, SyntheticImages, Workload
 from limbeck.core.errors import InputError
+from limbeck.core.network import FunctionalNetwork
 from limbeck.training.supervised import Training, still, supervised_step
 
 __all__ = ["TrainedOnSynthetic"]
@@ -49,6 +50,11 @@ class TrainedOnSynthetic(Pool):
         """No network yet."""
         return {"weights": {}, "velocity": {}}
 
+    def passes(self, context: Context, load: Workload) -> float:
+        """Training between steps."""
+        images = context.spec.classes * load.decoded * self.epochs
+        return 3.0 * load.iterations * (load.steps - 1) * images
+
     def draw(self, state: State, context: Context, iteration: int) -> State:
         """A fresh network."""
         network = context.network(self.network)
@@ -60,6 +66,10 @@ class TrainedOnSynthetic(Pool):
     def view(self, state: State, context: Context) -> View:
         """The network as it is now."""
         return View(context.network(self.network), state["weights"], train=not _normalizes_batches(state))
+
+    def architecture(self, context: Context) -> FunctionalNetwork:
+        """What its networks look like."""
+        return context.network(self.network)
 
     def advance(self, state: State, context: Context, moment: Moment, synthetic: SyntheticImages) -> State:
         """Train on all synthetic images; not after the last step, whose network nobody sees again."""

@@ -35,3 +35,7 @@ class Epochwise(Sampler):
         """The next batch of the class's epoch."""
         members = context.data.class_rows(label)
         return members[epoch_batch(context.streams, "real", len(members), self.batch_size, moment.ordinal, label)]
+
+    def size(self, context: Context) -> int:
+        """The batch size, or the largest class."""
+        return min(self.batch_size, max(context.data.class_counts()))

@@ -37,3 +37,7 @@ class Random(Sampler):
         members = context.data.class_rows(label)
         order = context.streams("real", label, moment.ordinal).permutation(len(members))
         return members[order[: self.batch_size]]
+
+    def size(self, context: Context) -> int:
+        """The batch size, or the largest class."""
+        return min(self.batch_size, max(context.data.class_counts()))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.core.batch import Moment, View
 from limbeck.core.context import Context
-from limbeck.core.contracts import Sampler, State
+from limbeck.core.contracts import Sampler, State, Workload
 from limbeck.core.errors import InputError
 from limbeck.training.clustering import Clustering
 
@@ -75,3 +75,13 @@ class Representative(Sampler):
         """The representatives of the class."""
         rows = state["rows"][label]
         return rows[rows >= 0]
+
+    def size(self, context: Context) -> int:
+        """The batch size, or the largest class."""
+        return min(self.batch_size, max(context.data.class_counts()))
+
+    def passes(self, context: Context, load: Workload) -> float:
+        """Embeddings of what is clustered."""
+        limit = self.clustering.candidates or len(context.data)
+        images = sum(min(limit, count) for count in context.data.class_counts())
+        return float(images * load.iterations * -(-load.steps // self.interval))

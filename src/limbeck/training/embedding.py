@@ -7,6 +7,7 @@ from torch import Tensor
 
 from limbeck.core.batch import View
 from limbeck.core.real import RealSet
+from limbeck.training.passes import forward
 
 __all__ = ["embed"]
 
@@ -31,5 +32,5 @@ def embed(view: View, data: RealSet, rows: Tensor, normalize: bool = True, chunk
         images = data.images(some)
         if normalize:
             images = data.spec.normalization.apply(images)
-        pieces.append(view.network(view.weights, images, output="embedding", train=False))
+        pieces.append(forward(view.network, view.weights, images, "embedding"))
     return torch.cat(pieces)

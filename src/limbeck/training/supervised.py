@@ -13,9 +13,10 @@ from torch import Tensor
 from limbeck.core.batch import Draws
 from limbeck.core.contracts import Augmentation
 from limbeck.core.errors import InputError, RunError
-from limbeck.core.network import FunctionalNetwork, Weights
+from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
 from limbeck.core.streams import Streams
 from limbeck.ops import cutmix
+from limbeck.training.passes import as_convolved, forward, padded
 
 __all__ = ["BatchDraws", "Mix", "Training", "accuracy", "fit", "still", "supervised_step"]
 
@@ -129,23 +130,58 @@ def supervised_step(
     """
     if training.augmentation is not None:
         images = training.augmentation.apply(images, draws.augmentation)
-    names = list(velocity)
-    leaves = [weights[name].requires_grad_() for name in names]
-    if draws.mix is None:
-        loss = F.cross_entropy(network(weights, images), labels)
-    else:
-        partner = draws.mix.partner.to(images.device)
-        logits = network(weights, cutmix.mix(images, partner, draws.mix.box))
+    partner, ratio = labels, 1.0
+    if draws.mix is not None:
+        order = draws.mix.partner.to(images.device)
+        images, partner = cutmix.mix(images, order, draws.mix.box), labels[order]
         ratio = cutmix.ratio(draws.mix.box, images.shape[-2], images.shape[-1])
-        loss = ratio * F.cross_entropy(logits, labels) + (1 - ratio) * F.cross_entropy(logits, labels[partner])
-    gradients = list(torch.autograd.grad(loss, leaves))
-    buffers = [velocity[name] for name in names]
+    count, compiled = len(images), network.execution.compile
+    share = images.new_full((count,), 1 / count)
+    if compiled and not network.mixes_images:
+        # One shape for all batches: what fills an incomplete one up counts nothing.
+        size = max(count, training.batch_size)
+        images, labels, partner, share = (padded(rows, size) for rows in (images, labels, partner, share))
+    names = list(velocity)
+    leaves = [weights[name] for name in names]
+    fixed = {name: tensor for name, tensor in weights.items() if name not in velocity}
+    trained = (
+        dict(zip(names, map(as_convolved, leaves), strict=True)) if compiled else dict(zip(names, leaves, strict=True))
+    )
+    own = torch.full((), ratio, dtype=images.dtype, device=images.device)
+    images = as_convolved(images) if compiled else images
+    found, loss, after = network.program(_gradient)(
+        trained, fixed, images, labels, partner, share * own, share * (1 - own)
+    )
+    gradients, buffers = [found[name] for name in names], [velocity[name] for name in names]
     with torch.no_grad():
+        for name in network.buffer_names():
+            weights[name].copy_(after[name])
         torch._foreach_add_(gradients, leaves, alpha=training.weight_decay)
         torch._foreach_mul_(buffers, training.momentum)
         torch._foreach_add_(buffers, gradients)
         torch._foreach_add_(leaves, buffers, alpha=-lr)
-    return loss.detach()
+    return loss
+
+
+def _gradient(
+    network: FunctionalNetwork,
+    trained: Weights,
+    fixed: Weights,
+    images: Tensor,
+    labels: Tensor,
+    partners: Tensor,
+    share: Tensor,
+    rest: Tensor,
+) -> tuple[Weights, Tensor, Weights]:
+    """Gradient of ``sum(share * CE(labels) + rest * CE(partners))``, that sum, and the fixed weights' new buffers."""
+
+    def loss(leaves: Weights) -> tuple[Tensor, Weights]:
+        after = network.fresh_buffers(fixed)
+        chances = F.log_softmax(network({**after, **leaves}, images), dim=1)
+        own, other = (chances.gather(1, which.unsqueeze(1)).squeeze(1) for which in (labels, partners))
+        return -(share * own + rest * other).sum(), after
+
+    return gradient_and_value(loss, trained, functional=network.execution.functional)
 
 
 def still(network: FunctionalNetwork, weights: Weights) -> Weights:
@@ -226,6 +262,6 @@ def accuracy(
     """
     right = torch.zeros((), dtype=torch.int64)
     for rows in torch.arange(labels.numel()).split(chunk):
-        logits = network(weights, images(rows), train=False)
+        logits = forward(network, weights, images(rows))
         right += (logits.argmax(dim=1).cpu() == labels[rows.to(labels.device)].cpu()).sum()
     return int(right) / labels.numel()

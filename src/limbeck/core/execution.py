@@ -1,0 +1,149 @@
+"""How steps are computed: nothing here changes a result beyond rounding."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+import types
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from limbeck.core.errors import InputError
+
+__all__ = ["Blocks", "Execution", "ExecutionSettings", "Precision", "Program", "can_compile"]
+
+Precision = Literal["float32", "bfloat16"]
+Blocks = Literal["loop", "concat", "vmap"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How the steps of a run are computed on its device; part of the run record, never of a recipe.
+
+    Args:
+        compile: whether steps are compiled whole; one that cannot be runs eagerly.
+        precision: number format of convolutions; all else stays in the run's own dtype.
+        blocks: how the classes of a block are gone through: one after the other, in one forward pass with gradients
+            class by class, or vectorized.
+        microbatch: most real images in one pass where a step sums over images; 0 for all at once.
+    """
+
+    compile: bool = False
+    precision: Precision = "float32"
+    blocks: Blocks = "loop"
+    microbatch: int = 0
+
+    @property
+    def functional(self) -> bool:
+        """Whether gradients are taken by function transforms, which compiling and vectorizing need."""
+        return self.compile or self.blocks == "vmap"
+
+
+_PAYS = {"cpu": 4e12, "cuda": 4e15}
+"""FLOPs from which on compiling takes less time than it saves, by device."""
+_MICROBATCH = {"cpu": 32, "cuda": 0}
+"""Images of a pass, by device: what fits the caches of a CPU; a GPU is not filled by less than all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionSettings:
+    """What may be asked for; what is left open is chosen for the device and the length of the work."""
+
+    precision: Precision = "float32"
+    """Number format of convolutions, float32 or bfloat16; statistics, losses and updates keep the run's own."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Whether steps are compiled; auto: if the work is long enough to pay for half a minute of compiling."""
+    blocks: Literal["auto", "loop", "concat", "vmap"] = "auto"
+    """How the classes of a block are computed: one by one, in one forward pass with gradients class by class, or
+    vectorized; auto: what was fastest on this kind of device."""
+    microbatch: int = -1
+    """Most real images in one pass; 0: all at once, -1: what was fastest on this kind of device."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if self.microbatch < -1:
+            raise InputError(
+                f"microbatch (--microbatch) must be 0 (all at once), -1 (chosen) or a number of images, not "
+                f"{self.microbatch}."
+            )
+
+    def resolve(self, device: torch.device, dtype: torch.dtype, flops: float) -> Execution:
+        """What is done on a device for work of about ``flops`` floating point operations.
+
+        The choice follows from the arguments alone, so that a run which is repeated or resumed makes it again.
+
+        Raises:
+            InputError: compiling is asked for and this machine cannot; or bfloat16 in a float64 run.
+        """
+        if self.precision == "bfloat16" and dtype == torch.float64:
+            raise InputError("precision bfloat16 contradicts dtype float64; leave out --precision or --dtype.")
+        able = can_compile(device)
+        if self.compile == "on" and not able:
+            raise InputError(
+                "steps cannot be compiled here, because there is no C++ compiler (or, on a GPU, no Triton); install "
+                "one, or use --compile off."
+            )
+        pays = flops >= _PAYS.get(device.type, _PAYS["cpu"]) and dtype != torch.float64
+        compiled = self.compile == "on" or (self.compile == "auto" and able and pays)
+        size = self.microbatch
+        if size < 0:
+            size = _MICROBATCH.get(device.type, 0) if compiled or device.type == "cpu" else 0
+        return Execution(
+            compile=compiled,
+            precision=self.precision,
+            blocks="loop" if self.blocks == "auto" else self.blocks,
+            microbatch=size,
+        )
+
+
+class Program:
+    """A pure function of tensors that is compiled when it is first called, or runs eagerly if that fails.
+
+    Args:
+        function: takes and returns tensors in (nested) tuples, lists and dicts.
+        name: what a warning calls it.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        self._function = function
+        self._name = name
+        self._compiled: Callable[..., Any] | None = torch.compile(_own_code(function), fullgraph=True, dynamic=False)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The function's value."""
+        if self._compiled is None:
+            return self._function(*arguments)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the compiler's own, about its insides
+                return self._compiled(*arguments)
+        except Exception as error:
+            # Whatever is wrong with the arguments shows up again without the compiler.
+            value = self._function(*arguments)
+            self._compiled = None
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            warnings.warn(f"{self._name} could not be compiled and runs eagerly: {reason}", RuntimeWarning, 2)
+            return value
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether this machine has what `torch.compile` needs: a C++ compiler, or Triton on a GPU."""
+    if device.type == "cuda":
+        return importlib.util.find_spec("triton") is not None
+    return shutil.which(os.environ.get("CXX") or "g++") is not None or shutil.which("clang++") is not None
+
+
+def _own_code(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function behind a code object of its own: the compiler limits the variants that it keeps of each."""
+
+    def call(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    own = types.FunctionType(call.__code__.replace(), call.__globals__, closure=call.__closure__)
+    return functools.wraps(call)(own)

@@ -1,0 +1,31 @@
+"""How much a run has to do, before it is done."""
+
+from __future__ import annotations
+
+from limbeck.core.context import Context
+from limbeck.core.contracts import Workload
+from limbeck.core.recipe import Recipe
+
+__all__ = ["flops", "workload"]
+
+
+def workload(recipe: Recipe, context: Context) -> Workload:
+    """Steps of a run and images of a class in each."""
+    curriculum = recipe.curriculum
+    length = curriculum.length() if curriculum and recipe.objective else 0
+    steps = curriculum.moment(0).steps if curriculum and length else 1
+    return Workload(
+        iterations=length // steps,
+        steps=steps,
+        real=recipe.sampler.size(context) if recipe.sampler else 0,
+        decoded=recipe.parametrization.parts(context.ipc),
+    )
+
+
+def flops(recipe: Recipe, context: Context) -> float:
+    """About how many floating point operations a run costs, by what its parts say of their passes."""
+    if recipe.pool is None:
+        return 0.0
+    load = workload(recipe, context)
+    images = sum(part.passes(context, load) for _, part in recipe.parts())
+    return images * recipe.pool.architecture(context).flops(context.spec.shape)
