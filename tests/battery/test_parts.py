@@ -14,6 +14,7 @@ import yaml
 from limbeck import registry
 from limbeck.core.context import Context
 from limbeck.core.contracts import FACTS, Part
+from limbeck.core.errors import InputError
 from limbeck.core.plain import decode_dataclass, encode
 from limbeck.core.recipe import SLOTS, part_name
 
@@ -74,7 +75,12 @@ def test_its_facts_are_known_and_its_slot_exists(kind: type[Part]) -> None:
 
 @every
 def test_its_defaults_pass_its_own_check(kind: type[Part], context_of: Callable[..., Context]) -> None:
-    make(kind).check(context_of())
+    part = make(kind)
+    if part.offers():
+        part.check(context_of())
+    else:  # a part that is no use to a recipe says so
+        with pytest.raises(InputError):
+            part.check(context_of())
 
 
 @every

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from limbeck.augmentations.dc_augment import DCAugment
 from limbeck.augmentations.dsa_augment import DSAAugment
 from limbeck.augmentations.idc_augment import IDCAugment
 from limbeck.core.distilled import Distilled
@@ -168,5 +170,42 @@ def test_dsa_trains_longer_and_under_one_token_per_batch() -> None:
 def test_protocols_for_data() -> None:
     assert for_data("dsa", "svhn", ("mlp",), 2) == dsa(data="svhn", networks=("mlp",), repeats=2)
     assert for_data("idc", "cifar10") == idc()
-    with pytest.raises(InputError, match="use protocol 'dsa'"):
-        for_data("dc", "MNIST")
+    assert for_data("dc", "MNIST") == dc(data="mnist") != dc()
+
+
+BATCH, DEEP = "convnet3:norm=batch", "convnet4:width=32,norm=batch"
+
+
+@pytest.mark.parametrize(
+    ("networks", "data", "operations"),
+    [
+        (("convnet3", "mlp", "resnet18"), "cifar10", ()),
+        (("convnet3", "mlp"), "fashion-mnist", ()),
+        (("convnet3",), "digits", ()),
+        (("convnet3", "resnet18"), "MNIST", ("crop", "scale", "rotate")),
+        ((BATCH, DEEP), "cifar10", ("crop", "noise")),
+        ((BATCH,), "mnist", ("crop", "noise")),
+        # The code names ConvNetBN alone.
+        (("convnet3:norm=batch,activation=swish", "vgg11:norm=batch"), "cifar10", ()),
+    ],
+)
+def test_dc_augments_what_the_code_does(networks: tuple[str, ...], data: str, operations: Any) -> None:
+    protocol = dc(networks=networks, data=data)
+    augmentation = protocol.training.augmentation
+    assert augmentation == (DCAugment(operations=operations) if operations else None)
+    assert protocol.length == (1001 if operations else 301)
+    changed = dc(networks=networks, data=data, epochs=10)
+    assert (changed.length, changed.training) == (11, protocol.training)
+
+
+@pytest.mark.parametrize("data", ["cifar10", "mnist"])
+def test_dc_refuses_networks_that_are_trained_differently_together(data: str) -> None:
+    with pytest.raises(InputError, match="evaluate them apart"):
+        dc(networks=("convnet3", BATCH), data=data)
+
+
+def test_dc_refuses_names_of_networks_that_do_not_exist() -> None:
+    with pytest.raises(InputError, match="did you mean 'resnet18'"):
+        dc(networks=("resnet_18",))
+    with pytest.raises(InputError, match="unknown convnet3 option 'nom'"):
+        dc(networks=("convnet3:nom=batch",))

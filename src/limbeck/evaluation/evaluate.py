@@ -210,6 +210,8 @@ def _evaluate(
             f"protocol '{protocol.name}' is made for images of up to {protocol.largest_side} pixels, not {side}; use "
             "protocol 'limbeck'."
         )
+    if protocol.training.augmentation is not None:
+        protocol.training.augmentation.fits(source.spec)
     for name in protocol.networks:
         build(name, source.spec)  # refuse unknown names before any training
     judges = _seen_through(test, source.spec).to(device, torch.float32)
