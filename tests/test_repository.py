@@ -146,7 +146,7 @@ def test_pages_included_in_the_docs_exist() -> None:
 
 def test_every_example_is_in_the_docs() -> None:
     pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
-    assert [path.name for path in EXAMPLES if f'"examples/{path.name}"' not in pages] == []
+    assert [path.name for path in EXAMPLES if f'\n--8<-- "examples/{path.name}"\n' not in pages] == []
 
 
 @pytest.mark.slow

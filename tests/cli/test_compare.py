@@ -86,3 +86,15 @@ def test_a_preset_that_a_baseline_does_not_have_is_for_the_methods(limbeck: Comm
     assert limbeck("compare", "random", "idc", *QUICK, "--out", "c", "--json").status == 0
     done = limbeck("compare", "random", "--preset", "digits", "--seeds", "0")
     assert "--seeds" in done.sentence
+
+
+def test_a_protocol_that_depends_on_the_set_is_not_mixed(limbeck: Command, tmp_path: Path) -> None:
+    words = ["compare", "random", "--ipc", "1", "2", "--protocol", "idc_imagenet", "--progress", "quiet"]
+    done = limbeck(*words)
+    assert done.status == 2
+    assert "3000 epochs on 1 decoded images per class and for 2000 on 2; set one --length" in done.sentence
+    assert list(tmp_path.iterdir()) == []
+    # With one length the sets are judged alike; these are grey, which the protocol's augmentation is not made for.
+    assert "made for three channels" in limbeck(*words, "--length", "2").sentence
+    assert "did you mean 'convnet3'" in limbeck("compare", "random", "--networks", "convnet_3").sentence
+    assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ from limbeck.cli.main import VERBS, main
 from limbeck.core.errors import InputError, Interrupted, RunError
 from limbeck.data import LoadOptions
 from limbeck.engine.settings import Settings
+from limbeck.evaluation.protocols import PROTOCOLS
 from tests.cli.conftest import Command
 
 FIELDS = {
@@ -144,7 +145,7 @@ def test_arguments_are_those_of_the_process_by_default(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["limbeck", "list", "protocols", "--json"])
     assert main() == 0
-    assert {entry["name"] for entry in json.loads(capsys.readouterr().out)} == {"limbeck", "idc", "dsa", "dc"}
+    assert {entry["name"] for entry in json.loads(capsys.readouterr().out)} == {*PROTOCOLS}
 
 
 def test_what_changes_a_recipe_is_no_flag_of_other_verbs(limbeck: Command, finished: Path) -> None:

@@ -11,15 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from limbeck.augmentations.dc_augment import DCAugment
+from limbeck.augmentations.imagenet_augment import ImagenetAugment
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.executor import Executor
 from limbeck.core.real import DataSpec, Normalization, RealSet
-from limbeck.data import Data
+from limbeck.data import Data, from_arrays
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.evaluate import Scores, evaluate, evaluate_real
-from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.protocols import Protocol, for_data
 from limbeck.methods.random import random
 from limbeck.training.supervised import Training
 from tests.engine.tiny import NETWORK
@@ -54,6 +56,26 @@ def test_scores_say_what_was_done(distilled: Distilled, digits: Data) -> None:
     first = scores.networks[0]
     assert first.std == pytest.approx(abs(first.accuracies[0] - first.accuracies[1]) / 2**0.5)
     assert {entry.lr for entry in scores.networks} == {0.01}
+
+
+def test_an_augmentation_that_is_not_made_for_the_images_is_refused(distilled: Distilled, digits: Data) -> None:
+    protocol = replace(PROTOCOL, training=Training(augmentation=ImagenetAugment()))
+    with pytest.raises(InputError, match="made for three channels and 'digits' has 1"):
+        evaluate(distilled, digits.require_test(), protocol)
+
+
+def test_networks_learn_under_the_augmentations_of_dc_and_imagenet(digits: Data) -> None:
+    train, test = digits.train, digits.require_test()
+    for augmentation in (DCAugment(operations=("crop", "noise")), DCAugment()):
+        protocol = replace(PROTOCOL, networks=("convnet2:width=16",), repeats=1, length=150)
+        protocol = replace(protocol, training=Training(lr=0.05, augmentation=augmentation))
+        assert evaluate_real(train, test, protocol).mean > 0.6
+    pairs = [(part.pixels.expand(-1, 3, -1, -1), part.labels) for part in (train, test)]
+    coloured = from_arrays(*pairs, name="coloured", validation=0)
+    protocol = for_data("idc_imagenet", coloured.spec, ("convnet2:width=16",), 1, decoded=10)
+    protocol = replace(protocol, budget="updates", length=200, training=replace(protocol.training, lr=0.05))
+    judged = evaluate_real(coloured.train, coloured.require_test(), protocol)
+    assert judged.mean > 0.5
 
 
 def test_one_network_has_no_deviation(distilled: Distilled, digits: Data) -> None:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from limbeck.augmentations.dc_augment import DCAugment
 from limbeck.augmentations.dsa_augment import DSAAugment
 from limbeck.augmentations.idc_augment import IDCAugment
+from limbeck.augmentations.imagenet_augment import ImagenetAugment
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
+from limbeck.core.real import DataSpec, Normalization
 from limbeck.data import Data
-from limbeck.evaluation.protocols import PROTOCOLS, Protocol, dc, dsa, for_data, for_set, idc, limbeck
+from limbeck.evaluation.protocols import PROTOCOLS, Protocol, dc, dsa, for_data, for_set, idc, idc_imagenet, limbeck
 from limbeck.methods.idc import idc as idc_recipe
 
 
@@ -165,8 +169,84 @@ def test_dsa_trains_longer_and_under_one_token_per_batch() -> None:
         assert isinstance(augmentation, DSAAugment) and "flip" not in augmentation.tokens
 
 
-def test_protocols_for_data() -> None:
-    assert for_data("dsa", "svhn", ("mlp",), 2) == dsa(data="svhn", networks=("mlp",), repeats=2)
-    assert for_data("idc", "cifar10") == idc()
-    with pytest.raises(InputError, match="use protocol 'dsa'"):
-        for_data("dc", "MNIST")
+def test_protocols_for_data(digits: Data) -> None:
+    def named(name: str) -> DataSpec:
+        return replace(digits.spec, name=name)
+
+    assert for_data("dsa", named("svhn"), ("mlp",), 2) == dsa(data="svhn", networks=("mlp",), repeats=2)
+    assert for_data("idc", named("cifar10")) == idc()
+    assert for_data("dc", named("MNIST")) == dc(data="mnist") != dc()
+    normalization = Normalization((0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
+    many = replace(digits.spec, normalization=normalization, class_names=tuple(map(str, range(100))))
+    for decoded in (1, 90):
+        expected = idc_imagenet(classes=100, decoded=decoded, normalization=normalization)
+        assert for_data("idc_imagenet", many, decoded=decoded) == expected
+    assert for_data("idc_imagenet", many, ipc=5, factor=3) == for_data("idc_imagenet", many, decoded=45)
+
+
+@pytest.mark.parametrize(
+    ("decoded", "few", "many"),
+    [
+        *((1, 3000, 2000), (2, 2000, 1300), (10, 2000, 1300), (11, 1500, 1000), (50, 1500, 1000), (51, 1000, 600)),
+        *((200, 1000, 600), (201, 500, 300), (500, 500, 300), (501, 300, 200), (1300, 300, 200)),
+    ],
+)
+def test_fewer_images_of_imagenet_are_trained_longer(decoded: int, few: int, many: int) -> None:
+    assert [idc_imagenet(classes=classes, decoded=decoded).length for classes in (10, 99, 100)] == [few, few, many]
+
+
+def test_idc_on_imagenet_is_as_published() -> None:
+    protocol = idc_imagenet()
+    assert (protocol.name, protocol.budget, protocol.length, protocol.networks) == (
+        *("idc_imagenet", "epochs", 1000, ("resnet_ap10",)),
+    )
+    assert (protocol.drops, protocol.drop_factor, protocol.forget) == (idc().drops, 0.2, False)
+    training = protocol.training
+    assert training == replace(idc().training, augmentation=ImagenetAugment(), cutmix=1.0)
+    large = idc_imagenet(classes=100).training
+    assert large == replace(training, lr=0.1, weight_decay=1e-4, batch_size=128)
+    other = idc_imagenet(normalization=Normalization((0.5, 0.4, 0.3), (0.2, 0.2, 0.1))).training
+    assert other.augmentation == ImagenetAugment(mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.1))
+
+
+def test_the_decoded_images_of_a_set_decide_its_epochs(digits: Data) -> None:
+    for factor, ipc, epochs in ((1, 1, 3000), (2, 1, 2000), (3, 2, 1500), (3, 10, 1000)):
+        assert for_set("idc_imagenet", distilled(digits, factor, ipc, "imagenet10")).length == epochs
+
+
+BATCH, DEEP = "convnet3:norm=batch", "convnet4:width=32,norm=batch"
+
+
+@pytest.mark.parametrize(
+    ("networks", "data", "operations"),
+    [
+        (("convnet3", "mlp", "resnet18"), "cifar10", ()),
+        (("convnet3", "mlp"), "fashion-mnist", ()),
+        (("convnet3",), "digits", ()),
+        (("convnet3", "resnet18"), "MNIST", ("crop", "scale", "rotate")),
+        ((BATCH, DEEP), "cifar10", ("crop", "noise")),
+        ((BATCH,), "mnist", ("crop", "noise")),
+        # The code names ConvNetBN alone.
+        (("convnet3:norm=batch,activation=swish", "vgg11:norm=batch"), "cifar10", ()),
+    ],
+)
+def test_dc_augments_what_the_code_does(networks: tuple[str, ...], data: str, operations: Any) -> None:
+    protocol = dc(networks=networks, data=data)
+    augmentation = protocol.training.augmentation
+    assert augmentation == (DCAugment(operations=operations) if operations else None)
+    assert protocol.length == (1001 if operations else 301)
+    changed = dc(networks=networks, data=data, epochs=10)
+    assert (changed.length, changed.training) == (11, protocol.training)
+
+
+@pytest.mark.parametrize("data", ["cifar10", "mnist"])
+def test_dc_refuses_networks_that_are_trained_differently_together(data: str) -> None:
+    with pytest.raises(InputError, match="evaluate them apart"):
+        dc(networks=("convnet3", BATCH), data=data)
+
+
+def test_dc_refuses_names_of_networks_that_do_not_exist() -> None:
+    with pytest.raises(InputError, match="did you mean 'resnet18'"):
+        dc(networks=("resnet_18",))
+    with pytest.raises(InputError, match="unknown convnet3 option 'nom'"):
+        dc(networks=("convnet3:nom=batch",))

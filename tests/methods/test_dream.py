@@ -53,7 +53,9 @@ def test_the_code(preset: str) -> None:
     assert recipe.parametrization.grid == "official"
 
 
-@pytest.mark.parametrize(("preset", "iterations"), [("imagenet10", 500), ("mini-speech-commands", 1000)])
+@pytest.mark.parametrize(
+    ("preset", "iterations"), [("imagenet10", 500), ("imagenet100", 500), ("mini-speech-commands", 1000)]
+)
 def test_sets_that_are_not_in_the_paper_keep_the_base_s_length(preset: str, iterations: int) -> None:
     assert fields(dream(preset)).curriculum.iterations == iterations
     assert fields(dream(f"{preset}-code")).curriculum.iterations == iterations

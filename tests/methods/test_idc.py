@@ -23,6 +23,7 @@ PUBLISHED = {
     "fashion-mnist": ("convnet3", "l1", 2000, 500, 0, 2, 0.5, 28),
     "tiny-imagenet": ("convnet4", "mse", 2000, 1000, 0, 2, 0.5, 64),
     "imagenet10": ("resnet_ap10", "l1", 500, 500, 10, 3, 1.0, 224),
+    "imagenet100": ("resnet_ap10", "l1", 500, 500, 0, 3, 1.0, 224),
     "mini-speech-commands": ("convnet4", "l1", 1000, 500, 0, 2, 0.0, 64),
 }
 """Section 4.4 of the specification, from the authors' code; factors are the paper's."""
@@ -39,8 +40,12 @@ STEP_SIZES = [
     ("tiny-imagenet", 10, 2e-2),
     ("imagenet10", 10, 3e-3),
     ("imagenet10", 20, 6e-3),
+    ("imagenet100", 10, 1e-3),
     ("mini-speech-commands", 10, 3e-3),
 ]
+
+OTHER_TRAINING = {"imagenet100": (0.1, 0.9, 1e-4, 128)}
+"""Step size, momentum, weight decay and batch of the networks where they are not 0.01, 0.9, 5e-4 and 64."""
 
 
 def fields(recipe: Recipe) -> Any:
@@ -57,8 +62,10 @@ def test_settings_are_the_published_ones(preset: str) -> None:
     assert (recipe.curriculum.iterations, recipe.curriculum.steps) == (iterations, 100)
     assert (pool.samples, pool.early_epochs, pool.training.cutmix) == (samples, early, mix)
     assert recipe.parametrization.factor == factor
-    assert (pool.training.lr, pool.training.momentum, pool.training.weight_decay) == (0.01, 0.9, 5e-4)
-    assert (pool.training.batch_size, recipe.sampler.batch_size) == (64, 64)
+    training = pool.training
+    found = (training.lr, training.momentum, training.weight_decay, training.batch_size)
+    assert found == OTHER_TRAINING.get(preset, (0.01, 0.9, 5e-4, 64))
+    assert recipe.sampler.batch_size == 64 and pool.start == ""
     assert (recipe.optimizer.momentum, recipe.optimizer.turns, recipe.optimizer.clamp) == (0.5, "class", True)
     assert (recipe.objective.bias, recipe.objective.classifier, recipe.objective.synthetic_batch) == (False, False, 128)
     assert recipe.initializer == Mixed() and recipe.labeler == Hard()
@@ -112,6 +119,7 @@ def test_an_unknown_preset_is_refused() -> None:
 def test_many_packed_imagenet_pictures_keep_to_a_bound() -> None:
     assert idc("imagenet10", ipc=20).parametrization == Partition(factor=3, kind="bound", bound=128)
     assert idc("imagenet10", ipc=20).parametrization.parts(20) <= 128
+    assert idc("imagenet100", ipc=20).parametrization == idc("imagenet10", ipc=20).parametrization
     assert idc("imagenet10", ipc=10).parametrization == Partition(factor=3)
     assert idc("imagenet10", factor=2, ipc=20).parametrization == Partition(factor=2)
     assert idc("cifar10", ipc=50) == idc("cifar10")

@@ -148,6 +148,7 @@ def test_errors_are_one_sentence(name: str, message: str, spec: Spec) -> None:
 def test_names_and_options() -> None:
     assert all(summary and "\n" not in summary for summary in names().values())
     assert options("convnet3") == {"width": 128, "norm": "instance", "activation": "relu", "pooling": "avg"}
+    assert options("convnet4:norm=batch,width=32") == {**options("convnet4"), "norm": "batch", "width": 32}
     assert options("resnet10")["width"] == 32
     assert options("resnet18_ap")["head"] == "flat"
 

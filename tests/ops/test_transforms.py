@@ -57,16 +57,17 @@ def test_gradients(name: str, shared: bool) -> None:
         assert torch.autograd.gradgradcheck(lambda x: operation(x, *drawn), x)
 
 
-def test_crop_reads_at_the_shift_and_fills_with_zero() -> None:
-    x = images(2)
+@pytest.mark.parametrize("fill", [None, (0.5, -2.0)])
+def test_crop_reads_at_the_shift_and_fills_what_lies_outside(fill: tuple[float, float] | None) -> None:
+    x, colour = images(2), torch.tensor(fill or (0.0, 0.0), dtype=torch.float64)
     rows, cols = torch.tensor([2, -1]), torch.tensor([0, 3])
-    y = transforms.crop(x, rows, cols)
+    y = transforms.crop(x, rows, cols, None if fill is None else colour)
     for b in range(2):
         for r in range(8):
             for c in range(6):
                 i, j = r + int(rows[b]), c + int(cols[b])
                 inside = 0 <= i < 8 and 0 <= j < 6
-                assert torch.equal(y[b, :, r, c], x[b, :, i, j] if inside else torch.zeros(2).double())
+                assert torch.equal(y[b, :, r, c], x[b, :, i, j] if inside else colour)
 
 
 @pytest.mark.parametrize(("size", "hole", "limit"), [(32, 16, 32), (28, 14, 28), (10, 5, 9), (1, 1, 0)])

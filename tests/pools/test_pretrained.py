@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +11,18 @@ import torch.nn.functional as F
 
 from limbeck.core.batch import Moment
 from limbeck.core.context import Context
-from limbeck.core.errors import InputError
+from limbeck.core.errors import InputError, RunError
 from limbeck.core.executor import Executor
 from limbeck.core.streams import Streams
-from limbeck.pools.pretrained import Pretrained
+from limbeck.data import Data
+from limbeck.data.images import ImageSet
+from limbeck.engine.distill import distill
+from limbeck.engine.loop import Loop
+from limbeck.engine.settings import Settings
+from limbeck.pools.pretrained import Pretrained, pretrain
+from limbeck.storage.weights import digest, read_weights, weight_files
 from limbeck.training.supervised import Training
+from tests.engine.tiny import tiny_idc
 
 NETWORK = "convnet1:width=4"
 POOL = Pretrained(network=NETWORK, training=Training(lr=0.02, batch_size=16), epochs=2, count=3)
@@ -98,3 +107,60 @@ def test_settings_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         Pretrained(**{"network": NETWORK, **fields}).check(context_of())
+
+
+def test_saved_networks_are_those_of_the_pool(
+    context_of: Callable[..., Context], portion: Callable[..., ImageSet], tmp_path: Path
+) -> None:
+    train = portion()
+    data, context = Data(train=train, validation=None, test=None, spec=train.spec), context_of(dtype=torch.float32)
+    files = pretrain(POOL, data, tmp_path / "saved")
+    assert [path.name for path in files] == [f"seed0-epochs2-000{number}.safetensors" for number in range(3)]
+    assert weight_files(tmp_path / "saved") == files
+    for path, weights in zip(files, POOL.init(context)["networks"], strict=True):
+        back = read_weights(path, context.network(NETWORK), digest(path))
+        assert all(torch.equal(back[name], tensor) for name, tensor in weights.items())
+    # Longer training of the same seed and another seed are added to the folder; nothing is overwritten.
+    more = pretrain(replace(POOL, epochs=3, count=1), data, tmp_path / "saved")
+    other = pretrain(replace(POOL, count=1), data, tmp_path / "saved", seed=1)
+    assert len(weight_files(tmp_path / "saved")) == 5
+    assert len({digest(path) for path in (*files, *more, *other)}) == 5
+    before = digest(files[0])
+    with pytest.raises(InputError, match="is there already; remove it"):
+        pretrain(replace(POOL, count=4), data, tmp_path / "saved")
+    assert digest(files[0]) == before and len(weight_files(tmp_path / "saved")) == 5
+    with pytest.raises(InputError, match="unknown network"):
+        pretrain(replace(POOL, network="convnett1"), data, tmp_path / "other")
+
+
+def test_idc_starts_from_saved_networks_and_resumes_only_with_them(
+    portion: Callable[..., ImageSet], tmp_path: Path
+) -> None:
+    train = portion()
+    data = Data(train=train, validation=None, test=None, spec=train.spec)
+    pool = Pretrained(network="convnet2:width=4", epochs=1, count=2)
+    files = pretrain(pool, data, tmp_path / "saved")
+    recipe = tiny_idc(iterations=3, steps=2).with_(pool__start=str(tmp_path / "saved"))
+    settings = Settings(progress="quiet", device="cpu", checkpoint_minutes=0)
+    whole = distill(recipe, data, ipc=1, settings=settings)
+    assert not torch.equal(whole.stored, distill(recipe.with_(pool__start=""), data, ipc=1, settings=settings).stored)
+
+    def stopped(out: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+            step = Loop.step
+            patch.setattr(Loop, "step", lambda self, state: step(self, state) if state.ordinal < 3 else cut())
+            distill(recipe, data, ipc=1, out=out, settings=settings)
+
+    def cut() -> Any:
+        raise RuntimeError("power cut")
+
+    stopped(tmp_path / "a")
+    assert torch.equal(distill(recipe, data, ipc=1, out=tmp_path / "a", settings=settings).stored, whole.stored)
+    stopped(tmp_path / "b")
+    for path in files:
+        path.unlink()
+    pretrain(pool, data, tmp_path / "saved", seed=1)
+    for path, other in zip(files, weight_files(tmp_path / "saved"), strict=True):
+        other.rename(path)
+    with pytest.raises(RunError, match="its digest differs"):
+        distill(recipe, data, ipc=1, out=tmp_path / "b", settings=settings)

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from limbeck.augmentations.imagenet_augment import ImagenetAugment
 from limbeck.core.batch import Moment
 from limbeck.core.context import Context
 from limbeck.core.contracts import State
-from limbeck.core.errors import InputError
+from limbeck.core.errors import InputError, RunError
+from limbeck.core.network import Weights
+from limbeck.pools.pretrained import Pretrained
 from limbeck.pools.trained_on_real import TrainedOnReal
+from limbeck.pools.trained_on_synthetic import TrainedOnSynthetic
+from limbeck.storage.weights import write_weights
 from limbeck.training.supervised import Training
 
 NETWORK = "convnet1:width=4"
@@ -132,3 +139,94 @@ def test_settings_that_make_no_sense_are_refused(context_of: Callable[..., Conte
 def test_a_network_that_does_not_fit_is_refused(context_of: Callable[..., Context]) -> None:
     with pytest.raises(InputError, match="too small for a ConvNet of depth 5"):
         TrainedOnReal(network="convnet5").check(context_of())
+
+
+POOL = TrainedOnReal(network=NETWORK, training=TRAINING, samples=8)
+
+
+@pytest.fixture
+def saved(context_of: Callable[..., Context], tmp_path: Path) -> dict[str, Weights]:
+    """Three networks in the folder ``saved``, by the name of their files."""
+    context = context_of()
+    found = {}
+    for number in range(3):
+        found[f"{number}.safetensors"] = context.network(NETWORK).initial(context.streams("saved", number))
+        write_weights(tmp_path / f"{number}.safetensors", found[f"{number}.safetensors"], NETWORK)
+    return found
+
+
+def test_an_outer_iteration_starts_from_one_of_the_files(
+    context_of: Callable[..., Context], saved: dict[str, Weights], tmp_path: Path
+) -> None:
+    context, pool = context_of(), replace(POOL, start=str(tmp_path))
+    pool.check(context)
+    state = pool.init(context)
+    drawn = []
+    for iteration in range(20):
+        state = pool.draw(state, context, iteration)
+        assert all(not tensor.any() for tensor in state["velocity"].values())
+        equal = [
+            name
+            for name, weights in saved.items()
+            if all(torch.equal(state["weights"][key], tensor) for key, tensor in weights.items())
+        ]
+        drawn += equal
+        state = pool.advance(state, context, Moment(iteration, 0, STEPS), no_synthetic)  # files stay as they are
+    assert len(drawn) == 20 and set(drawn) == set(saved)
+    # By position, not by what was drawn before, and another seed draws others.
+    alone = pool.draw(pool.init(context), context, 7)
+    assert torch.equal(alone["weights"]["classifier.weight"], saved[drawn[7]]["classifier.weight"])
+    other = context_of(seed=1)
+    again = [pool.draw(pool.init(other), other, iteration)["weights"]["classifier.weight"] for iteration in range(20)]
+    assert not all(torch.equal(one, saved[name]["classifier.weight"]) for one, name in zip(again, drawn, strict=True))
+
+
+def test_a_life_from_a_file_equals_a_plain_loop(
+    context_of: Callable[..., Context], saved: dict[str, Weights], tmp_path: Path
+) -> None:
+    context = context_of()
+    for name in ("1.safetensors", "2.safetensors"):
+        (tmp_path / name).unlink()
+    state = live(replace(POOL, start=str(tmp_path), early_epochs=1), context)
+    plain = PlainTraining(context, 0)
+    plain.module.load_state_dict(saved["0.safetensors"])
+    for rows in walk(context, "early training", 0)[:4] + walk(context, "network training")[:2]:
+        plain.train(rows)
+    plain.check(state)
+
+
+def test_files_that_changed_since_the_beginning_are_refused(
+    context_of: Callable[..., Context], saved: dict[str, Weights], tmp_path: Path
+) -> None:
+    context, pool = context_of(), replace(POOL, start=str(tmp_path))
+    state = pool.init(context)
+    write_weights(tmp_path / "more.safetensors", saved["0.safetensors"], NETWORK)  # a new file takes no part
+    before = [pool.draw(state, context, iteration)["weights"] for iteration in range(9)]
+    for name in saved:
+        write_weights(tmp_path / name, saved["2.safetensors"], NETWORK)
+    refused = 0
+    for iteration, weights in enumerate(before):
+        if torch.equal(weights["classifier.weight"], saved["2.safetensors"]["classifier.weight"]):
+            pool.draw(state, context, iteration)
+            continue
+        refused += 1
+        with pytest.raises(RunError, match="not the file that this run began with"):
+            pool.draw(state, context, iteration)
+    assert refused > 0
+
+
+def test_files_that_do_not_fit_are_refused_before_anything_runs(
+    context_of: Callable[..., Context], saved: dict[str, Weights], tmp_path: Path
+) -> None:
+    context = context_of()
+    with pytest.raises(InputError, match="is no folder with networks"):
+        replace(POOL, start=str(tmp_path / "nowhere")).check(context)
+    with pytest.raises(InputError, match="does not hold network 'convnet1:width=8'"):
+        replace(POOL, start=str(tmp_path), network="convnet1:width=8").check(context)
+
+
+def test_training_under_an_augmentation_for_other_images_is_refused(context_of: Callable[..., Context]) -> None:
+    training = replace(TRAINING, augmentation=ImagenetAugment())
+    for pool in (TrainedOnReal, TrainedOnSynthetic, Pretrained):
+        with pytest.raises(InputError, match="made for three channels"):
+            pool(network=NETWORK, training=training).check(context_of())

@@ -12,10 +12,11 @@ import tyro
 from limbeck.cli.overrides import apply
 from limbeck.cli.shared import choose_recipe, load_data, note, print_json, run_folder, seeds_of
 from limbeck.core.errors import InputError
+from limbeck.core.real import DataSpec
 from limbeck.core.recipe import Recipe
 from limbeck.data import LoadOptions
 from limbeck.engine.settings import Settings
-from limbeck.evaluation.protocols import ProtocolName, for_data
+from limbeck.evaluation.protocols import Protocol, ProtocolName, for_data
 from limbeck.reports.compare import Comparison, compare
 from limbeck.reports.page import write_page
 from limbeck.reports.runs import read_run
@@ -49,7 +50,7 @@ class Compare:
     repeats: int = 3
     """Networks of each architecture and seed."""
     length: int | None = None
-    """Updates (limbeck) or epochs (idc) instead of the protocol's."""
+    """Updates (limbeck) or epochs (the others) instead of the protocol's."""
     full: bool = False
     """Also train on all real images."""
     out: Path | None = None
@@ -80,9 +81,7 @@ class Compare:
             raise InputError("--with and --SLOT.FIELD change no baseline; name a method that learns or leave them out.")
         seeds = seeds_of(self.seeds)
         data = load_data(self.data, self.load)
-        protocol = for_data(self.protocol, data.spec.name, self.networks, self.repeats)
-        if self.length is not None:
-            protocol = replace(protocol, length=self.length)
+        protocol = self._one_protocol(data.spec, recipes)
         out = run_folder(self.out, "compare", data.spec.name)
         comparison = compare(
             recipes,
@@ -96,6 +95,24 @@ class Compare:
         )
         show_comparison(comparison, recipes, out, self.json, f"limbeck compare {' '.join(self.methods)}")
         return 0
+
+    def _one_protocol(self, spec: DataSpec, recipes: dict[str, dict[int, Recipe]]) -> Protocol:
+        """How all sets are judged; refused when it would not be the same for all."""
+        by_count: dict[int, Protocol] = {}
+        for by_ipc in recipes.values():
+            for ipc, recipe in by_ipc.items():
+                decoded = recipe.parametrization.parts(ipc)
+                by_count[decoded] = for_data(self.protocol, spec, self.networks, self.repeats, decoded=decoded)
+        if self.length is not None:
+            by_count = {count: replace(protocol, length=self.length) for count, protocol in by_count.items()}
+        (first, protocol), *others = sorted(by_count.items(), key=lambda pair: pair[0])
+        for count, other in others:
+            if other != protocol:
+                raise InputError(
+                    f"protocol '{self.protocol}' trains for {protocol.length} epochs on {first} decoded images per "
+                    f"class and for {other.length} on {count}; set one --length for all, or compare them apart."
+                )
+        return protocol
 
     def _preset(self, method: str) -> str | None:
         """The preset asked for, where the method has it; baselines without it take their own."""

@@ -32,7 +32,8 @@ class Evaluate:
     run_: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a finished run."""
     protocol: ProtocolName = "limbeck"
-    """How: limbeck (leak-free, fixed number of updates) or idc (as IDC and DREAM publish, 1000 epochs)."""
+    """How: limbeck (leak-free, fixed number of updates), or as published: idc (IDC and DREAM, 1000 epochs),
+    idc_imagenet (IDC on ImageNet), dsa (DSA, DM, MTT), dc."""
     networks: tuple[str, ...] = ()
     """Architectures ('limbeck list networks'); the protocol's by default."""
     repeats: int | None = None

@@ -172,6 +172,20 @@ class Augmentation(Part):
 
     slot = "augmentation"
 
+    def fits(self, spec: DataSpec) -> None:
+        """Refuse images that this transformation is not made for, with an `InputError`.
+
+        Asked wherever an augmentation is used: in a recipe, in the training of a pool's networks, in a protocol.
+
+        Args:
+            spec: shape and normalization of the images.
+        """
+        return None
+
+    def check(self, context: Context) -> None:
+        """The images of the run fit."""
+        self.fits(context.spec)
+
     @abc.abstractmethod
     def draw(self, stream: Stream, shape: tuple[int, int, int], batch: int | None) -> Draws:
         """Random numbers for one use.

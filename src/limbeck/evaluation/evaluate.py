@@ -21,7 +21,7 @@ from limbeck.evaluation.protocols import Protocol
 from limbeck.networks import build
 from limbeck.training.supervised import accuracy, fit
 
-__all__ = ["NetworkScores", "Scores", "evaluate", "evaluate_real"]
+__all__ = ["NetworkScores", "Scores", "check", "evaluate", "evaluate_real"]
 
 Fetch = Callable[[Tensor], Tensor]
 
@@ -149,6 +149,28 @@ def evaluate_real(
     return _evaluate(source, test, protocol, seed, validation, device, executor or InProcess(), done)
 
 
+def check(protocol: Protocol, spec: DataSpec) -> None:
+    """Refuse a protocol that cannot judge sets of such images, before anything is trained.
+
+    Args:
+        protocol: how sets are to be judged.
+        spec: shape, classes and normalization of the images.
+
+    Raises:
+        InputError: the images are too large, or not what the augmentation or a network is made for.
+    """
+    side = max(spec.height, spec.width)
+    if 0 < protocol.largest_side < side:
+        raise InputError(
+            f"protocol '{protocol.name}' is made for images of up to {protocol.largest_side} pixels, not {side}; use "
+            "protocol 'limbeck'."
+        )
+    if protocol.training.augmentation is not None:
+        protocol.training.augmentation.fits(spec)
+    for name in protocol.networks:
+        build(name, spec)
+
+
 @dataclass(frozen=True)
 class _Rows:
     """Images that are there as one tensor, by row."""
@@ -204,14 +226,7 @@ def _evaluate(
             f"test images of '{test.spec.name}' ({test.spec.shape}, {test.spec.classes} classes) do not fit a set of "
             f"'{source.spec.name}' ({source.spec.shape}, {source.spec.classes} classes); load them alike."
         )
-    side = max(source.spec.height, source.spec.width)
-    if 0 < protocol.largest_side < side:
-        raise InputError(
-            f"protocol '{protocol.name}' is made for images of up to {protocol.largest_side} pixels, not {side}; use "
-            "protocol 'limbeck'."
-        )
-    for name in protocol.networks:
-        build(name, source.spec)  # refuse unknown names before any training
+    check(protocol, source.spec)
     judges = _seen_through(test, source.spec).to(device, torch.float32)
     run = functools.partial(_train_and_judge, source, protocol)
     rates = {name: _choose(name, source, protocol, seed, validation, device, executor) for name in protocol.networks}

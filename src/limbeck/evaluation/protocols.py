@@ -9,15 +9,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
+from limbeck.augmentations.dc_augment import DCAugment
+from limbeck.augmentations.dc_augment import Operation as DCOperation
 from limbeck.augmentations.dsa_augment import DSAAugment, Token
 from limbeck.augmentations.idc_augment import IDCAugment, Operation
+from limbeck.augmentations.imagenet_augment import ImagenetAugment
+from limbeck.core.contracts import Augmentation
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError, unknown
+from limbeck.core.real import DataSpec, Normalization
 from limbeck.data import canonical_name
+from limbeck.networks import options
 from limbeck.parametrizations.partition import Partition
 from limbeck.training.supervised import Training
 
-__all__ = ["PROTOCOLS", "Protocol", "ProtocolName", "dc", "dsa", "for_data", "for_set", "idc", "limbeck"]
+__all__ = [
+    "PROTOCOLS",
+    "Protocol",
+    "ProtocolName",
+    "dc",
+    "dsa",
+    "for_data",
+    "for_set",
+    "idc",
+    "idc_imagenet",
+    "limbeck",
+]
 
 _DIGITS = ("mnist", "svhn", "digits")
 """Data sets whose classes change when mirrored."""
@@ -133,24 +150,96 @@ def idc(
     )
 
 
-def dc(*, networks: tuple[str, ...] = ("convnet3",), repeats: int = 20, epochs: int = 300) -> Protocol:
-    """The protocol of DC on colour images and Fashion-MNIST, without augmentation, as published.
+_IMAGENET_EPOCHS = ((1, 3000), (10, 2000), (50, 1500), (200, 1000), (500, 500))
+"""Most decoded images of a class, and the epochs that IDC trains so many; 300 for more."""
+
+
+def idc_imagenet(
+    *,
+    networks: tuple[str, ...] = ("resnet_ap10",),
+    repeats: int = 5,
+    classes: int = 10,
+    decoded: int = 90,
+    normalization: Normalization | None = None,
+) -> Protocol:
+    """The protocol of IDC for ImageNet, as published (but last epoch, not best).
+
+    The fewer images, the more epochs; from 100 classes on two thirds of them, rounded down to hundreds, with another
+    step size, weight decay and batch size.
+
+    Args:
+        networks: architectures.
+        repeats: networks of each.
+        classes: classes of the data.
+        decoded: decoded images per class.
+        normalization: of the set; ImageNet's published one by default.
+    """
+    epochs = next((epochs for most, epochs in _IMAGENET_EPOCHS if decoded <= most), 300)
+    augmentation = ImagenetAugment()
+    if normalization is not None:
+        augmentation = replace(augmentation, mean=normalization.mean, std=normalization.std)
+    training = Training(augmentation=augmentation, cutmix=1.0)
+    if classes >= 100:
+        epochs = epochs * 2 // 300 * 100
+        training = replace(training, lr=0.1, weight_decay=1e-4, batch_size=128)
+    return Protocol(name="idc_imagenet", networks=networks, repeats=repeats, length=epochs, training=training)
+
+
+def dc(
+    *,
+    networks: tuple[str, ...] = ("convnet3",),
+    repeats: int = 20,
+    data: str = "cifar10",
+    epochs: int | None = None,
+) -> Protocol:
+    """The protocol of DC, as published: augmented for MNIST and for ConvNets with batch norm, plain elsewhere.
 
     One epoch more than stated and a drop after epoch ``epochs // 2 + 1``, counted from 0, as in the code, which then
-    begins with a velocity of zero.
+    begins with a velocity of zero. The augmentation is not that of DSA. A ConvNet with batch norm has crop and noise
+    on every data set, MNIST included; other networks with batch norm have none (the authors' code names ConvNetBN
+    alone, whose activation is ReLU).
 
     Args:
         networks: architectures.
         repeats: networks of each; the paper's tables average 20 for each of 5 sets.
-        epochs: epochs.
+        data: name of the data set.
+        epochs: epochs; by default 1000 with augmentation and 300 without.
+
+    Raises:
+        InputError: a network's name is wrong, or networks that are trained differently are asked for together.
     """
+    choices = {_dc_operations(name, canonical_name(data)) for name in networks}
+    if len(choices) > 1:
+        raise InputError(
+            "protocol 'dc' trains ConvNets with batch norm under crop and noise and other networks otherwise; evaluate "
+            "them apart."
+        )
+    operations = choices.pop() if choices else ()
+    augmentation = DCAugment(operations=operations) if operations else None
+    return _dc(
+        "dc", networks, repeats, (1000 if operations else 300) if epochs is None else epochs, augmentation=augmentation
+    )
+
+
+def _dc_operations(network: str, data: str) -> tuple[DCOperation, ...]:
+    """What the training images of one network undergo under DC's protocol."""
+    chosen = options(network)
+    if network.startswith("convnet") and (chosen["norm"], chosen["activation"]) == ("batch", "relu"):
+        return ("crop", "noise")
+    return ("crop", "scale", "rotate") if data == "mnist" else ()
+
+
+def _dc(
+    name: str, networks: tuple[str, ...], repeats: int, epochs: int, *, augmentation: Augmentation | None
+) -> Protocol:
+    """The schedule that DC and DSA share."""
     total = epochs + 1
     return Protocol(
-        name="dc",
+        name=name,
         networks=networks,
         repeats=repeats,
         length=total,
-        training=Training(batch_size=256),
+        training=Training(batch_size=256, augmentation=augmentation),
         drops=((epochs // 2 + 2) / total,),
         drop_factor=0.1,
         forget=True,
@@ -160,7 +249,7 @@ def dc(*, networks: tuple[str, ...] = ("convnet3",), repeats: int = 20, epochs: 
 def dsa(
     *, networks: tuple[str, ...] = ("convnet3",), repeats: int = 20, data: str = "cifar10", epochs: int = 1000
 ) -> Protocol:
-    """The protocol of DSA, which DM and MTT use as well: DC's, for 1000 epochs and with one token per batch.
+    """The protocol of DSA, which DM and MTT use as well: DC's schedule, for 1000 epochs and with one token per batch.
 
     Args:
         networks: architectures.
@@ -171,8 +260,7 @@ def dsa(
     tokens: tuple[Token, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
     if canonical_name(data) in _DIGITS:
         tokens = tuple(token for token in tokens if token != "flip")
-    base = dc(networks=networks, repeats=repeats, epochs=epochs)
-    return replace(base, name="dsa", training=replace(base.training, augmentation=DSAAugment(tokens=tokens)))
+    return _dc("dsa", networks, repeats, epochs, augmentation=DSAAugment(tokens=tokens))
 
 
 def limbeck(
@@ -198,7 +286,7 @@ def limbeck(
     return replace(published, name="limbeck", largest_side=0, budget="updates", length=updates)
 
 
-ProtocolName = Literal["limbeck", "idc", "dsa", "dc"]
+ProtocolName = Literal["limbeck", "idc", "idc_imagenet", "dsa", "dc"]
 PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
 """Names of the protocols."""
 
@@ -208,7 +296,7 @@ def for_set(name: str, distilled: Distilled, networks: tuple[str, ...] = (), rep
 
     Args:
         name: one of `PROTOCOLS`.
-        distilled: the set; its data, IPC and factor decide the exceptions.
+        distilled: the set; its data, IPC, factor and number of decoded images decide the exceptions.
         networks: architectures; the protocol's by default.
         repeats: networks of each; the protocol's by default.
 
@@ -217,27 +305,30 @@ def for_set(name: str, distilled: Distilled, networks: tuple[str, ...] = (), rep
     """
     partition = distilled.parametrization
     factor = partition.factor if isinstance(partition, Partition) else 1
-    return for_data(name, distilled.spec.name, networks, repeats, ipc=distilled.ipc, factor=factor)
+    decoded = partition.parts(distilled.ipc)
+    return for_data(name, distilled.spec, networks, repeats, ipc=distilled.ipc, factor=factor, decoded=decoded)
 
 
 def for_data(
     name: str,
-    data: str,
+    spec: DataSpec,
     networks: tuple[str, ...] = (),
     repeats: int | None = None,
     *,
     ipc: int = 10,
     factor: int = 2,
+    decoded: int | None = None,
 ) -> Protocol:
     """The protocol of this name for a data set, whatever the distilled set.
 
     Args:
         name: one of `PROTOCOLS`.
-        data: name of the data set.
+        spec: the data; their name, classes and normalization decide exceptions.
         networks: architectures; the protocol's by default.
         repeats: networks of each; the protocol's by default.
         ipc: stored images per class; decides an exception of IDC.
         factor: parts per side of a stored image; decides exceptions of IDC.
+        decoded: decoded images per class, which decide the epochs on ImageNet; ``ipc * factor ** 2`` by default.
 
     Raises:
         InputError: there is no such protocol, or not for these data.
@@ -245,17 +336,17 @@ def for_data(
     chosen: dict[str, Any] = {"networks": networks} if networks else {}
     if repeats is not None:
         chosen["repeats"] = repeats
+    data = spec.name
     match name:
         case "limbeck":
             return limbeck(data=data, **chosen)
         case "idc":
             return idc(data=data, ipc=ipc, factor=factor, **chosen)
+        case "idc_imagenet":
+            count = ipc * factor**2 if decoded is None else decoded
+            return idc_imagenet(classes=spec.classes, decoded=count, normalization=spec.normalization, **chosen)
         case "dsa":
             return dsa(data=data, **chosen)
         case "dc":
-            if canonical_name(data) == "mnist":
-                raise InputError(
-                    "protocol 'dc' has no augmentation, and the published one for MNIST has; use protocol 'dsa'."
-                )
-            return dc(**chosen)
+            return dc(data=data, **chosen)
     raise unknown("protocol", name, PROTOCOLS)

@@ -54,7 +54,7 @@ def dream(preset: str | None = None, base: Recipe | None = None, ipc: int = 10) 
         base = _idc.idc(name, ipc=ipc)
         if follow_code:
             base = base.with_(pool__training__batch_size=_BATCH.get(name, 128), parametrization__grid="official")
-        elif name in _PAPER and name not in ("imagenet10", "mini-speech-commands"):
+        elif name in _PAPER and name not in ("imagenet10", "imagenet100", "mini-speech-commands"):
             base = base.with_(curriculum__iterations=1200)
     return base.with_(
         name="dream",

@@ -56,6 +56,7 @@ class _Setting:
     plain_when_partitioned: bool = False
     augmented: bool = True
     network_lr: float = 0.01
+    network_decay: float = 5e-4
     axes: Literal["both", "columns"] = "both"
     every_tensor: bool = False
 
@@ -77,6 +78,19 @@ _SETTINGS = {
         cutmix=1.0,
         early_epochs=10,
         factor=3,
+    ),
+    "imagenet100": _Setting(
+        metric="l1",
+        lr=1e-3,
+        reference_size=224,
+        iterations=500,
+        samples=500,
+        batch=128,
+        network="resnet_ap10",
+        cutmix=1.0,
+        factor=3,
+        network_lr=0.1,
+        network_decay=1e-4,
     ),
     "mini-speech-commands": _Setting(
         metric="l1",
@@ -123,13 +137,14 @@ def idc(preset: str = "cifar10", factor: int | None = None, ipc: int = 10) -> Re
     setting = _SETTINGS[preset]
     factor = setting.factor if factor is None else factor
     parametrization: Parametrization = Partition(factor=factor, axes=setting.axes) if factor > 1 else Plain()
-    if preset == "imagenet10" and factor >= 3 and ipc >= 20:
+    if preset in ("imagenet10", "imagenet100") and factor >= 3 and ipc >= 20:
         parametrization = Partition(factor=factor, kind="bound", bound=128)
     # On MNIST the authors drop cutout and CutMix once images are packed.
     bare = setting.plain_when_partitioned and factor > 1
     matching = IDCAugment(operations=("color", "crop") if bare else ("color", "crop", "cutout"))
     training = Training(
         lr=setting.network_lr,
+        weight_decay=setting.network_decay,
         batch_size=setting.batch,
         augmentation=IDCAugment(operations=("color", "crop")) if setting.augmented else None,
         cutmix=0.0 if bare else setting.cutmix,

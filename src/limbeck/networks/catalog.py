@@ -100,12 +100,17 @@ def names() -> dict[str, str]:
 
 
 def options(name: str) -> dict[str, Any]:
-    """The options of a network and their defaults.
+    """The options of a network and their values: those that the name gives, and the defaults of the others.
 
     Args:
-        name: a name without options, for example ``convnet3``.
+        name: ``NAME`` or ``NAME:option=value,option=value``.
+
+    Raises:
+        InputError: there is no such network or option.
     """
-    return _entry(name).options()
+    base, items = _split(name)
+    entry = _entry(base)
+    return {**entry.options(), **_read_options(base, entry, items)}
 
 
 @functools.lru_cache(maxsize=256)

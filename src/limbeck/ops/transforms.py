@@ -93,8 +93,8 @@ def flip(x: Tensor, u: Tensor) -> Tensor:
     return torch.where(mirrored, x.flip(3), x)
 
 
-def crop(x: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
-    """Shift the images: ``out[r, c] = x[r + rows, c + cols]``, and zero where that lies outside.
+def crop(x: Tensor, rows: Tensor, cols: Tensor, fill: Tensor | None = None) -> Tensor:
+    """Shift the images: ``out[r, c] = x[r + rows, c + cols]``, and a fill where that lies outside.
 
     IDC's translation is the same with ``rows`` zero.
 
@@ -102,6 +102,7 @@ def crop(x: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
         x: images ``[B, C, H, W]``.
         rows: integer shifts ``[B]`` or ``[]``, from ``shift_limit(H)``.
         cols: integer shifts ``[B]`` or ``[]``, from ``shift_limit(W)``.
+        fill: one value per channel ``[C]``; zero by default.
     """
     height, width = x.shape[2:]
     down, above = _source(rows, height, x.device)
@@ -109,7 +110,8 @@ def crop(x: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
     # One gather over flattened pixels is several times faster than an index per axis, forward and backward.
     index = (down.unsqueeze(2) * width + across.unsqueeze(1)).flatten(1).unsqueeze(1)
     moved = x.flatten(2).gather(2, index.expand(x.shape[0], x.shape[1], -1)).view(x.shape)
-    return moved.masked_fill((above.unsqueeze(2) | beside.unsqueeze(1)).unsqueeze(1), 0.0)
+    outside = (above.unsqueeze(2) | beside.unsqueeze(1)).unsqueeze(1)
+    return moved.masked_fill(outside, 0.0) if fill is None else torch.where(outside, fill.view(-1, 1, 1), moved)
 
 
 def cutout(x: Tensor, centre_rows: Tensor, centre_cols: Tensor, ratio: float = 0.5) -> Tensor:

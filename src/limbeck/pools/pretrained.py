@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
 
 from limbeck.core.batch import Moment, View
 from limbeck.core.context import Context
 from limbeck.core.contracts import Pool, State, SyntheticImages, Workload
 from limbeck.core.errors import InputError
+from limbeck.core.executor import Executor, InProcess
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import RealSet
 from limbeck.core.streams import Streams
+from limbeck.data import Data
+from limbeck.networks import build
+from limbeck.storage.weights import SUFFIX, write_weights
 from limbeck.training.supervised import Training, fit
 
-__all__ = ["Pretrained"]
+__all__ = ["Pretrained", "pretrain"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +44,12 @@ class Pretrained(Pool):
         self.training.check("pool 'pretrained'")
         if self.count < 1 or self.epochs < 0:
             raise InputError(f"pool 'pretrained' needs count >= 1 and epochs >= 0, not {self.count} and {self.epochs}.")
+        if self.training.augmentation is not None:
+            self.training.augmentation.fits(context.spec)
 
     def init(self, context: Context) -> State:
         """Train all networks, each an independent task of the run's executor."""
-        context.say(f"training {self.count} network{'s' if self.count > 1 else ''} on real images")
-        train = functools.partial(_train, self, context.data, context.network(self.network), context.streams)
-        return {"networks": list(context.executor.map(train, range(self.count))), "current": 0}
+        return {"networks": list(_networks(self, context)), "current": 0}
 
     def passes(self, context: Context, load: Workload) -> float:
         """Training of all networks."""
@@ -63,6 +71,61 @@ class Pretrained(Pool):
     def advance(self, state: State, context: Context, moment: Moment, synthetic: SyntheticImages) -> State:
         """Networks stay as they are."""
         return state
+
+
+def pretrain(
+    pool: Pretrained,
+    data: Data,
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    device: torch.device | None = None,
+    executor: Executor | None = None,
+) -> list[Path]:
+    """Train the networks of a pool and save each in a file, for pools that start from saved ones.
+
+    Called again with other epochs or another seed it adds to the folder; with the same seed and more epochs its
+    networks are those of before, trained further.
+
+    Args:
+        pool: which networks, how many, and how they are trained.
+        data: the data set; its training part is what they see.
+        folder: where to, made when missing.
+        seed: seed of the networks.
+        device: where to compute; the CPU by default.
+        executor: where the networks are trained; this process by default.
+
+    Returns:
+        The files ``seedS-epochsE-NUMBER.safetensors``, each written when its network is done.
+
+    Raises:
+        InputError: the pool cannot work on these data, or a file is there already; raised before any training.
+    """
+    device = device or torch.device("cpu")
+    context = Context(
+        data=data.train.to(device, torch.float32),
+        ipc=1,
+        streams=Streams(seed),
+        build=build,
+        device=device,
+        executor=executor or InProcess(),
+    )
+    pool.check(context)
+    name = f"seed{seed}-epochs{pool.epochs}"
+    files = [Path(folder) / f"{name}-{number:04d}{SUFFIX}" for number in range(pool.count)]
+    for path in files:
+        if path.exists():
+            raise InputError(f"{path} is there already; remove it, or choose another folder or seed.")
+    for path, weights in zip(files, _networks(pool, context), strict=True):
+        write_weights(path, weights, context.network(pool.network).name)
+    return files
+
+
+def _networks(pool: Pretrained, context: Context) -> Iterator[Weights]:
+    """All networks, each an independent task of the run's executor."""
+    context.say(f"training {pool.count} network{'s' if pool.count > 1 else ''} on real images")
+    train = functools.partial(_train, pool, context.data, context.network(pool.network), context.streams)
+    return iter(context.executor.map(train, range(pool.count)))
 
 
 def _train(pool: Pretrained, data: RealSet, network: FunctionalNetwork, streams: Streams, number: int) -> Weights:

@@ -1,14 +1,16 @@
-"""A new random network per outer iteration, trained on real images between matchings (IDC, DREAM)."""
+"""A random or saved network per outer iteration, trained on real images between matchings (IDC, DREAM)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from limbeck.core.batch import Moment, View
 from limbeck.core.context import Context
 from limbeck.core.contracts import Pool, State, SyntheticImages, Workload
 from limbeck.core.errors import InputError
-from limbeck.core.network import FunctionalNetwork
+from limbeck.core.network import FunctionalNetwork, Weights
+from limbeck.storage.weights import check_weights, digest, read_weights, weight_files
 from limbeck.training.batches import epoch_batch
 from limbeck.training.supervised import Training, still, supervised_step
 
@@ -19,7 +21,9 @@ __all__ = ["TrainedOnReal"]
 class TrainedOnReal(Pool):
     """Each outer iteration starts a fresh network; after each inner step it is trained on some real images.
 
-    IDC, algorithm 1: matching follows the path of a network that learns from real data, not from synthetic.
+    IDC, algorithm 1: matching follows the path of a network that learns from real data, not from synthetic. With
+    ``start``, an outer iteration starts from a file drawn at random. The files belong to the run: their digests are
+    taken when it begins, and it stops when one has another content later.
     """
 
     references = ("kim2022idc",)
@@ -32,6 +36,9 @@ class TrainedOnReal(Pool):
     """Real images seen after each inner step, rounded up to whole batches; n_data of the code."""
     early_epochs: int = 0
     """Epochs of training on the real images before an outer iteration begins."""
+    start: str = ""
+    """Folder of saved networks (safetensors files), one of which each outer iteration starts from; empty takes fresh
+    ones. pt_from and pt_num of the code."""
 
     def check(self, context: Context) -> None:
         """The network exists and fits the images."""
@@ -42,10 +49,15 @@ class TrainedOnReal(Pool):
                 "pool 'trained_on_real' needs samples >= 0 and early_epochs >= 0, not "
                 f"{self.samples} and {self.early_epochs}."
             )
+        if self.training.augmentation is not None:
+            self.training.augmentation.fits(context.spec)
+        for path in weight_files(self.start) if self.start else ():
+            check_weights(path, context.network(self.network))
 
     def init(self, context: Context) -> State:
-        """No network yet."""
-        return {"weights": {}, "velocity": {}}
+        """No network yet, and the digests of the files to start from, by name."""
+        files = weight_files(self.start) if self.start else []
+        return {"weights": {}, "velocity": {}, "start": {path.name: digest(path) for path in files}}
 
     def passes(self, context: Context, load: Workload) -> float:
         """Training between steps, and before each iteration."""
@@ -53,10 +65,10 @@ class TrainedOnReal(Pool):
         return 3.0 * load.iterations * images
 
     def draw(self, state: State, context: Context, iteration: int) -> State:
-        """A fresh network, trained ``early_epochs`` epochs."""
+        """A fresh or a saved network, trained ``early_epochs`` epochs."""
         network = context.network(self.network)
-        weights = network.initial(context.streams("network", iteration))
-        fresh: State = {"weights": weights, "velocity": still(network, weights)}
+        weights = self._first_weights(state, context, iteration)
+        fresh: State = {**state, "weights": weights, "velocity": still(network, weights)}
         batches = len(context.data) // min(self.training.batch_size, len(context.data))
         for number in range(self.early_epochs * batches):
             self._train(fresh, context, "early training", number, (iteration,))
@@ -79,6 +91,15 @@ class TrainedOnReal(Pool):
         for number in range(moment.ordinal * batches, (moment.ordinal + 1) * batches):
             self._train(state, context, "network training", number, ())
         return state
+
+    def _first_weights(self, state: State, context: Context, iteration: int) -> Weights:
+        """Random weights, or those of one of the files that were there when the run began."""
+        network = context.network(self.network)
+        if not self.start:
+            return network.initial(context.streams("network", iteration))
+        names = sorted(state["start"])
+        chosen = names[int(context.streams("start", iteration).integers(0, len(names) - 1))]
+        return read_weights(Path(self.start) / chosen, network, state["start"][chosen])
 
     def _train(self, state: State, context: Context, name: str, number: int, key: tuple[int, ...]) -> None:
         """One step on batch ``number`` of an endless walk through the real images."""

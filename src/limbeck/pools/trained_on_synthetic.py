@@ -45,6 +45,8 @@ class TrainedOnSynthetic(Pool):
                 "pool 'trained_on_synthetic' needs epochs >= 0 and statistics >= 1, not "
                 f"{self.epochs} and {self.statistics}."
             )
+        if self.training.augmentation is not None:
+            self.training.augmentation.fits(context.spec)
 
     def init(self, context: Context) -> State:
         """No network yet."""

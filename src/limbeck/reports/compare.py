@@ -18,7 +18,7 @@ from limbeck.data import Data
 from limbeck.engine.distill import distill, make_context
 from limbeck.engine.progress import Progress, progress
 from limbeck.engine.settings import Settings
-from limbeck.evaluation.evaluate import evaluate, evaluate_real
+from limbeck.evaluation.evaluate import check, evaluate, evaluate_real
 from limbeck.evaluation.protocols import Protocol
 from limbeck.reports.runs import evaluation_file, scores_as_plain, write_scores
 from limbeck.storage.atomic import write_text
@@ -120,12 +120,14 @@ def compare(
         executor: where independent tasks run.
 
     Raises:
-        InputError: a recipe cannot run on this data with one of the IPCs; nothing has been started then.
+        InputError: a recipe cannot run on this data with one of the IPCs, or the protocol cannot judge such images;
+            nothing has been started then.
     """
     settings = settings or Settings()
     if not recipes or not ipcs or not seeds or len(set(ipcs)) < len(ipcs) or len(set(seeds)) < len(seeds):
         raise InputError("a comparison needs at least one method, IPC and seed, each named once.")
     test = data.require_test()
+    check(protocol, data.spec)
     at = {
         (name, ipc): recipe if isinstance(recipe, Recipe) else recipe[ipc]
         for name, recipe in recipes.items()

@@ -1,0 +1,116 @@
+"""Weights of one network in one safetensors file, by name: no code is run when it is read."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from limbeck.core.errors import InputError, RunError
+from limbeck.core.network import FunctionalNetwork, Weights
+from limbeck.storage.atomic import replacing
+
+__all__ = ["SUFFIX", "check_weights", "digest", "read_weights", "weight_files", "write_weights"]
+
+SUFFIX = ".safetensors"
+
+
+def write_weights(path: Path, weights: Weights, network: str) -> None:
+    """Write the parameters and buffers of a network, atomically.
+
+    Args:
+        path: the file, which ends in ``.safetensors``.
+        weights: by name, as the network's ``state_dict`` has them.
+        network: name of the architecture, kept in the header.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"network": network})
+
+
+def weight_files(folder: str | Path) -> list[Path]:
+    """The safetensors files of a folder, by name.
+
+    Raises:
+        InputError: there is no such folder, or no file in it.
+    """
+    folder = Path(folder)
+    found = sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+    if not found:
+        lacks = "holds no network" if folder.is_dir() else "is no folder with networks"
+        raise InputError(
+            f"{folder} {lacks} (files *{SUFFIX}); save some with pretrain() of limbeck.pools.pretrained, or leave the "
+            "folder out."
+        )
+    return found
+
+
+def check_weights(path: Path, network: FunctionalNetwork) -> None:
+    """Compare names and shapes in a file with those of a network; its numbers are not read.
+
+    Raises:
+        InputError: it is no safetensors file, or holds another network.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            saved = (file.metadata() or {}).get("network", network.name)
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  no mapping
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is no safetensors file that can be read ({error}); remove or restore it.") from error
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.module.state_dict().items()}
+    reason = _difference(found, wanted)
+    if reason is None and saved != network.name:
+        reason = f"it was saved from '{saved}'"
+    if reason is not None:
+        raise InputError(
+            f"{path} does not hold network '{network.name}' ({reason}); name the network that was saved, or another "
+            "folder."
+        )
+
+
+def digest(path: Path) -> str:
+    """What identifies the content of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_weights(path: Path, network: FunctionalNetwork, expected: str) -> Weights:
+    """The weights in a file, on the network's device and in its dtype.
+
+    Args:
+        path: the file, checked by `check_weights` before.
+        network: where and as what its tensors shall be.
+        expected: the digest of the file that is meant.
+
+    Raises:
+        RunError: the file is gone, or has another content.
+    """
+    from safetensors.torch import load
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path}, which this run began with, cannot be read ({error}); restore it.") from error
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise RunError(
+            f"{path} is not the file that this run began with (its digest differs); restore it, or begin another run."
+        )
+    # Copies: tensors in the file lie at odd addresses, where sums may be rounded otherwise.
+    return {
+        name: tensor.to(network.device, network.dtype if tensor.is_floating_point() else tensor.dtype, copy=True)
+        for name, tensor in load(content).items()
+    }
+
+
+def _difference(found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> str | None:
+    """How two sets of named shapes differ, or None."""
+    for name in wanted:
+        if name not in found:
+            return f"'{name}' is missing"
+        if found[name] != wanted[name]:
+            return f"'{name}' is {list(found[name])}, not {list(wanted[name])}"
+    extra = next((name for name in found if name not in wanted), None)
+    return None if extra is None else f"it has no '{extra}'"

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from limbeck.core.context import Context
+from limbeck.core.errors import InputError, RunError
+from limbeck.core.network import FunctionalNetwork, Weights
+from limbeck.storage.weights import check_weights, digest, read_weights, weight_files, write_weights
+
+NAME = "convnet1:width=4,norm=batch"
+
+
+@pytest.fixture
+def network(context_of: Callable[..., Context]) -> FunctionalNetwork:
+    return context_of().network(NAME)
+
+
+@pytest.fixture
+def weights(context_of: Callable[..., Context]) -> Weights:
+    context = context_of(dtype=torch.float32)
+    return context.network(NAME).initial(context.streams("x"))
+
+
+def test_what_is_written_comes_back_in_the_run_s_dtype(
+    network: FunctionalNetwork, weights: Weights, tmp_path: Path
+) -> None:
+    path = tmp_path / "folder" / "one.safetensors"
+    write_weights(path, {**weights, "classifier.weight": weights["classifier.weight"].requires_grad_()}, NAME)
+    check_weights(path, network)
+    back = read_weights(path, network, digest(path))
+    assert back.keys() == weights.keys()
+    for name, tensor in weights.items():
+        assert back[name].dtype == (torch.float64 if tensor.is_floating_point() else tensor.dtype)
+        assert torch.equal(back[name], tensor.to(back[name].dtype)) and not back[name].requires_grad
+    images = torch.zeros(2, 1, 8, 8, dtype=torch.float64)
+    assert network(back, images).shape == (2, 3)
+    before = digest(path)
+    assert network(back, images).isfinite().all() and digest(path) == before
+
+
+def test_a_file_of_another_origin_needs_no_name(network: FunctionalNetwork, weights: Weights, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(weights, tmp_path / "plain.safetensors")
+    check_weights(tmp_path / "plain.safetensors", network)
+
+
+def test_files_of_a_folder(weights: Weights, tmp_path: Path) -> None:
+    for name in ("b", "a", ".hidden"):
+        write_weights(tmp_path / f"{name}.safetensors", weights, NAME)
+    (tmp_path / "notes.txt").write_text("x")
+    assert [path.name for path in weight_files(tmp_path)] == ["a.safetensors", "b.safetensors"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no network"):
+        weight_files(tmp_path / "empty")
+    with pytest.raises(InputError, match="is no folder with networks"):
+        weight_files(str(tmp_path / "nowhere"))
+
+
+def test_other_networks_are_refused(network: FunctionalNetwork, weights: Weights, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    key = "classifier.weight"
+    cases = {
+        f"'{key}' is missing": {name: tensor for name, tensor in weights.items() if name != key},
+        f"'{key}' is \\[3, 5\\], not \\[3, ": {**weights, key: torch.zeros(3, 5)},
+        "it has no 'more'": {**weights, "more": torch.zeros(1)},
+    }
+    for message, other in cases.items():
+        write_weights(path, other, NAME)
+        with pytest.raises(InputError, match=message):
+            check_weights(path, network)
+    # Equal shapes do not make an equal network.
+    write_weights(path, weights, f"{NAME},activation=swish")
+    with pytest.raises(InputError, match="saved from 'convnet1:width=4,norm=batch,activation=swish'"):
+        check_weights(path, network)
+
+
+class Trap:
+    """Unpickling it would fail the test."""
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return pytest.fail, ("code of a file was run",)
+
+
+def test_damaged_files_are_refused_and_not_run(network: FunctionalNetwork, weights: Weights, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_weights(path, weights, NAME)
+    whole = path.read_bytes()
+    for content in (b"", whole[:-1], whole[:20], pickle.dumps(Trap())):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="no safetensors file that can be read"):
+            check_weights(path, network)
+
+
+def test_a_file_that_changed_or_is_gone_is_refused(
+    network: FunctionalNetwork, weights: Weights, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.safetensors"
+    write_weights(path, weights, NAME)
+    expected = digest(path)
+    write_weights(path, {**weights, "classifier.bias": weights["classifier.bias"] + 1}, NAME)
+    with pytest.raises(RunError, match="its digest differs"):
+        read_weights(path, network, expected)
+    path.unlink()
+    with pytest.raises(RunError, match="cannot be read"):
+        read_weights(path, network, expected)
