@@ -83,6 +83,8 @@ class ExecutionSettings:
         """
         if self.precision == "bfloat16" and dtype == torch.float64:
             raise InputError("precision bfloat16 contradicts dtype float64; leave out --precision or --dtype.")
+        if self.precision == "bfloat16" and self.blocks == "concat":
+            raise InputError("--blocks concat computes in the run's own precision; use --blocks loop with bfloat16.")
         able = can_compile(device)
         if self.compile == "on" and not able:
             raise InputError(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
+from limbeck.core.classwise import accept_class_axis
 from limbeck.core.execution import Execution, Program
 from limbeck.core.streams import Stream
 
@@ -92,6 +93,8 @@ class FunctionalNetwork:
                 module = self._make().train(train)
             if self.execution.precision == "bfloat16":
                 _lower(module)
+            if self.execution.blocks == "concat":
+                accept_class_axis(module)
             self._modules[train] = module
         return self._modules[train]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +16,8 @@ from limbeck.core.contracts import Workload
 from limbeck.core.errors import InputError
 from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
 from limbeck.objectives.siamese import Siamese
-from limbeck.ops.gradient_distance import distance, selected
-from limbeck.training.passes import as_convolved, portions
+from limbeck.ops.gradient_distance import Metric, distance, selected
+from limbeck.training.passes import as_convolved, padded, portions
 
 __all__ = ["GradientMatching"]
 
@@ -60,17 +61,50 @@ class GradientMatching(Siamese):
         self, view: View, real: list[tuple[Tensor, Tensor]], synthetic: list[tuple[Tensor, Tensor]]
     ) -> tuple[Tensor, list[Tensor]]:
         """Losses ``[K]`` and gradients in the synthetic images, as the execution settings say."""
+        if view.network.execution.blocks != "loop" and len(real) > 1:
+            return self._pulls_together(view, real, synthetic)
         matched, fixed = self._parted(view)
         match = view.network.program(_match, train=view.train, metric=self.metric)
         losses, pulls = [], []
         for one, (images, targets) in zip(real, synthetic, strict=True):
-            towards, after = self._real_gradient(view, matched, fixed, *one)
-            loss, pull, after = match(matched, after, as_convolved(images), targets, towards)
-            _keep(view, after)
-            fixed = after
+            towards, fixed = self._real_gradient(view, matched, fixed, *one)
+            loss, pull, fixed = match(matched, fixed, as_convolved(images), targets, towards)
+            _keep(view, fixed)
             losses.append(loss)
             pulls.append(pull)
         return torch.stack(losses), pulls
+
+    def _pulls_together(
+        self, view: View, real: list[tuple[Tensor, Tensor]], synthetic: list[tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The same with all classes in one pass: vectorized, or as one batch with gradients class by class."""
+        network = view.network
+        if view.train and network.mixes_images:
+            raise InputError(
+                f"--blocks {network.execution.blocks} would mix the classes in the batch norm of {network.name}; use "
+                "--blocks loop."
+            )
+        matched, fixed = self._parted(view)
+        size = max(len(images) for images, _ in real)
+        images = torch.stack([padded(images, size) for images, _ in real])
+        labels = torch.stack([padded(labels, size) for _, labels in real])
+        share = torch.stack([padded(some.new_full((len(some),), 1 / len(some)), size) for some, _ in real])
+        shown = torch.stack([images for images, _ in synthetic])
+        targets = torch.stack([targets for _, targets in synthetic])
+        if network.execution.blocks == "vmap":
+            gradients = network.program(_gradients_vectorized, train=view.train)
+            match = network.program(_match_vectorized, train=view.train, metric=self.metric)
+        else:
+            gradients = functools.partial(_gradients_joined, network, train=view.train)
+            match = functools.partial(_match_joined, network, train=view.train, metric=self.metric)
+        total: Weights = {}
+        width = network.execution.microbatch or size
+        for first in range(0, size, width):
+            part = slice(first, first + width)
+            found = gradients(matched, fixed, images[:, part], labels[:, part], share[:, part])
+            total = {name: total[name] + tensor if total else tensor for name, tensor in found.items()}
+        losses, pulls = match(matched, fixed, shown, targets, total)
+        return losses, list(pulls)
 
     def _real_gradient(
         self, view: View, matched: Weights, fixed: Weights, images: Tensor, labels: Tensor
@@ -136,7 +170,7 @@ def _match(
     towards: Weights,
     *,
     train: bool,
-    metric: Literal["mse", "l1", "l1_mean", "cosine", "full_cosine"],
+    metric: Metric,
 ) -> tuple[Tensor, Tensor, Weights]:
     """The distance of the images' gradient from ``towards``, its gradient in the images, and the buffers."""
     share = images.new_full((len(images),), 1 / len(images))
@@ -147,6 +181,93 @@ def _match(
 
     pull, value, after = gradient_and_value(apart, images, functional=network.execution.functional)
     return value, pull, after
+
+
+def _gradients_vectorized(
+    network: FunctionalNetwork,
+    matched: Weights,
+    fixed: Weights,
+    images: Tensor,
+    labels: Tensor,
+    share: Tensor,
+    *,
+    train: bool,
+) -> Weights:
+    """`_gradient` of K classes: images ``[K, B, C, H, W]``, labels and shares ``[K, B]``, gradients ``[K, ...]``."""
+
+    def one(images: Tensor, labels: Tensor, share: Tensor) -> Weights:
+        return _gradient(network, matched, fixed, images, labels, share, train=train)[0]
+
+    return torch.func.vmap(one)(images, labels, share)
+
+
+def _match_vectorized(
+    network: FunctionalNetwork,
+    matched: Weights,
+    fixed: Weights,
+    images: Tensor,
+    labels: Tensor,
+    towards: Weights,
+    *,
+    train: bool,
+    metric: Metric,
+) -> tuple[Tensor, Tensor]:
+    """`_match` of K classes: losses ``[K]`` and gradients ``[K, m, C, H, W]``."""
+
+    def one(images: Tensor, labels: Tensor, towards: Weights) -> tuple[Tensor, Tensor]:
+        return _match(network, matched, fixed, images, labels, towards, train=train, metric=metric)[:2]
+
+    return torch.func.vmap(one)(images, labels, towards)
+
+
+def _gradients_joined(
+    network: FunctionalNetwork,
+    matched: Weights,
+    fixed: Weights,
+    images: Tensor,
+    labels: Tensor,
+    share: Tensor,
+    *,
+    train: bool,
+    again: bool = False,
+) -> Weights:
+    """The same as `_gradients_vectorized`, by one forward pass of all images."""
+    classes = len(images)
+
+    def loss(leaves: Weights) -> tuple[Tensor, None]:
+        logits = network({**fixed, **leaves}, images.flatten(0, 1), train=train)
+        return (share.flatten() * F.cross_entropy(logits, labels.flatten(), reduction="none")).sum(), None
+
+    leaves = {name: tensor.expand(classes, *tensor.shape) for name, tensor in matched.items()}
+    return gradient_and_value(loss, leaves, functional=False, differentiable=again)[0]
+
+
+def _match_joined(
+    network: FunctionalNetwork,
+    matched: Weights,
+    fixed: Weights,
+    images: Tensor,
+    labels: Tensor,
+    towards: Weights,
+    *,
+    train: bool,
+    metric: Metric,
+) -> tuple[Tensor, Tensor]:
+    """The same as `_match_vectorized`, by one forward pass of all images."""
+    share = torch.full(images.shape[:2], 1 / images.shape[1], device=images.device, dtype=images.dtype)
+
+    def apart(shown: Tensor) -> tuple[Tensor, Tensor]:
+        found = _gradients_joined(network, matched, fixed, shown, labels, share, train=train, again=True)
+        losses = torch.stack(
+            [
+                distance([towards[name][label] for name in towards], [found[name][label] for name in towards], metric)
+                for label in range(len(shown))
+            ]
+        )
+        return losses.sum(), losses.detach()
+
+    pulls, _, losses = gradient_and_value(apart, images, functional=False)
+    return losses, pulls
 
 
 def _keep(view: View, fixed: Weights) -> None:

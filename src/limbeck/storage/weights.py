@@ -60,7 +60,7 @@ def check_weights(path: Path, network: FunctionalNetwork) -> None:
             found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  no mapping
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is no safetensors file that can be read ({error}); remove or restore it.") from error
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.module.state_dict().items()}
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.module().state_dict().items()}
     reason = _difference(found, wanted)
     if reason is None and saved != network.name:
         reason = f"it was saved from '{saved}'"
