@@ -12,6 +12,7 @@ import pytest
 from limbeck.cli import main as module
 from limbeck.cli.main import VERBS, main
 from limbeck.core.errors import InputError, Interrupted, RunError
+from limbeck.core.execution import ExecutionSettings
 from limbeck.data import LoadOptions
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.protocols import PROTOCOLS
@@ -21,13 +22,14 @@ FIELDS = {
     "demo": ["out", "seeds", "settings", "json"],
     "list": ["what", "json"],
     "show": ["method", "preset", "data", "ipc", "base", "as_", "json"],
+    "plan": ["method", "data", "ipc", "out", "preset", "base", "storage", "load", "settings", "json"],
     "distill": [
         *("method", "data", "ipc", "seed", "out", "preset", "base", "storage"),
         *("load", "settings", "json"),
     ],
     "evaluate": [
         *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "data", "seed"),
-        *("device", "progress", "load", "json"),
+        *("device", "execution", "progress", "load", "json"),
     ],
     "compare": [
         *("methods", "data", "ipc", "seeds", "preset", "protocol", "networks", "repeats", "length", "full", "out"),
@@ -39,7 +41,11 @@ FIELDS = {
 """All flags written by hand. What belongs to a method or a part is a field of it and needs no flag here."""
 
 SHARED = {
-    Settings: ["device", "dtype", "checkpoint_minutes", "progress", "class_block"],
+    ExecutionSettings: ["precision", "compile", "microbatch", "allocator"],
+    Settings: [
+        *("precision", "compile", "microbatch", "allocator"),
+        *("device", "dtype", "checkpoint_minutes", "progress", "class_block", "blocks"),
+    ],
     LoadOptions: [
         *("validation", "split_seed", "normalization", "image_size", "fit", "channels", "root", "download", "cache"),
         *("image_column", "label_column", "test_fraction"),

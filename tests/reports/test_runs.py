@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from limbeck.core.errors import InputError
+from limbeck.core.execution import Execution
 from limbeck.data import Data
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
@@ -65,6 +66,10 @@ def test_scores_are_written_beside_the_set_and_read_back(folder: Path) -> None:
     (evaluation,) = read_run(folder).evaluations
     assert evaluation == scores_as_plain(SCORES, distilled.bytes)
     assert evaluation["bytes"] == 10 * 64 * 4
+    low = tuple(replace(entry, execution=Execution(precision="bfloat16")) for entry in SCORES.networks)
+    other = write_scores(folder, replace(SCORES, networks=low), distilled)
+    assert other != path, "another precision overwrote the scores"
+    other.unlink()
     assert evaluation["mean"] == pytest.approx(0.7)
     assert evaluation["std"] == pytest.approx(0.141421356)
     assert evaluation["networks"][0]["seeds"] == [11, 12]
@@ -75,6 +80,13 @@ def test_scores_are_written_beside_the_set_and_read_back(folder: Path) -> None:
         "accuracies": [0.8, 0.8],
         "seeds": [13, 14],
         "lr": 0.02,
+        "execution": {
+            "compile": False,
+            "precision": "float32",
+            "blocks": "loop",
+            "microbatch": 0,
+            "allocator": "default",
+        },
     }
     assert evaluation["protocol"]["training"]["batch_size"] == 64
     assert (evaluation["seed"], evaluation["training_images"], evaluation["test_images"]) == (4, 10, 360)

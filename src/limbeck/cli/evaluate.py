@@ -11,6 +11,7 @@ import tyro
 from limbeck.cli.shared import load_again, load_data, note, print_json
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
+from limbeck.core.execution import ExecutionSettings
 from limbeck.data import Data, LoadOptions
 from limbeck.engine.progress import progress
 from limbeck.engine.run_file import FILE, read_run_file
@@ -48,6 +49,8 @@ class Evaluate:
     """Seed of the networks."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a GPU when there is one."""
+    execution: tyro.conf.OmitArgPrefixes[ExecutionSettings] = field(default_factory=ExecutionSettings)
+    """How training steps are computed."""
     progress: ProgressMode = "auto"
     """Progress on standard error: a live bar, a plain line a minute, JSON lines, or nothing; auto looks whether it is
     a terminal."""
@@ -76,6 +79,7 @@ class Evaluate:
                 seed=self.seed,
                 validation=data.validation,
                 device=device,
+                execution=self.execution,
                 done=lambda done, total: display.advance(done),
             )
         path = write_scores(self.run_, scores, distilled)

@@ -15,6 +15,7 @@ VERBS = {
     "demo": ("limbeck.cli.demo", "Demo"),
     "list": ("limbeck.cli.listing", "List"),
     "show": ("limbeck.cli.listing", "Show"),
+    "plan": ("limbeck.cli.plan", "Plan"),
     "distill": ("limbeck.cli.distill", "Distill"),
     "evaluate": ("limbeck.cli.evaluate", "Evaluate"),
     "compare": ("limbeck.cli.compare", "Compare"),
@@ -23,7 +24,7 @@ VERBS = {
 }
 """Verbs and the class that holds their flags; a verb's module is imported when it is used."""
 
-_RECIPE_VERBS = ("show", "distill", "compare")
+_RECIPE_VERBS = ("show", "plan", "distill", "compare")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

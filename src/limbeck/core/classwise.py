@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 from limbeck.core.errors import InputError
 
@@ -101,10 +102,10 @@ class _Convolution(torch.autograd.Function):
         classes, shape = len(weight), weight.shape[1:]
         below = own = None
         if context.needs_input_grad[0]:
-            below = torch.nn.grad.conv2d_input(input.shape, weight[0], above, *context.options)
+            below = conv2d_input(input.shape, weight[0], above, *context.options)
         if context.needs_input_grad[1]:
             pairs = zip(input.chunk(classes), above.chunk(classes), strict=True)
-            own = torch.stack([torch.nn.grad.conv2d_weight(x, shape, g, *context.options) for x, g in pairs])
+            own = torch.stack([conv2d_weight(x, shape, g, *context.options) for x, g in pairs])
         return below, own, None, None, None, None
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib.util
+import logging
 import os
 import shutil
 import types
@@ -16,10 +18,20 @@ import torch
 
 from limbeck.core.errors import InputError
 
-__all__ = ["Blocks", "Execution", "ExecutionSettings", "Precision", "Program", "can_compile"]
+__all__ = [
+    "Allocator",
+    "Blocks",
+    "Execution",
+    "ExecutionSettings",
+    "Precision",
+    "Program",
+    "can_compile",
+    "use_allocator",
+]
 
 Precision = Literal["float32", "bfloat16"]
 Blocks = Literal["loop", "concat", "vmap"]
+Allocator = Literal["default", "keep"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +44,14 @@ class Execution:
         blocks: how the classes of a block are gone through: one after the other, in one forward pass with gradients
             class by class, or vectorized.
         microbatch: most real images in one pass where a step sums over images; 0 for all at once.
+        allocator: whether memory that was freed goes back to the system or is kept for the next step.
     """
 
     compile: bool = False
     precision: Precision = "float32"
     blocks: Blocks = "loop"
     microbatch: int = 0
+    allocator: Allocator = "default"
 
     @property
     def functional(self) -> bool:
@@ -45,6 +59,8 @@ class Execution:
         return self.compile or self.blocks == "vmap"
 
 
+_NO_MAPPINGS, _NEVER_TRIM = -4, -1
+"""M_MMAP_MAX and M_TRIM_THRESHOLD of glibc's malloc.h."""
 _PAYS = {"cpu": 4e12, "cuda": 4e15}
 """FLOPs from which on compiling takes less time than it saves, by device."""
 _MICROBATCH = {"cpu": 32, "cuda": 0}
@@ -59,11 +75,12 @@ class ExecutionSettings:
     """Number format of convolutions, float32 or bfloat16; statistics, losses and updates keep the run's own."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Whether steps are compiled; auto: if the work is long enough to pay for half a minute of compiling."""
-    blocks: Literal["auto", "loop", "concat", "vmap"] = "auto"
-    """How the classes of a block are computed: one by one, in one forward pass with gradients class by class, or
-    vectorized; auto: what was fastest on this kind of device."""
     microbatch: int = -1
     """Most real images in one pass; 0: all at once, -1: what was fastest on this kind of device."""
+
+    allocator: Allocator = "default"
+    """``keep`` never gives freed memory back to the system, so that large activations are not mapped anew at every
+    step: faster on a CPU, most of all eagerly, and the process stays as large as it ever was. Linux with glibc."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -73,17 +90,26 @@ class ExecutionSettings:
                 f"{self.microbatch}."
             )
 
-    def resolve(self, device: torch.device, dtype: torch.dtype, flops: float) -> Execution:
+    def resolve(
+        self, device: torch.device, dtype: torch.dtype, flops: float, blocks: Blocks | Literal["auto"] = "auto"
+    ) -> Execution:
         """What is done on a device for work of about ``flops`` floating point operations.
 
         The choice follows from the arguments alone, so that a run which is repeated or resumed makes it again.
+
+        Args:
+            device: where.
+            dtype: floating point type of images and weights.
+            flops: how much, about.
+            blocks: how the classes of a block are computed; auto is the loop, the fastest on a CPU (a GPU was not
+                measured yet).
 
         Raises:
             InputError: compiling is asked for and this machine cannot; or bfloat16 in a float64 run.
         """
         if self.precision == "bfloat16" and dtype == torch.float64:
             raise InputError("precision bfloat16 contradicts dtype float64; leave out --precision or --dtype.")
-        if self.precision == "bfloat16" and self.blocks == "concat":
+        if self.precision == "bfloat16" and blocks == "concat":
             raise InputError("--blocks concat computes in the run's own precision; use --blocks loop with bfloat16.")
         able = can_compile(device)
         if self.compile == "on" and not able:
@@ -99,8 +125,9 @@ class ExecutionSettings:
         return Execution(
             compile=compiled,
             precision=self.precision,
-            blocks="loop" if self.blocks == "auto" else self.blocks,
+            blocks="loop" if blocks == "auto" else blocks,
             microbatch=size,
+            allocator=self.allocator,
         )
 
 
@@ -115,6 +142,7 @@ class Program:
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         self._function = function
         self._name = name
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns that there is no GPU
         self._compiled: Callable[..., Any] | None = torch.compile(_own_code(function), fullgraph=True, dynamic=False)
 
     def __call__(self, *arguments: Any) -> Any:
@@ -132,6 +160,23 @@ class Program:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             warnings.warn(f"{self._name} could not be compiled and runs eagerly: {reason}", RuntimeWarning, 2)
             return value
+
+
+def use_allocator(allocator: Allocator) -> None:
+    """Make glibc keep what is freed, for this process from now on; ``default`` changes nothing.
+
+    Raises:
+        InputError: this system has another C library.
+    """
+    if allocator == "default":
+        return
+    try:
+        library = ctypes.CDLL("libc.so.6")
+        set_option = library.mallopt
+    except (OSError, AttributeError) as error:
+        raise InputError("allocator 'keep' needs Linux with glibc; leave out --allocator.") from error
+    for option, value in ((_NO_MAPPINGS, 0), (_NEVER_TRIM, -1)):
+        set_option(ctypes.c_int(option), ctypes.c_int(value))
 
 
 def can_compile(device: torch.device) -> bool:

@@ -134,6 +134,21 @@ class FunctionalNetwork:
             module(torch.empty(1, *shape, device="meta"))
         return int(counter.get_total_flops())
 
+    @functools.lru_cache(maxsize=16)  # noqa: B019
+    def activations(self, shape: tuple[int, int, int]) -> int:
+        """Numbers that the layers of one forward pass of one image ``(C, H, W)`` give out, together."""
+        module, total = self._make_on_meta(), 0
+
+        def count(layer: nn.Module, inputs: Any, found: Any) -> None:
+            nonlocal total
+            total += found.numel() if isinstance(found, Tensor) else 0
+
+        for layer in module.modules():
+            if not any(True for _ in layer.children()):
+                layer.register_forward_hook(count)
+        module(torch.empty(1, *shape, device="meta"))
+        return total
+
     def _make_on_meta(self) -> Network:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             return self._make().eval()

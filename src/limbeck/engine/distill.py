@@ -13,6 +13,7 @@ from torch import Tensor
 from limbeck.core.context import Context
 from limbeck.core.distilled import Distilled, Storage
 from limbeck.core.errors import InputError, Interrupted, RunError
+from limbeck.core.execution import use_allocator
 from limbeck.core.executor import Executor, InProcess
 from limbeck.core.plain import encode
 from limbeck.core.recipe import Recipe
@@ -23,6 +24,7 @@ from limbeck.engine.folder import RunFolder
 from limbeck.engine.identity import hardware, peak_memory_bytes, versions
 from limbeck.engine.interrupt import Stop, stoppable
 from limbeck.engine.loop import Loop, LoopState
+from limbeck.engine.plan import shortage
 from limbeck.engine.progress import Progress, progress
 from limbeck.engine.run_file import DataReference, RunFile
 from limbeck.engine.settings import Settings
@@ -53,6 +55,7 @@ def make_context(
     if ipc < 1:
         raise InputError(f"IPC must be at least 1, not {ipc}.")
     check_ipc(data.train, ipc)
+    use_allocator(settings.allocator)
     device, dtype = settings.torch_device(), settings.torch_dtype()
     context = Context(
         data=data.train.to(device, dtype),
@@ -65,7 +68,7 @@ def make_context(
         say=say or (lambda message: None),
     )
     recipe.check(context)
-    return replace(context, execution=settings.resolve(device, dtype, flops(recipe, context)))
+    return replace(context, execution=settings.resolve(device, dtype, flops(recipe, context), settings.blocks))
 
 
 def distill(
@@ -118,6 +121,8 @@ def distill(
     if folder is not None and folder.finished():
         display.say(f"{folder.path} is finished already")
         return folder.result(empty)
+    for warning in shortage(recipe, context, folder.path if folder else None, storage):
+        display.say(f"warning: {warning}")
     with stoppable() as stop, display:
         run = _Run(Loop(recipe, context, settings.class_block), folder, settings, display, stop)
         stored = run.to_the_end().stored.detach().cpu().float()

@@ -30,6 +30,9 @@ class Settings(ExecutionSettings):
     a terminal."""
     class_block: int = 10
     """Classes whose real batches are in memory at once."""
+    blocks: Literal["auto", "loop", "concat", "vmap"] = "auto"
+    """How the classes of a block are matched: one by one, in one forward pass with gradients class by class, or
+    vectorized; auto: what was fastest on this kind of device."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""

@@ -7,13 +7,14 @@ import functools
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
+from limbeck.core.execution import Execution, ExecutionSettings, Precision, use_allocator
 from limbeck.core.executor import Executor, InProcess
 from limbeck.core.real import DataSpec, RealSet
 from limbeck.core.streams import Streams
@@ -35,12 +36,14 @@ class NetworkScores:
         accuracies: test accuracy of each network in [0, 1], after the last epoch.
         seeds: seed of each network's streams.
         lr: step size used, chosen on the validation part if there was a choice.
+        execution: how training steps were computed.
     """
 
     network: str
     accuracies: tuple[float, ...]
     seeds: tuple[int, ...]
     lr: float
+    execution: Execution = field(default_factory=Execution)
 
     @property
     def mean(self) -> float:
@@ -74,6 +77,11 @@ class Scores:
     seconds: float
 
     @property
+    def precision(self) -> Precision:
+        """Number format of convolutions."""
+        return self.networks[0].execution.precision
+
+    @property
     def mean(self) -> float:
         """Mean accuracy over all networks of all architectures."""
         return statistics.fmean(value for entry in self.networks for value in entry.accuracies)
@@ -93,6 +101,7 @@ def evaluate(
     seed: int = 0,
     validation: RealSet | None = None,
     device: torch.device | None = None,
+    execution: ExecutionSettings | None = None,
     executor: Executor | None = None,
     done: Callable[[int, int], None] | None = None,
 ) -> Scores:
@@ -105,6 +114,7 @@ def evaluate(
         seed: seed of the networks; network r of an architecture has streams of its own.
         validation: images to choose the step size by; needed when the protocol leaves a choice.
         device: where to compute; the CPU by default.
+        execution: how training steps are computed.
         executor: where the networks are trained; this process by default.
         done: called after each network with the number of networks done and of all.
 
@@ -118,7 +128,7 @@ def evaluate(
     images, labels = distilled.decoded()
     images = distilled.spec.normalization.apply(images.to(device, torch.float32))
     source = _Source(_Rows(images), labels.to(device), distilled.spec)
-    return _evaluate(source, test, protocol, seed, validation, device, executor or InProcess(), done)
+    return _evaluate(source, test, protocol, seed, validation, device, execution, executor or InProcess(), done)
 
 
 def evaluate_real(
@@ -129,6 +139,7 @@ def evaluate_real(
     seed: int = 0,
     validation: RealSet | None = None,
     device: torch.device | None = None,
+    execution: ExecutionSettings | None = None,
     executor: Executor | None = None,
     done: Callable[[int, int], None] | None = None,
 ) -> Scores:
@@ -141,12 +152,13 @@ def evaluate_real(
         seed: seed of the networks.
         validation: images to choose the step size by; needed when the protocol leaves a choice.
         device: where to compute; the CPU by default.
+        execution: how training steps are computed.
         executor: where the networks are trained; this process by default.
         done: called after each network with the number of networks done and of all.
     """
     device = device or torch.device("cpu")
     source = _Source(_Real(train.to(device, torch.float32)), train.labels.to(device), train.spec)
-    return _evaluate(source, test, protocol, seed, validation, device, executor or InProcess(), done)
+    return _evaluate(source, test, protocol, seed, validation, device, execution, executor or InProcess(), done)
 
 
 def check(protocol: Protocol, spec: DataSpec) -> None:
@@ -208,6 +220,7 @@ class _Task:
     seed: int
     lr: float
     judges: RealSet
+    execution: Execution
 
 
 def _evaluate(
@@ -217,10 +230,13 @@ def _evaluate(
     seed: int,
     validation: RealSet | None,
     device: torch.device,
+    execution: ExecutionSettings | None,
     executor: Executor,
     done: Callable[[int, int], None] | None,
 ) -> Scores:
     began = time.monotonic()
+    execution = execution or ExecutionSettings()
+    use_allocator(execution.allocator)
     if test.spec.shape != source.spec.shape or test.spec.class_names != source.spec.class_names:
         raise InputError(
             f"test images of '{test.spec.name}' ({test.spec.shape}, {test.spec.classes} classes) do not fit a set of "
@@ -229,9 +245,15 @@ def _evaluate(
     check(protocol, source.spec)
     judges = _seen_through(test, source.spec).to(device, torch.float32)
     run = functools.partial(_train_and_judge, source, protocol)
-    rates = {name: _choose(name, source, protocol, seed, validation, device, executor) for name in protocol.networks}
+    ways = {
+        name: execution.resolve(device, torch.float32, _flops(name, source, protocol, len(test)))
+        for name in protocol.networks
+    }
+    rates = {
+        name: _choose(name, source, protocol, seed, validation, ways[name], executor) for name in protocol.networks
+    }
     tasks = [
-        _Task(name, _network_seed(seed, name, repeat), rates[name], judges)
+        _Task(name, _network_seed(seed, name, repeat), rates[name], judges, ways[name])
         for name in protocol.networks
         for repeat in range(protocol.repeats)
     ]
@@ -244,8 +266,15 @@ def _evaluate(
     for index, name in enumerate(protocol.networks):
         part = slice(index * protocol.repeats, (index + 1) * protocol.repeats)
         seeds = tuple(task.seed for task in tasks[part])
-        entries.append(NetworkScores(name, tuple(reached[part]), seeds, rates[name]))
+        entries.append(NetworkScores(name, tuple(reached[part]), seeds, rates[name], ways[name]))
     return Scores(protocol, tuple(entries), source.labels.numel(), len(test), seed, time.monotonic() - began)
+
+
+def _flops(network: str, source: _Source, protocol: Protocol, test: int) -> float:
+    """Floating point operations of training and judging all networks of one architecture."""
+    total = source.labels.numel()
+    images = 3.0 * protocol.steps(total) * min(protocol.training.batch_size, total) + test
+    return protocol.repeats * images * build(network, source.spec).flops(source.spec.shape)
 
 
 def _seen_through(data: RealSet, spec: DataSpec) -> RealSet:
@@ -261,7 +290,7 @@ def _choose(
     protocol: Protocol,
     seed: int,
     validation: RealSet | None,
-    device: torch.device,
+    execution: Execution,
     executor: Executor,
 ) -> float:
     """The step size with the best accuracy on the validation part; the protocol's own if there is no choice."""
@@ -272,9 +301,9 @@ def _choose(
             f"protocol '{protocol.name}' chooses among step sizes, which needs validation images; load the data with "
             "--validation above 0."
         )
-    judges = _seen_through(validation, source.spec).to(device, torch.float32)
+    judges = _seen_through(validation, source.spec).to(source.labels.device, torch.float32)
     chosen_by = _network_seed(seed, f"{network} on validation", 0)
-    tasks = [_Task(network, chosen_by, lr, judges) for lr in protocol.learning_rates]
+    tasks = [_Task(network, chosen_by, lr, judges, execution) for lr in protocol.learning_rates]
     reached = list(executor.map(functools.partial(_train_and_judge, source, protocol), tasks))
     return protocol.learning_rates[reached.index(max(reached))]
 
@@ -286,7 +315,7 @@ def _network_seed(seed: int, network: str, repeat: int) -> int:
 def _train_and_judge(source: _Source, protocol: Protocol, task: _Task) -> float:
     """Accuracy of one fresh network after the last epoch. A pure function of its arguments."""
     device, total = source.labels.device, source.labels.numel()
-    network = build(task.network, source.spec).to(device, torch.float32)
+    network = build(task.network, source.spec).to(device, torch.float32, task.execution)
     streams = Streams(task.seed)
     weights = network.initial(streams("network"))
     for _ in fit(

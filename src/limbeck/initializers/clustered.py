@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.core.batch import View
 from limbeck.core.context import Context
-from limbeck.core.contracts import Initializer, Parametrization
+from limbeck.core.contracts import Initializer, Parametrization, Workload
 from limbeck.core.errors import InputError
 from limbeck.training.batches import repeated
 from limbeck.training.clustering import Clustering
@@ -37,6 +37,10 @@ class Clustered(Initializer):
     def check(self, context: Context) -> None:
         """The clustering's settings make sense."""
         self.clustering.check("initializer 'clustered'")
+
+    def passes(self, context: Context, load: Workload) -> float:
+        """Embeddings of what is clustered, once."""
+        return float(self.clustering.images(context))
 
     def images(self, context: Context, parametrization: Parametrization, view: View | None) -> Tensor:
         """Representatives, packed."""

@@ -138,6 +138,7 @@ def compare(
         _refuse_unequal_bytes(name, recipe)
     device = settings.torch_device()
     quiet = replace(settings, progress="quiet")
+    judging = replace(settings, precision="float32")  # tables must not depend on how a run was sped up
     work = [(ipc, name, seed) for ipc in ipcs for name in recipes for seed in seeds]
     found: dict[tuple[int, str], list[dict[str, Any]]] = {}
     with progress(settings.progress) as display:
@@ -166,6 +167,7 @@ def compare(
                     seed=seed,
                     validation=data.validation,
                     device=device,
+                    execution=judging,
                     executor=executor,
                 )
                 path = write_scores(folder, scores, distilled)
@@ -232,6 +234,7 @@ def _full(
                 seed=seed,
                 validation=data.validation,
                 device=settings.torch_device(),
+                execution=replace(settings, precision="float32"),
                 executor=executor,
             )
             path.parent.mkdir(parents=True, exist_ok=True)

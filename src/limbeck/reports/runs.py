@@ -13,6 +13,7 @@ from typing import Any
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
+from limbeck.core.execution import Precision
 from limbeck.core.plain import encode
 from limbeck.engine.folder import LOG, RECORD
 from limbeck.evaluation.evaluate import Scores
@@ -73,9 +74,10 @@ def read_run(folder: Path) -> Run:
     return Run(folder, distilled, record, tuple(losses), evaluations)
 
 
-def evaluation_file(protocol: Protocol, seed: int, storage: str) -> str:
+def evaluation_file(protocol: Protocol, seed: int, storage: str, precision: Precision = "float32") -> str:
     """Name of the file for the scores of this protocol: equal evaluations share it, others never overwrite it."""
-    text = json.dumps([encode(protocol), seed, storage], sort_keys=True)
+    low = [] if precision == "float32" else [precision]
+    text = json.dumps([encode(protocol), seed, storage, *low], sort_keys=True)
     return f"evaluation-{protocol.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}.json"
 
 
@@ -94,6 +96,7 @@ def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
                 "accuracies": list(entry.accuracies),
                 "seeds": list(entry.seeds),
                 "lr": entry.lr,
+                "execution": encode(entry.execution),
             }
             for entry in scores.networks
         ],
@@ -106,7 +109,7 @@ def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
 
 def write_scores(folder: Path, scores: Scores, distilled: Distilled) -> Path:
     """Write scores beside the set that they judge, atomically; the file's path."""
-    path = folder / evaluation_file(scores.protocol, scores.seed, distilled.storage)
+    path = folder / evaluation_file(scores.protocol, scores.seed, distilled.storage, scores.precision)
     write_text(path, json.dumps(scores_as_plain(scores, distilled.bytes), indent=2) + "\n")
     return path
 

@@ -82,6 +82,4 @@ class Representative(Sampler):
 
     def passes(self, context: Context, load: Workload) -> float:
         """Embeddings of what is clustered."""
-        limit = self.clustering.candidates or len(context.data)
-        images = sum(min(limit, count) for count in context.data.class_counts())
-        return float(images * load.iterations * -(-load.steps // self.interval))
+        return float(self.clustering.images(context) * load.iterations * -(-load.steps // self.interval))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,9 @@ from limbeck.ops import kmeans
 from limbeck.training.embedding import embed
 
 __all__ = ["Clustering"]
+
+_ROWS = 50_000
+"""Embeddings that are in the memory of a GPU at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,11 @@ class Clustering:
                 f"{self.candidates}, {self.max_sweeps} and {self.tolerance}."
             )
 
+    def images(self, context: Context) -> int:
+        """Images that one clustering of all classes looks at."""
+        counts = context.data.class_counts()
+        return sum(min(self.candidates or count, count) for count in counts)
+
     def pick(self, context: Context, view: View, clusters: int, per_cluster: int, key: tuple[int, ...]) -> list[Tensor]:
         """Representatives of every class, in cluster order.
 
@@ -77,15 +86,13 @@ class Clustering:
         ]
         wanted = [max(1, min(clusters, len(rows) // per_cluster)) for rows in members]
         picks: list[Tensor | None] = [None] * len(members)
-        # Classes with equally many clusters are one batched problem; with enough images all classes are.
+        # Classes with equally many clusters are one batched problem, as far as their embeddings fit into memory.
         for count in sorted(set(wanted)):
-            labels = [label for label, number in enumerate(wanted) if number == count]
-            for label, chosen in zip(
-                labels,
-                self._pick_together(context, view, labels, members, count, per_cluster, key),
-                strict=True,
-            ):
-                picks[label] = members[label][chosen]
+            alike = [label for label, number in enumerate(wanted) if number == count]
+            for labels in _groups(context, alike, members):
+                chosen = self._pick_together(context, view, labels, members, count, per_cluster, key)
+                for label, rows in zip(labels, chosen, strict=True):
+                    picks[label] = members[label][rows]
         return [rows for rows in picks if rows is not None]
 
     def _pick_together(
@@ -124,3 +131,16 @@ class Clustering:
         if self.repeated_starts:
             return stream.integers(0, count - 1, clusters)
         return stream.permutation(count)[:clusters]
+
+
+def _groups(context: Context, labels: list[int], members: list[Tensor]) -> Iterator[list[int]]:
+    """Classes that are clustered together: one by one on a CPU, which gains nothing by more."""
+    group: list[int] = []
+    limit = 0 if context.device.type == "cpu" else _ROWS
+    for label in labels:
+        if group and sum(len(members[other]) for other in [*group, label]) > limit:
+            yield group
+            group = []
+        group.append(label)
+    if group:
+        yield group

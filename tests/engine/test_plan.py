@@ -1,0 +1,116 @@
+"""Predictions: operations by hand count, memory by what a run took, and what to lower."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from limbeck.data.splits import Data
+from limbeck.engine import plan as planning
+from limbeck.engine.distill import distill, make_context
+from limbeck.engine.plan import disk_bytes, memory_bytes, plan, shortage
+from limbeck.engine.settings import Settings
+from limbeck.engine.workload import flops, workload
+from limbeck.methods.herding import herding
+from limbeck.methods.idc import idc
+from limbeck.methods.random import random
+from limbeck.networks import build
+from tests.engine.tiny import tiny_dream, tiny_idc
+
+QUIET = Settings(device="cpu", progress="quiet")
+
+
+def test_operations_of_a_network_by_hand(digits: Data) -> None:
+    """Two per product and sum: 3 x 3 convolution with padding 3 on one channel, then a linear layer."""
+    network = build("convnet1:width=4", digits.spec)
+    rows = digits.spec.height + 4
+    assert network.flops(digits.spec.shape) == 2 * 9 * 4 * rows**2 + 2 * 4 * (rows // 2) ** 2 * 10
+
+
+def test_operations_of_a_run_by_hand(digits: Data) -> None:
+    recipe = idc("digits").with_(
+        curriculum__iterations=3, curriculum__steps=4, pool__samples=100, sampler__batch_size=20
+    )
+    context = make_context(recipe, digits, 2, 0, QUIET)
+    load = workload(recipe, context)
+    assert (load.iterations, load.steps, load.real, load.decoded) == (3, 4, 20, 2)
+    matching = 10 * 12 * (3 * 20 + 7 * 2)
+    training = 3 * 3 * 3 * 100
+    forward = context.network(recipe.pool.network).flops(digits.spec.shape)
+    assert flops(recipe, context) == (matching + training) * forward
+
+
+def test_dream_adds_its_clusterings(digits: Data) -> None:
+    base, improved = tiny_idc(), tiny_dream()
+    counts = sum(digits.train.class_counts())
+    load = workload(improved, make_context(improved, digits, 1, 0, QUIET))
+    context = make_context(improved, digits, 1, 0, QUIET)
+    clusterings = load.iterations * -(-load.steps // improved.sampler.interval)
+    assert improved.sampler.passes(context, load) == clusterings * counts
+    assert improved.initializer.passes(context, load) == counts
+    assert base.sampler.passes(context, load) == 0
+
+
+def test_a_baseline_costs_the_training_of_its_network(digits: Data) -> None:
+    recipe = herding("digits").with_(pool__epochs=2)
+    context = make_context(recipe, digits, 1, 0, QUIET)
+    assert recipe.pool.passes(context, workload(recipe, context)) == 3 * 2 * len(digits.train)
+    assert flops(random(), make_context(random(), digits, 1, 0, QUIET)) == 0.0
+    found = plan(recipe, context, Path())
+    assert found.steps == 0 and found.seconds > 0
+
+
+def test_a_plan_is_about_what_the_run_takes(digits: Data, tmp_path: Path) -> None:
+    recipe = tiny_dream()
+    context = make_context(recipe, digits, 1, 0, QUIET)
+    found = plan(recipe, context, tmp_path / "run")
+    assert found.steps == recipe.curriculum.length()
+    assert 0 < found.step_seconds < 10 and found.seconds >= found.steps * found.step_seconds
+    assert found.remedies == () and found.memory_bytes < found.memory_free_bytes
+    distill(recipe, digits, ipc=1, out=tmp_path / "run", settings=QUIET)
+    written = sum(path.stat().st_size for path in (tmp_path / "run").rglob("*") if path.is_file())
+    assert 10 * 64 * 4 < disk_bytes(recipe, context) < 100 * written
+
+
+def test_memory_grows_with_what_is_in_it(digits: Data) -> None:
+    def at(ipc: int, **changes: object) -> int:
+        recipe = idc("digits").with_(**changes)
+        return memory_bytes(recipe, make_context(recipe, digits, ipc, 0, QUIET))
+
+    assert at(10) > at(1)
+    assert at(1, pool__network="convnet3") > at(1)
+    assert at(60, objective__synthetic_batch=10) < at(60)
+
+
+def test_what_is_short_is_named(digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tiny_idc()
+    context = make_context(recipe, digits, 1, 0, QUIET)
+    assert shortage(recipe, context, tmp_path) == ()
+    monkeypatch.setattr(planning, "_free_memory", lambda device: 1000)
+    monkeypatch.setattr(planning, "_free_disk", lambda out: 1000)
+    memory, disk = shortage(recipe, context, tmp_path)
+    assert "memory" in memory and "lower" in memory
+    assert "disk" in disk and "--out" in disk
+    assert len(shortage(recipe, context, None)) == 1
+
+
+def test_distill_warns(
+    digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(planning, "_free_disk", lambda out: 1000)
+    plain = replace(QUIET, progress="plain")
+    distill(tiny_idc(1, 1), digits, ipc=1, out=tmp_path / "run", settings=plain)
+    assert "warning: about" in capsys.readouterr().err
+
+
+def test_vectorized_classes_are_in_memory_together(digits: Data) -> None:
+    recipe = idc("digits")
+    one, all_ = (
+        memory_bytes(recipe, make_context(recipe, digits, 10, 0, replace(QUIET, blocks=blocks)))
+        for blocks in ("loop", "vmap")
+    )
+    assert all_ > one
+    assert torch.get_default_dtype() == torch.float32
