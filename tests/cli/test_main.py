@@ -80,7 +80,7 @@ def test_every_verb_has_help_for_each_of_its_flags(verb: str, limbeck: Command) 
     path, kind = VERBS[verb]
     positional = {"what", "method", "methods", "run_", "where", "runs"}
     flags = [name for name in names(getattr(importlib.import_module(path), kind)) if name not in positional]
-    for group, shared in (("settings", Settings), ("load", LoadOptions)):
+    for group, shared in (("settings", Settings), ("execution", ExecutionSettings), ("load", LoadOptions)):
         if group in flags:
             flags.remove(group)
             flags += names(shared)
