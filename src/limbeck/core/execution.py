@@ -64,7 +64,7 @@ _NO_MAPPINGS, _NEVER_TRIM = -4, -1
 _PAYS = {"cpu": 4e12, "cuda": 4e15}
 """FLOPs from which on compiling takes less time than it saves, by device."""
 _MICROBATCH = {"cpu": 32, "cuda": 0}
-"""Images of a pass, by device: what fits the caches of a CPU; a GPU is not filled by less than all."""
+"""Images of a compiled pass, by device: what fits the caches of a CPU; a GPU is not filled by less than all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ class ExecutionSettings:
         compiled = self.compile == "on" or (self.compile == "auto" and able and pays)
         size = self.microbatch
         if size < 0:
-            size = _MICROBATCH.get(device.type, 0) if compiled or device.type == "cpu" else 0
+            size = _MICROBATCH.get(device.type, 0) if compiled else 0
         return Execution(
             compile=compiled,
             precision=self.precision,

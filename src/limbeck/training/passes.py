@@ -25,8 +25,8 @@ def padded(tensor: Tensor, rows: int) -> Tensor:
 
 
 def portions(
-    execution: Execution, images: Tensor, labels: Tensor, *, whole: bool = False
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    execution: Execution, images: Tensor, *labels: Tensor, whole: bool = False
+) -> Iterator[tuple[Tensor, ...]]:
     """Parts of a batch whose losses add up to its mean loss.
 
     Compiled steps get parts of one shape: the last one is filled up with images that count nothing.
@@ -34,22 +34,22 @@ def portions(
     Args:
         execution: how many at a time, and whether steps are compiled.
         images: ``[B, C, H, W]``.
-        labels: int64 ``[B]``.
+        *labels: int64 ``[B]`` each.
         whole: whether the batch must stay in one piece, because its images see one another.
 
     Yields:
         Images ``[b, C, H, W]``, labels ``[b]`` and each image's share of the loss ``[b]``, ``1 / B`` or 0.
     """
     count = len(images)
+    filled = execution.compile and not whole and execution.microbatch > 0
     size = count if whole or not execution.microbatch else min(execution.microbatch, count)
-    if execution.compile and not whole and execution.microbatch:
-        size = execution.microbatch
+    size = execution.microbatch if filled else size
+    shares = images.new_full((count,), 1 / count)
     for first in range(0, count, size):
-        some, which = images[first : first + size], labels[first : first + size]
-        share = images.new_full((len(some),), 1 / count)
-        if execution.compile and not whole:
-            some, which, share = padded(some, size), padded(which, size), padded(share, size)
-        yield as_convolved(some), which, share
+        some, *others = (rows[first : first + size] for rows in (images, *labels, shares))
+        if filled:
+            some, *others = (padded(rows, size) for rows in (some, *others))
+        yield as_convolved(some) if execution.compile else some, *others
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from limbeck.core.errors import InputError, RunError
 from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
 from limbeck.core.streams import Streams
 from limbeck.ops import cutmix
-from limbeck.training.passes import as_convolved, forward, padded
+from limbeck.training.passes import as_convolved, forward, portions
 
 __all__ = ["BatchDraws", "Mix", "Training", "accuracy", "fit", "still", "supervised_step"]
 
@@ -135,27 +136,21 @@ def supervised_step(
         order = draws.mix.partner.to(images.device)
         images, partner = cutmix.mix(images, order, draws.mix.box), labels[order]
         ratio = cutmix.ratio(draws.mix.box, images.shape[-2], images.shape[-1])
-    count, compiled = len(images), network.execution.compile
-    share = images.new_full((count,), 1 / count)
-    if compiled and not network.mixes_images:
-        # One shape for all batches: what fills an incomplete one up counts nothing.
-        size = max(count, training.batch_size)
-        images, labels, partner, share = (padded(rows, size) for rows in (images, labels, partner, share))
     names = list(velocity)
     leaves = [weights[name] for name in names]
+    trained = dict(zip(names, map(as_convolved, leaves), strict=True))
     fixed = {name: tensor for name, tensor in weights.items() if name not in velocity}
-    trained = (
-        dict(zip(names, map(as_convolved, leaves), strict=True)) if compiled else dict(zip(names, leaves, strict=True))
-    )
+    gradient, parts = network.program(_gradient), []
     own = torch.full((), ratio, dtype=images.dtype, device=images.device)
-    images = as_convolved(images) if compiled else images
-    found, loss, after = network.program(_gradient)(
-        trained, fixed, images, labels, partner, share * own, share * (1 - own)
-    )
+    for some, which, other, share in portions(network.execution, images, labels, partner, whole=network.mixes_images):
+        found, loss, fixed = gradient(trained, fixed, some, which, other, share * own, share * (1 - own))
+        parts.append((found, loss))
+    found = {name: functools.reduce(torch.add, [part[name] for part, _ in parts]) for name in names}
+    loss = functools.reduce(torch.add, [loss for _, loss in parts])
     gradients, buffers = [found[name] for name in names], [velocity[name] for name in names]
     with torch.no_grad():
         for name in network.buffer_names():
-            weights[name].copy_(after[name])
+            weights[name].copy_(fixed[name])
         torch._foreach_add_(gradients, leaves, alpha=training.weight_decay)
         torch._foreach_mul_(buffers, training.momentum)
         torch._foreach_add_(buffers, gradients)
