@@ -83,6 +83,7 @@ def test_every_field_is_written() -> None:
         "normalize": True,
         "repeated_starts": False,
         "empty": "reseed",
+        "warm_sweeps": 0,
         "distinct": True,
     }
     assert plain["augmentation"]["operations"] == ["color", "crop", "cutout"]

@@ -22,6 +22,7 @@ def run_file(recipe: Recipe | None = None) -> RunFile:
         ipc=3,
         seed=7,
         dtype="float32",
+        precision="float32",
         storage="uint8",
         recipe=recipe or tiny_idc(),
     )
@@ -51,7 +52,7 @@ def test_numbers_keep_every_bit(tmp_path: Path, value: float) -> None:
 def test_every_field_is_written(tmp_path: Path) -> None:
     write_run_file(tmp_path, run_file())
     plain = yaml.safe_load((tmp_path / FILE).read_text(encoding="utf-8"))
-    assert list(plain) == ["format", "data", "ipc", "seed", "dtype", "storage", "recipe"]
+    assert list(plain) == ["format", "data", "ipc", "seed", "dtype", "precision", "storage", "recipe"]
     assert plain["recipe"]["optimizer"]["momentum"] == 0.5
     assert plain["recipe"]["pool"]["training"]["weight_decay"] == 5e-4
 

@@ -29,8 +29,17 @@ def test_clustering_happens_at_the_interval_only(
 ) -> None:
     context, keys = context_of(), []
 
-    def pick(self: Clustering, context: Context, view: View, clusters: int, per: int, key: tuple[int, ...]) -> list:
+    def pick(
+        self: Clustering,
+        context: Context,
+        view: View,
+        clusters: int,
+        per: int,
+        key: tuple[int, ...],
+        earlier: list | None,
+    ) -> list:
         keys.append(key)
+        assert (earlier is None) == (len(keys) == 1)
         return [torch.tensor([len(keys)])] * 3
 
     monkeypatch.setattr(Clustering, "pick", pick)

@@ -53,8 +53,9 @@ def test_classes_of_unequal_sizes_are_clustered_as_if_alone(
     for label, rows in enumerate(picks):
         members = context.data.class_rows(label)
         assert len(set(rows.tolist())) == len(rows) and set(rows.tolist()) <= set(members.tolist())
+        first = context.streams("cluster starts", 0, label).permutation(len(members))[: len(rows)]
         (alone,) = clustering._pick_together(
-            context, view, [label], [context.data.class_rows(k) for k in range(4)], len(rows), 1, (0,)
+            context, view, [label], [context.data.class_rows(k) for k in range(4)], first.unsqueeze(0), 1, None
         )
         assert torch.equal(rows, members[alone])
 
@@ -69,10 +70,47 @@ def test_a_class_too_small_for_several_images_per_cluster_gets_fewer_clusters(
 
 def test_start_rows(context_of: Callable[..., Context]) -> None:
     context = context_of()
-    ours = Clustering()._start(context, 1, 12, 12, (0,))
+    members = context.data.class_rows(1)
+    ours = Clustering()._first(context, 1, members, 12, 1, (0,), None)
     assert sorted(ours.tolist()) == list(range(12))
-    official = Clustering.official()._start(context, 1, 12, 200, (0,))
+    official = Clustering.official()._first(context, 1, members, 200, 1, (0,), None)
     assert len(official) == 200 and set(official.tolist()) == set(range(12))
+
+
+@pytest.mark.parametrize(("clusters", "per"), [(3, 1), (2, 2)])
+def test_a_warm_start_goes_on_from_earlier_picks_for_a_few_sweeps(
+    context_of: Callable[..., Context], view_of: Callable[..., View], clusters: int, per: int
+) -> None:
+    context = context_of()
+    before, now = view_of(context, key=0), view_of(context, key=1)
+    warm = Clustering(warm_sweeps=1)
+    earlier = warm.pick(context, before, clusters, per, (0,))
+    assert [rows.tolist() for rows in earlier] == [
+        rows.tolist() for rows in Clustering().pick(context, before, clusters, per, (0,))
+    ]
+    found = warm.pick(context, now, clusters, per, (1,), earlier)
+    for label, rows in enumerate(found):
+        members = context.data.class_rows(label)
+        features = embed(now, context.data, members)
+        start = features[torch.searchsorted(members, earlier[label][::per].contiguous())]
+        nearest = torch.cdist(features, start).argmin(dim=1)
+        centres = torch.stack([features[nearest == k].mean(dim=0) for k in range(clusters)])
+        taken: list[int] = []
+        for centre in centres:
+            order = (features - centre).norm(dim=1).argsort().tolist()
+            taken += [row for row in order if row not in taken][:per]
+        assert rows.tolist() == members[taken].tolist()
+
+
+def test_classes_are_clustered_alike_in_any_grouping(
+    context_of: Callable[..., Context], view_of: Callable[..., View], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU takes many classes at once, a CPU one; the picks are the same."""
+    context = context_of()
+    view, alone = view_of(context), Clustering().pick(context_of(), view_of(context), 4, 1, ())
+    monkeypatch.setattr("limbeck.training.clustering._groups", lambda context, labels, members: [labels])
+    together = Clustering().pick(context, view, 4, 1, ())
+    assert [rows.tolist() for rows in together] == [rows.tolist() for rows in alone]
 
 
 def test_the_authors_code_may_pick_an_image_twice(

@@ -110,6 +110,8 @@ class Distill:
             raise InputError(f"{path} used data handed over in Python ('{run.data.name}'); name them with --data.")
         if self.settings.dtype not in (run.dtype, Settings().dtype):
             raise InputError(f"a run file says which dtype to use ({run.dtype}); leave --dtype out.")
+        if self.settings.precision not in (run.precision, Settings().precision):
+            raise InputError(f"a run file says which precision to use ({run.precision}); leave --precision out.")
         data = load_again(run.data, self.load) if self.data is None else load_data(self.data, self.load)
         if data.spec.digest != run.data.digest and self.data is None:
             raise InputError(
@@ -122,5 +124,5 @@ class Distill:
             run.ipc if self.ipc is None else self.ipc,
             run.seed if self.seed is None else self.seed,
             self.storage or run.storage,
-            replace(self.settings, dtype=run.dtype),
+            replace(self.settings, dtype=run.dtype, precision=run.precision),
         )

@@ -113,6 +113,7 @@ def distill(
         ipc=ipc,
         seed=seed,
         dtype=settings.dtype,
+        precision=settings.precision,
         storage=storage,
         recipe=recipe,
     )

@@ -12,6 +12,7 @@ import yaml
 from limbeck.core.contracts import Part
 from limbeck.core.distilled import Storage
 from limbeck.core.errors import InputError
+from limbeck.core.execution import Precision
 from limbeck.core.plain import decode_dataclass, encode
 from limbeck.core.recipe import Recipe
 from limbeck.data.options import LoadOptions
@@ -50,6 +51,7 @@ class RunFile:
         ipc: stored images per class.
         seed: seed of all random streams.
         dtype: floating point type of images and weights.
+        precision: number format of convolutions.
         storage: how stored pixels are written.
         recipe: the composed recipe.
     """
@@ -59,6 +61,7 @@ class RunFile:
     ipc: int
     seed: int
     dtype: Literal["float32", "float64"]
+    precision: Precision
     storage: Storage
     recipe: Recipe
 

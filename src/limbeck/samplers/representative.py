@@ -64,6 +64,7 @@ class Representative(Sampler):
             self.batch_size // self.per_cluster,
             self.per_cluster,
             (moment.iteration, moment.step),
+            [rows[rows >= 0] for rows in state["rows"]] if state else None,
         )
         width = max(len(rows) for rows in picks)
         padded = torch.full((len(picks), width), -1)

@@ -43,6 +43,10 @@ class Clustering:
     distinct: bool = True
     """Whether an image is picked at most once; the authors' code keeps duplicates."""
 
+    warm_sweeps: int = 0
+    """Above 0: a clustering starts from the representatives of the one before, and takes at most so many sweeps; as
+    published every one starts from random images."""
+
     @classmethod
     def official(cls) -> Clustering:
         """As in the authors' code."""
@@ -62,13 +66,26 @@ class Clustering:
                 f"clustering of {where} needs candidates >= 0, max_sweeps >= 1 and tolerance >= 0, not "
                 f"{self.candidates}, {self.max_sweeps} and {self.tolerance}."
             )
+        if self.warm_sweeps < 0 or (self.warm_sweeps and self.candidates):
+            raise InputError(
+                f"clustering of {where} needs warm_sweeps >= 0, and candidates 0 (all) if it is above 0: earlier "
+                f"representatives must be among the images; not {self.warm_sweeps} and {self.candidates}."
+            )
 
     def images(self, context: Context) -> int:
         """Images that one clustering of all classes looks at."""
         counts = context.data.class_counts()
         return sum(min(self.candidates or count, count) for count in counts)
 
-    def pick(self, context: Context, view: View, clusters: int, per_cluster: int, key: tuple[int, ...]) -> list[Tensor]:
+    def pick(
+        self,
+        context: Context,
+        view: View,
+        clusters: int,
+        per_cluster: int,
+        key: tuple[int, ...],
+        earlier: list[Tensor] | None = None,
+    ) -> list[Tensor]:
         """Representatives of every class, in cluster order.
 
         Args:
@@ -77,6 +94,7 @@ class Clustering:
             clusters: clusters per class; fewer in a class with fewer than ``clusters * per_cluster`` images.
             per_cluster: images per cluster.
             key: where in the run this happens; start rows are drawn by it.
+            earlier: what the clustering before picked, to start from if that is asked for.
 
         Returns:
             One tensor of data set rows per class, int64 ``[min(clusters, n // per_cluster) * per_cluster]``.
@@ -90,7 +108,10 @@ class Clustering:
         for count in sorted(set(wanted)):
             alike = [label for label, number in enumerate(wanted) if number == count]
             for labels in _groups(context, alike, members):
-                chosen = self._pick_together(context, view, labels, members, count, per_cluster, key)
+                first = [
+                    self._first(context, label, members[label], count, per_cluster, key, earlier) for label in labels
+                ]
+                chosen = self._pick_together(context, view, labels, members, torch.stack(first), per_cluster, earlier)
                 for label, rows in zip(labels, chosen, strict=True):
                     picks[label] = members[label][rows]
         return [rows for rows in picks if rows is not None]
@@ -101,19 +122,18 @@ class Clustering:
         view: View,
         labels: list[int],
         members: list[Tensor],
-        clusters: int,
+        start: Tensor,
         per_cluster: int,
-        key: tuple[int, ...],
+        earlier: list[Tensor] | None,
     ) -> list[Tensor]:
         """Positions within each class, one batched clustering over the given classes."""
         embeddings = [embed(view, context.data, members[label], self.normalize) for label in labels]
         counts = torch.tensor([len(rows) for rows in embeddings])
         features = torch.nn.utils.rnn.pad_sequence(embeddings, batch_first=True)
-        start = torch.stack([self._start(context, label, len(members[label]), clusters, key) for label in labels])
+        del embeddings
         counts, start = counts.to(features.device), start.to(features.device)
-        found = kmeans.kmeans(
-            features, counts, start, max_sweeps=self.max_sweeps, tolerance=self.tolerance, empty=self.empty
-        )
+        sweeps = self.warm_sweeps if self.warm_sweeps and earlier is not None else self.max_sweeps
+        found = kmeans.kmeans(features, counts, start, max_sweeps=sweeps, tolerance=self.tolerance, empty=self.empty)
         rows = kmeans.nearest_rows(features, counts, found.centroids, per_cluster, distinct=self.distinct)
         return list(rows.cpu())
 
@@ -126,11 +146,23 @@ class Clustering:
         order = context.streams("cluster candidates", *key, label).permutation(len(rows))
         return rows[order[:count].sort().values]
 
-    def _start(self, context: Context, label: int, count: int, clusters: int, key: tuple[int, ...]) -> Tensor:
+    def _first(
+        self,
+        context: Context,
+        label: int,
+        members: Tensor,
+        clusters: int,
+        per_cluster: int,
+        key: tuple[int, ...],
+        earlier: list[Tensor] | None,
+    ) -> Tensor:
+        """Positions of the images that the clusters of a class start from."""
+        if self.warm_sweeps and earlier is not None:
+            return torch.searchsorted(members, earlier[label][::per_cluster].contiguous())
         stream = context.streams("cluster starts", *key, label)
         if self.repeated_starts:
-            return stream.integers(0, count - 1, clusters)
-        return stream.permutation(count)[:clusters]
+            return stream.integers(0, len(members) - 1, clusters)
+        return stream.permutation(len(members))[:clusters]
 
 
 def _groups(context: Context, labels: list[int], members: list[Tensor]) -> Iterator[list[int]]:
