@@ -16,7 +16,9 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Peers
 from limbeck.core.errors import InputError
 from limbeck.core.execution import Execution, can_compile
+from limbeck.objectives.feature_means import FeatureMeans
 from limbeck.objectives.gradient import GradientMatching
+from limbeck.objectives.siamese import Siamese
 from limbeck.parametrizations.partition import Partition
 
 ContextOf = Callable[..., Context]
@@ -56,9 +58,16 @@ def gradients(
     real = torch.stack([context.data.images(context.data.class_rows(label)[:7]) for label in range(classes)])
     stored = torch.stack([context.data.images(context.data.class_rows(label)[7:9]) for label in range(classes)])
     draws = tuple(objective.draw(context, Moment(0, 0, 1), label, peers)[0] for label in range(classes))
-    targets = torch.arange(classes).unsqueeze(1).expand(-1, 8)
+    targets = torch.arange(classes, device=context.device).unsqueeze(1).expand(-1, 8)
     block = Block(tuple(range(classes)), stored, targets, real, counts, draws)
     return objective.gradients(view, block, peers)
+
+
+def sides(context: Context) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
+    """Real and synthetic images of two classes."""
+    real = [(context.data.images(context.data.class_rows(k)[:6]), torch.full((6,), k)) for k in range(2)]
+    synthetic = [(context.data.images(context.data.class_rows(k)[6:9]), torch.full((3,), k)) for k in range(2)]
+    return real, synthetic
 
 
 def same(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor], tolerance: float) -> None:
@@ -92,6 +101,42 @@ def test_compiled_float32_with_a_smooth_activation(context_of: ContextOf) -> Non
     network = "convnet2:activation=swish,width=4"
     expected = gradients(context, PLAIN, objective, network)
     same(gradients(context, COMPILED["compiled"], objective, network), expected, 1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("objective", [GradientMatching(), FeatureMeans()])
+def test_compiled_steps_record_batch_statistics(context_of: ContextOf, objective: Siamese) -> None:
+    context, network, reached = context_of(), "convnet1:norm=batch,width=4", []
+    for execution in (PLAIN, COMPILED["compiled"]):
+        architecture = replace(context, execution=execution).network(network)
+        view = View(architecture, architecture.initial(context.streams("network")))
+        found = objective.pulls(view, *sides(context))
+        reached.append((found[0], torch.stack(found[1]), view.weights["blocks.0.norm.running_var"]))
+    for one, other in zip(*reached, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    assert float((reached[0][2] - 1).abs().max()) > 0.1, "nothing was recorded"
+
+
+@needs_compiler
+def test_compiled_feature_means(context_of: ContextOf) -> None:
+    context, reached = context_of(), []
+    for execution in (PLAIN, COMPILED["compiled"]):
+        architecture = replace(context, execution=execution).network("convnet2:width=4")
+        view = View(architecture, architecture.initial(context.streams("network")))
+        losses, pulls = FeatureMeans(block=0).pulls(view, *sides(context))
+        reached.append((losses, torch.stack(pulls)))
+    same(reached[1], reached[0], 1e-10)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("execution", [PLAIN, *SETTINGS.values(), *COMPILED.values()])
+def test_a_gpu_gives_what_the_cpu_gives(context_of: ContextOf, execution: Execution) -> None:
+    context, objective = context_of(), GradientMatching(bias=True, classifier=True)
+    expected = gradients(context, PLAIN, objective, "convnet2:width=4")
+    device = torch.device("cuda")
+    there = replace(context, device=device, data=context.data.to(device, torch.float64))
+    found = gradients(there, execution, objective, "convnet2:width=4")
+    same((found[0].cpu(), found[1].cpu()), expected, 1e-10)
 
 
 @needs_compiler

@@ -214,7 +214,7 @@ def test_dream(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = Clustering.pick
     compared = 0
 
-    def pick(self: Clustering, context, view, clusters, per_cluster, key):  # type: ignore[no-untyped-def]
+    def pick(self: Clustering, context, view, clusters, per_cluster, key, earlier=None):  # type: ignore[no-untyped-def]
         """Our picks, which must be the recorded ones; in a tie the recorded one is taken, to stay on the path."""
         nonlocal compared
         expected, gaps = picks[key]

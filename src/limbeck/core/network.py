@@ -149,6 +149,11 @@ class FunctionalNetwork:
         module(torch.empty(1, *shape, device="meta"))
         return total
 
+    @functools.lru_cache(maxsize=16)  # noqa: B019
+    def blocks(self, shape: tuple[int, int, int]) -> int:
+        """Feature maps that ``output="blocks"`` gives for images ``(C, H, W)``."""
+        return len(self._make_on_meta()(torch.empty(1, *shape, device="meta"), "blocks"))
+
     def _make_on_meta(self) -> Network:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             return self._make().eval()

@@ -11,8 +11,10 @@ from limbeck.core.batch import View
 from limbeck.core.context import Context
 from limbeck.core.contracts import Workload
 from limbeck.core.errors import InputError
-from limbeck.objectives.siamese import Siamese
+from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
+from limbeck.objectives.siamese import Siamese, keep_buffers
 from limbeck.ops.gradient_distance import feature_mean_distance
+from limbeck.training.passes import as_convolved
 
 __all__ = ["FeatureMeans"]
 
@@ -33,15 +35,57 @@ class FeatureMeans(Siamese):
 
     def compare(self, view: View, real: tuple[Tensor, Tensor], synthetic: tuple[Tensor, Tensor]) -> Tensor:
         """The distance of the two means."""
+        self._require_block(view, real[0])
+        fixed = {name: tensor.detach() for name, tensor in view.weights.items()}
         with torch.no_grad():
-            towards = self._features(view, real[0])
-        return feature_mean_distance(towards, self._features(view, synthetic[0]))
+            towards, fixed = _mean(view.network, fixed, real[0], train=view.train, block=self.block)
+        found, fixed = _mean(view.network, fixed, synthetic[0], train=view.train, block=self.block)
+        keep_buffers(view, fixed)
+        return feature_mean_distance(towards, found)
 
-    def _features(self, view: View, images: Tensor) -> Tensor:
-        blocks = view.network(view.weights, images, output="blocks", train=view.train)
-        if not -len(blocks) <= self.block < len(blocks):
+    def pulls(
+        self, view: View, real: list[tuple[Tensor, Tensor]], synthetic: list[tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Losses ``[K]`` and gradients in the synthetic images, class by class."""
+        self._require_block(view, real[0][0])
+        fixed = {name: as_convolved(tensor.detach()) for name, tensor in view.weights.items()}
+        match = view.network.program(_match, train=view.train, block=self.block)
+        losses, pulls = [], []
+        for (wanted, _), (images, _) in zip(real, synthetic, strict=True):
+            loss, pull, fixed = match(fixed, as_convolved(wanted), as_convolved(images))
+            keep_buffers(view, fixed)
+            losses.append(loss)
+            pulls.append(pull)
+        return torch.stack(losses), pulls
+
+    def _require_block(self, view: View, images: Tensor) -> None:
+        channels, height, width = images.shape[1:]
+        blocks = view.network.blocks((channels, height, width))
+        if not -blocks <= self.block < blocks:
             raise InputError(
                 f"objective 'feature_means' finds no block {self.block} in {view.network.name}, which has "
-                f"{len(blocks)}; choose one from {-len(blocks)} to {len(blocks) - 1}."
+                f"{blocks}; choose one from {-blocks} to {blocks - 1}."
             )
-        return blocks[self.block]
+
+
+def _mean(
+    network: FunctionalNetwork, fixed: Weights, images: Tensor, *, train: bool, block: int
+) -> tuple[Tensor, Weights]:
+    """A block's features ``[1, ...]``, averaged over the batch, and the weights with newer buffers."""
+    after = network.fresh_buffers(fixed) if train else fixed
+    return network(after, images, output="blocks", train=train)[block].mean(dim=0, keepdim=True), after
+
+
+def _match(
+    network: FunctionalNetwork, fixed: Weights, real: Tensor, images: Tensor, *, train: bool, block: int
+) -> tuple[Tensor, Tensor, Weights]:
+    """The distance, its gradient in the synthetic images, and the buffers."""
+    with torch.no_grad():
+        towards, between = _mean(network, fixed, real, train=train, block=block)
+
+    def apart(shown: Tensor) -> tuple[Tensor, Weights]:
+        found, after = _mean(network, between, shown, train=train, block=block)
+        return feature_mean_distance(towards, found), after
+
+    pull, value, after = gradient_and_value(apart, images, functional=network.execution.functional)
+    return value, pull, after

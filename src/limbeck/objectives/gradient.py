@@ -15,7 +15,7 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Workload
 from limbeck.core.errors import InputError
 from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
-from limbeck.objectives.siamese import Siamese
+from limbeck.objectives.siamese import Siamese, keep_buffers
 from limbeck.ops.gradient_distance import Metric, distance, selected
 from limbeck.training.passes import as_convolved, padded, portions
 
@@ -54,7 +54,7 @@ class GradientMatching(Siamese):
         gradient, buffers = _gradient(
             view.network, matched, fixed, images, targets, share, train=view.train, again=True
         )
-        _keep(view, buffers)
+        keep_buffers(view, buffers)
         return distance(list(towards.values()), list(gradient.values()), self.metric)
 
     def pulls(
@@ -69,7 +69,7 @@ class GradientMatching(Siamese):
         for one, (images, targets) in zip(real, synthetic, strict=True):
             towards, fixed = self._real_gradient(view, matched, fixed, *one)
             loss, pull, fixed = match(matched, fixed, as_convolved(images), targets, towards)
-            _keep(view, fixed)
+            keep_buffers(view, fixed)
             losses.append(loss)
             pulls.append(pull)
         return torch.stack(losses), pulls
@@ -268,11 +268,3 @@ def _match_joined(
 
     pulls, _, losses = gradient_and_value(apart, images, functional=False)
     return losses, pulls
-
-
-def _keep(view: View, fixed: Weights) -> None:
-    """Batch norm's statistics, which every pass in training moves on, go back to the network they belong to."""
-    if view.train and view.network.mixes_images:
-        with torch.no_grad():
-            for name in view.network.buffer_names():
-                view.weights[name].copy_(fixed[name])

@@ -12,9 +12,10 @@ from limbeck.core.batch import Block, ClassBatch, Draws, Moment, View
 from limbeck.core.context import Context
 from limbeck.core.contracts import Objective, Peers
 from limbeck.core.errors import InputError
+from limbeck.core.network import Weights
 from limbeck.core.recipe import part_name
 
-__all__ = ["Siamese"]
+__all__ = ["Siamese", "keep_buffers"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,3 +112,11 @@ class Siamese(Objective):
             real: images as the network sees them ``[B, C, H, W]``, and their labels ``[B]``; constants.
             synthetic: the same of the decoded images, ``[m, C, H, W]`` and ``[m]``.
         """
+
+
+def keep_buffers(view: View, after: Weights) -> None:
+    """Batch norm's statistics, which every pass in training moves on, go back to the network they belong to."""
+    if view.train and view.network.mixes_images:
+        with torch.no_grad():
+            for name in view.network.buffer_names():
+                view.weights[name].copy_(after[name])
