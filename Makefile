@@ -1,5 +1,5 @@
 # Every recipe is one line that can be typed without make.
-.PHONY: check test test-slow test-gpu format lint types imports docs
+.PHONY: check test test-slow test-gpu format lint types imports docs bench
 
 check: lint types imports test
 
@@ -26,3 +26,7 @@ imports:
 
 docs:
 	mkdocs build --strict
+
+# Speed beside a plain oracle, a quarter of an hour; make bench QUICK=1 for three minutes.
+bench:
+	python -m benchmarks.speed.run $(if $(QUICK),--quick)

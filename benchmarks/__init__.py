@@ -1,0 +1,1 @@
+"""What limbeck is measured with."""

@@ -1,0 +1,194 @@
+"""limbeck's own steps on the same numbers, through the contracts that a run uses."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmarks.speed.cases import MEAN, STD, Case
+from limbeck.core.batch import Block, Moment, View
+from limbeck.core.context import Context
+from limbeck.core.contracts import Peers
+from limbeck.core.network import Weights
+from limbeck.core.real import DataSpec, Normalization
+from limbeck.core.recipe import Recipe
+from limbeck.core.streams import Streams
+from limbeck.data.images import ImageSet
+from limbeck.data.splits import Data
+from limbeck.engine.distill import make_context
+from limbeck.engine.settings import Settings
+from limbeck.evaluation import protocols
+from limbeck.methods.dc import dc
+from limbeck.methods.dream import dream
+from limbeck.methods.dsa import dsa
+from limbeck.methods.idc import idc
+from limbeck.pools.trained_on_real import TrainedOnReal
+from limbeck.samplers.representative import Representative
+from limbeck.training.supervised import fit, still
+
+__all__ = ["Clustering", "Evaluation", "Matching", "NetworkUpdate", "cluster_start", "make"]
+
+_KEY = (0, 0)
+"""Where in a run the clustering happens."""
+
+
+class _Contender:
+    """A recipe in its surroundings, and the network with the given weights."""
+
+    def __init__(self, case: Case, recipe: Recipe, settings: Settings) -> None:
+        self.case = case
+        self.recipe = recipe.with_(pool__network=f"convnet3:width={case.width}")
+        self.context: Context = make_context(self.recipe, _data(case), case.ipc, case.seed, settings)
+        assert self.recipe.pool is not None
+        self.network = self.recipe.pool.architecture(self.context)
+        self.weights: Weights = dict(zip(self.network.parameter_names(), case.weights(), strict=True))
+
+
+class Matching(_Contender):
+    """One inner step: all classes of a block, and the update of the stored images."""
+
+    def __init__(self, case: Case, recipe: Recipe, settings: Settings) -> None:
+        super().__init__(case, recipe.with_(optimizer__lr=case.lr, optimizer__scale_with_ipc=False), settings)
+        recipe, context = self.recipe, self.context
+        assert recipe.objective is not None and recipe.optimizer is not None
+        self.objective, self.optimizer = recipe.objective, recipe.optimizer
+        self.peers = Peers(recipe.parametrization, recipe.augmentation, context.spec)
+        self.state = self.optimizer.init(context)
+        stored = case.stored()
+        normalized = recipe.parametrization.space == "normalized"
+        self.stored = context.spec.normalization.apply(stored) if normalized else stored
+        self.losses = self.gradients = torch.zeros(0)
+        self.number = 0
+
+    def step(self) -> None:
+        """As the loop of a run takes it."""
+        case, context, labels = self.case, self.context, range(self.case.classes)
+        at_turn = self.optimizer.at_turn(self.state, self.stored, context)
+        block = Block(
+            labels=tuple(labels),
+            stored=at_turn,
+            targets=torch.arange(case.classes).unsqueeze(1).expand(-1, case.decoded),
+            real=context.data.images(torch.stack([case.rows(self.number, label) for label in labels])),
+            counts=(case.real,) * case.classes,
+            draws=tuple(case.numbers(self.number, label) for label in labels),
+        )
+        view = View(self.network, self.weights)
+        self.losses, self.gradients = self.objective.gradients(view, block, self.peers)
+        self.state, self.stored = self.optimizer.update(self.state, self.stored, self.gradients, context)
+        self.number += 1
+
+
+class Clustering(_Contender):
+    """The representatives of every class, by the variant that follows the authors' code."""
+
+    def __init__(self, case: Case, settings: Settings) -> None:
+        super().__init__(case, dream("cifar10-code"), settings)
+        assert isinstance(self.recipe.sampler, Representative)
+        self.clustering = self.recipe.sampler.clustering
+        self.picks = torch.zeros(0, dtype=torch.int64)
+
+    def step(self) -> None:
+        """Cluster the class."""
+        view = View(self.network, self.weights)
+        (self.picks,) = self.clustering.pick(self.context, view, self.case.clusters, 1, _KEY)
+
+
+class NetworkUpdate(_Contender):
+    """What the pool does after an inner step."""
+
+    def __init__(self, case: Case, settings: Settings) -> None:
+        recipe = idc("cifar10").with_(
+            pool__samples=case.samples,
+            pool__training__batch_size=case.batch,
+            pool__training__lr=case.lr,
+            pool__training__cutmix=case.cutmix,
+        )
+        if not case.operations:
+            recipe = recipe.with_(pool__training__augmentation=None)
+        super().__init__(case, recipe, settings)
+        assert isinstance(self.recipe.pool, TrainedOnReal)
+        self.pool = self.recipe.pool
+        self.state = {"weights": self.weights, "velocity": still(self.network, self.weights)}
+        self.number = 0
+
+    def step(self) -> None:
+        """Train on the next batches."""
+        moment = Moment(iteration=0, step=self.number, steps=self.number + 2)
+        self.state = self.pool.advance(self.state, self.context, moment, self._no_images)
+        self.number += 1
+
+    @staticmethod
+    def _no_images() -> tuple[Tensor, Tensor]:
+        raise AssertionError("this pool trains on real images")
+
+
+class Evaluation(_Contender):
+    """One epoch of IDC's protocol."""
+
+    def __init__(self, case: Case, settings: Settings) -> None:
+        training = protocols.idc().training
+        changed = {"lr": case.lr, "cutmix": case.cutmix, "batch_size": case.batch}
+        if not case.operations:
+            changed["augmentation"] = None
+        recipe = idc("cifar10").with_(pool__training=training)
+        recipe = recipe.with_(**{f"pool__training__{name}": value for name, value in changed.items()})
+        super().__init__(case, recipe, settings)
+        assert isinstance(self.recipe.pool, TrainedOnReal)
+        data = self.context.data
+        images = data.spec.normalization.apply(data.images(torch.arange(len(data))))
+        self._epochs = fit(
+            self.network,
+            self.weights,
+            lambda rows: images[rows],
+            data.labels,
+            self.recipe.pool.training,
+            Streams(case.seed),
+            data.spec.shape,
+            lambda epoch: case.lr,
+            steps=1_000_000,
+        )
+
+    def step(self) -> None:
+        """The next epoch."""
+        next(self._epochs)
+
+
+def make(case: Case, settings: Settings) -> Matching | Clustering | NetworkUpdate | Evaluation:
+    """The product's side of a case.
+
+    Args:
+        case: what is timed.
+        settings: how it is computed.
+    """
+    match case.kind:
+        case "idc":
+            recipe = idc("cifar10", factor=case.factor).with_(optimizer__reference_size=0)
+            return Matching(case, recipe if case.operations else recipe.with_(augmentation=None), settings)
+        case "dc":
+            return Matching(case, dsa("cifar10") if case.tokens else dc("cifar10"), settings)
+        case "clustering":
+            return Clustering(case, settings)
+        case "update":
+            return NetworkUpdate(case, settings)
+        case _:
+            return Evaluation(case, settings)
+
+
+def cluster_start(case: Case) -> list[int]:
+    """Rows that the product's clustering starts from, for others to start from as well."""
+    stream = Streams(case.seed)("cluster starts", *_KEY, 0)
+    return stream.integers(0, case.per_class - 1, case.clusters).tolist() if case.clusters else []
+
+
+def _data(case: Case) -> Data:
+    pixels, labels = case.pixels()
+    spec = DataSpec(
+        name="random",
+        channels=3,
+        height=case.side,
+        width=case.side,
+        class_names=tuple(map(str, range(case.classes))),
+        normalization=Normalization(MEAN, STD, "published"),
+        digest=f"random-{case.name}-{case.seed}",
+    )
+    return Data(train=ImageSet(pixels, labels, spec), validation=None, test=None, spec=spec)

@@ -1,0 +1,98 @@
+"""Each step of the oracle computes the numbers that the product's step computes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.speed import oracle, product
+from benchmarks.speed.cases import CASES, Case
+from limbeck.core.streams import Streams
+from limbeck.engine.settings import Settings
+from limbeck.training.batches import epoch_batch
+
+EAGER = Settings(compile="off", dtype="float64", progress="quiet", device="cpu")
+
+
+def small(name: str, **changes: object) -> Case:
+    """The case in float64 with small images, a narrow network and few of everything."""
+    sizes = {"width": 4, "side": 16, "per_class": 24, "ipc": 2, "dtype": "float64", "batch": 8}
+    sizes |= {"real": 7} if CASES[name].real else {}
+    return replace(CASES[name], **(sizes | changes))
+
+
+def same(one: Tensor, other: Tensor) -> None:
+    torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_idc_matching(augmented: bool) -> None:
+    case = small("idc_matching")
+    case = case if augmented else replace(case, operations=())
+    plain, ours = oracle.IDCMatching(case), product.make(case, EAGER)
+    assert isinstance(ours, product.Matching)
+    for _ in range(3):
+        plain.step()
+        ours.step()
+        same(torch.tensor(plain.losses, dtype=torch.float64), ours.losses)
+        same(plain.stored.detach().unflatten(0, (2, 2)), ours.stored)
+
+
+@pytest.mark.parametrize("name", ["dc_matching", "dsa_matching"])
+def test_dc_matching(name: str) -> None:
+    case = small(name)
+    plain, ours = oracle.DCMatching(case), product.make(case, EAGER)
+    assert isinstance(ours, product.Matching)
+    for _ in range(4):  # with two classes all tokens of DSA
+        plain.step()
+        ours.step()
+        same(torch.tensor(plain.loss, dtype=torch.float64), ours.losses.sum())
+        assert plain.stored.grad is not None
+        same(plain.stored.grad.unflatten(0, (2, 2)), ours.gradients)
+        same(plain.stored.detach().unflatten(0, (2, 2)), ours.stored)
+
+
+def test_dream_clustering() -> None:
+    case = small("dream_clustering", per_class=200, clusters=16)
+    plain, ours = oracle.Clustering(case, product.cluster_start(case)), product.make(case, EAGER)
+    assert isinstance(ours, product.Clustering)
+    plain.step()
+    ours.step()
+    assert plain.picks.tolist() == ours.picks.tolist()
+    assert len(set(ours.picks.tolist())) > 8
+
+
+def test_network_update() -> None:
+    case = small("network_update", samples=32, operations=(), cutmix=0.0, per_class=5)
+    batches = [epoch_batch(Streams(case.seed), "network training", 50, 8, number) for number in range(12)]
+    orders = [torch.cat(batches[:6]), torch.cat(batches[6:])]
+    plain, ours = oracle.Training(case, orders), product.make(case, EAGER)
+    for _ in range(3):
+        plain.step()
+        ours.step()
+    for own, other in zip(plain.net.parameters(), ours.weights.values(), strict=True):
+        same(own.detach(), other)
+
+
+def test_evaluation() -> None:
+    case = small("evaluation", samples=50, operations=(), cutmix=0.0, per_class=5)
+    orders = [Streams(case.seed)("epoch", epoch).permutation(50) for epoch in range(2)]
+    plain, ours = oracle.Training(case, orders), product.make(case, EAGER)
+    for _ in range(2):
+        plain.step()
+        ours.step()
+    for own, other in zip(plain.net.parameters(), ours.weights.values(), strict=True):
+        same(own.detach(), other)
+
+
+@pytest.mark.parametrize("name", ["network_update", "evaluation"])
+def test_augmented_training_runs(name: str) -> None:
+    case = small(name, samples=50 if name == "evaluation" else 16, per_class=5)
+    plain, ours = oracle.Training(case), product.make(case, EAGER)
+    for one in (plain, ours):
+        one.step()
+    assert 0 <= plain.top1 <= plain.top5 <= 100
+    assert all(bool(tensor.isfinite().all()) for tensor in ours.weights.values())
