@@ -30,12 +30,17 @@ class Settings(ExecutionSettings):
     a terminal."""
     class_block: int = 10
     """Classes whose real batches are in memory at once."""
+    snapshots: int = 0
+    """How many intermediate states of the images are kept beside the result, evenly spread over the run from the
+    initial images on; to see how accuracy grows."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         super().__post_init__()
         if self.class_block < 1:
             raise InputError(f"class_block (--class-block) must be at least 1, not {self.class_block}.")
+        if self.snapshots < 0:
+            raise InputError(f"snapshots (--snapshots) must be 0 or more, not {self.snapshots}.")
         if not self.checkpoint_minutes >= 0:
             raise InputError(
                 f"checkpoint_minutes (--checkpoint-minutes) must be 0 or more, not {self.checkpoint_minutes}."
