@@ -14,13 +14,14 @@ from typing import Any
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
+from limbeck.core.real import DataSpec
 from limbeck.engine.folder import LOG, RECORD
 from limbeck.evaluation.evaluate import Scores
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats.native import load
 from limbeck.storage.atomic import write_text
 
-__all__ = ["Run", "evaluation_file", "read_run", "scores_as_plain", "write_scores"]
+__all__ = ["Run", "curve_file", "evaluation_file", "read_json", "read_run", "scores_as_plain", "write_scores"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Run:
         record: cost and hardware, as in ``record.json``; empty when missing.
         losses: pairs of inner step and mean loss since the one before.
         evaluations: contents of its ``evaluation-*.json``, in order of their names.
+        curves: contents of its ``curve-*.json``, likewise.
     """
 
     folder: Path
@@ -40,6 +42,7 @@ class Run:
     record: dict[str, Any]
     losses: tuple[tuple[int, float], ...]
     evaluations: tuple[dict[str, Any], ...]
+    curves: tuple[dict[str, Any], ...] = ()
 
     @property
     def method(self) -> str:
@@ -60,7 +63,7 @@ def read_run(folder: Path) -> Run:
         InputError: there is no finished set in it, or a file is damaged.
     """
     distilled = load(folder)
-    record = _read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+    record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
     losses: list[tuple[int, float]] = []
     if (folder / LOG).is_file():
         for line in (folder / LOG).read_text(encoding="utf-8").splitlines():
@@ -69,14 +72,33 @@ def read_run(folder: Path) -> Run:
                 losses.append((int(entry["step"]), float(entry["loss"])))
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{folder / LOG} is damaged; remove it to go without the losses.") from error
-    evaluations = tuple(_read_json(path) for path in sorted(folder.glob("evaluation-*.json")))
-    return Run(folder, distilled, record, tuple(losses), evaluations)
+    evaluations, curves = (
+        tuple(read_json(path) for path in sorted(folder.glob(f"{kind}-*.json"))) for kind in ("evaluation", "curve")
+    )
+    return Run(folder, distilled, record, tuple(losses), evaluations, curves)
 
 
-def evaluation_file(protocol: Protocol, seed: int, storage: str) -> str:
-    """Name of the file for the scores of this protocol: equal evaluations share it, others never overwrite it."""
-    text = json.dumps([encode(protocol), seed, storage], sort_keys=True)
-    return f"evaluation-{protocol.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}.json"
+def evaluation_file(protocol: Protocol, seed: int, storage: str, elsewhere: str = "") -> str:
+    """Name of the file for the scores of this protocol: equal evaluations share it, others never overwrite it.
+
+    Args:
+        protocol: how the set is judged.
+        seed: seed of the networks.
+        storage: how its pixels are kept.
+        elsewhere: digest of the data whose test images judge, where they are not those of the set.
+    """
+    return f"evaluation-{_name(protocol, seed, storage, elsewhere)}.json"
+
+
+def curve_file(protocol: Protocol, seed: int, storage: str, elsewhere: str = "") -> str:
+    """Name of the file for the scores of all snapshots of a run; the arguments are those of `evaluation_file`."""
+    return f"curve-{_name(protocol, seed, storage, elsewhere)}.json"
+
+
+def _name(protocol: Protocol, seed: int, storage: str, elsewhere: str) -> str:
+    identity = [encode(protocol), seed, storage, *([elsewhere] if elsewhere else [])]
+    text = json.dumps(identity, sort_keys=True)
+    return f"{protocol.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
@@ -104,14 +126,29 @@ def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
     }
 
 
-def write_scores(folder: Path, scores: Scores, distilled: Distilled) -> Path:
-    """Write scores beside the set that they judge, atomically; the file's path."""
-    path = folder / evaluation_file(scores.protocol, scores.seed, distilled.storage)
-    write_text(path, json.dumps(scores_as_plain(scores, distilled.bytes), indent=2) + "\n")
+def write_scores(folder: Path, scores: Scores, distilled: Distilled, judges: DataSpec | None = None) -> Path:
+    """Write scores beside the set that they judge, atomically; the file's path.
+
+    Args:
+        folder: of the set.
+        scores: what came out.
+        distilled: the set.
+        judges: the data whose test images judged; those of the set by default.
+    """
+    plain, elsewhere = scores_as_plain(scores, distilled.bytes), ""
+    if judges is not None and judges.digest != distilled.spec.digest:
+        plain, elsewhere = {"data": judges.name, **plain}, judges.digest
+    path = folder / evaluation_file(scores.protocol, scores.seed, distilled.storage, elsewhere)
+    write_text(path, json.dumps(plain, indent=2) + "\n")
     return path
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file that holds a mapping.
+
+    Raises:
+        InputError: it is damaged.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
