@@ -141,6 +141,8 @@ def test_a_curve_over_the_snapshots(limbeck: Command, tmp_path: Path) -> None:
     assert done.err.startswith(f"written to {file}")
     scores = limbeck("evaluate", "run", *QUICK, "--json").json
     assert scores["mean"] == curve["points"][-1]["mean"]
+    assert limbeck("report", "run").status == 0
+    assert "Growth of accuracy" in Path("report.html").read_text(encoding="utf-8")
 
 
 def test_a_curve_needs_snapshots(limbeck: Command, run: Path) -> None:

@@ -94,9 +94,10 @@ def texts(svg: bytes) -> set[str]:
 
 
 def lines(svg: bytes, colour: str) -> list[list[tuple[float, float]]]:
-    """Corners of the lines of a colour inside the axes."""
+    """Corners of the lines of a colour inside the axes, without whiskers."""
     found = re.findall(rf'<path d="([^"]*)" clip-path="[^"]*" style="fill: none; stroke: {colour}', svg.decode())
-    return [[(float(x), float(y)) for x, y in re.findall(r"[ML] ([\d.]+) ([\d.]+)", path)] for path in found]
+    paths = [[(float(x), float(y)) for x, y in re.findall(r"[ML] ([\d.]+) ([\d.]+)", path)] for path in found]
+    return [path for path in paths if len(path) > 2]
 
 
 def test_every_line_is_drawn_over_steps_and_over_seconds() -> None:
@@ -113,9 +114,19 @@ def test_every_line_is_drawn_over_steps_and_over_seconds() -> None:
             assert (path[0][1] - path[1][1]) / (path[0][1] - path[2][1]) == pytest.approx(0.75, abs=1e-3)
 
 
-def test_a_band_shows_the_deviation_where_there_is_one() -> None:
-    assert b"FillBetween" in accuracy_curves([line("idc")]) or b"PolyCollection" in accuracy_curves([line("idc")])
-    assert b"PolyCollection" not in accuracy_curves([line("idc", std=0.0)])
+def test_whiskers_show_the_deviation_where_there_is_one() -> None:
+    assert b"LineCollection" in accuracy_curves([line("idc")])
+    assert b"LineCollection" not in accuracy_curves([line("idc", std=0.0)])
+
+
+def test_lines_that_meet_stand_beside_each_other() -> None:
+    svg = accuracy_curves([line("a"), line("b")], {"a": "#123456", "b": "#654321"})
+    first, second = (lines(svg, colour)[0] for colour in ("#123456", "#654321"))
+    assert [right[0] - left[0] for left, right in zip(first, second, strict=True)] == pytest.approx([3.5 * 0.75] * 3)
+    assert [point[1] for point in first] == [point[1] for point in second]
+    # Over seconds they stand where they are.
+    first, second = (lines(svg, colour)[1] for colour in ("#123456", "#654321"))
+    assert first == second
 
 
 def test_on_a_phone_the_axes_stand_below_each_other() -> None:

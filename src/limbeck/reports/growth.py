@@ -8,7 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from limbeck.reports.canvas import INK, PHONE, POINTS, Format, canvas, images_per_class, legend_line, plain, written
+from limbeck.reports.canvas import (
+    INK,
+    PHONE,
+    PIXELS_PER_INCH,
+    POINTS,
+    Format,
+    canvas,
+    images_per_class,
+    legend_line,
+    plain,
+    written,
+)
 from limbeck.reports.figures import method_colours
 from limbeck.reports.runs import Run
 
@@ -18,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["Growth", "GrowthPoint", "accuracy_curves", "growths"]
 
 Over = Literal["step", "seconds"]
+
+_ASIDE, _MOST_ASIDE = 3.5, 16.0
+"""CSS pixels between lines at equal steps, and at most between the first and the last."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +102,7 @@ def accuracy_curves(
 ) -> bytes:
     """Mean test accuracy in percent against inner step and against seconds of distilling, one line per method.
 
-    The band is one standard deviation (`GrowthPoint.std`) to each side. The two axes stand beside each other, one
+    Whiskers are one standard deviation (`GrowthPoint.std`) to each side. The two axes stand beside each other, one
     pair per IPC; on phones all stand below each other.
 
     Args:
@@ -111,14 +125,15 @@ def accuracy_curves(
     legend = [legend_line(label, colours[label]) for label in labels]
     figure, axes = canvas(len(panels) // across, width, 250, legend, below=58, across=across, titles=24)
     for place, (axis, (ipc, over)) in enumerate(zip(axes, panels, strict=True)):
-        for curve in curves:
-            if curve.ipc == ipc:
-                _draw(axis, curve, over, colours[curve.label])
+        shown = [curve for curve in curves if curve.ipc == ipc]
+        for index, curve in enumerate(shown):
+            aside = _aside(index, len(shown)) if over == "step" else 0.0
+            _draw(axis, curve, over, colours[curve.label], aside)
         axis.set_title(images_per_class(ipc), loc="left", fontsize=POINTS, color=INK, pad=7)
         axis.set_xlabel("inner step" if over == "step" else "seconds of distilling")
         if place % across == 0:
             axis.set_ylabel("test accuracy, %")
-        _from_zero(axis, over)
+        _limit(axis, shown, over)
         plain(axis)
     return written(figure, form)
 
@@ -157,20 +172,33 @@ def _point(seeds: Sequence[Sequence[dict[str, Any]]]) -> GrowthPoint:
     )
 
 
-def _draw(axis: Axes, curve: Growth, over: Over, colour: str) -> None:
+def _draw(axis: Axes, curve: Growth, over: Over, colour: str, aside: float) -> None:
+    """One line, ``aside`` CSS pixels to the right, so that whiskers at equal steps do not hide each other."""
+    from matplotlib.transforms import ScaledTranslation
+
+    shift = ScaledTranslation(aside / PIXELS_PER_INCH, 0, axis.figure.dpi_scale_trans)
     across = [getattr(point, over) for point in curve.points]
     means = [100 * point.mean for point in curve.points]
+    look: dict[str, Any] = {"color": colour, "zorder": 3, "transform": axis.transData + shift}
     if any(point.std for point in curve.points):
-        lower = [100 * (point.mean - point.std) for point in curve.points]
-        upper = [100 * (point.mean + point.std) for point in curve.points]
-        axis.fill_between(across, lower, upper, color=colour, alpha=0.14, linewidth=0, zorder=2)
-    axis.plot(across, means, color=colour, linewidth=1.6, marker="o", markersize=4.2, zorder=3)
+        deviations = [100 * point.std for point in curve.points]
+        axis.errorbar(across, means, yerr=deviations, fmt="none", elinewidth=1.0, capsize=2.2, capthick=1.0, **look)
+    axis.plot(across, means, linewidth=1.6, marker="o", markersize=4.2, **look)
 
 
-def _from_zero(axis: Axes, over: Over) -> None:
-    """Both axes begin at zero, with room for the marks at the ends."""
+def _aside(index: int, count: int) -> float:
+    return min(_ASIDE, _MOST_ASIDE / count) * (index - (count - 1) / 2)
+
+
+def _limit(axis: Axes, shown: Sequence[Growth], over: Over) -> None:
+    """The axis across begins at zero; all have room for the marks at their ends."""
     from matplotlib.ticker import MaxNLocator
 
-    _, right = axis.dataLim.intervalx
-    axis.set_xlim(-0.03 * right, 1.03 * right)
+    points = [point for curve in shown for point in curve.points]
+    right = max(getattr(point, over) for point in points) or 1
+    lowest = 100 * min(point.mean - point.std for point in points)
+    highest = 100 * max(point.mean + point.std for point in points)
+    margin = 0.05 * (highest - lowest) or 1
+    axis.set_xlim(-0.04 * right, 1.04 * right)
+    axis.set_ylim(lowest - margin, highest + margin)
     axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=over == "step"))

@@ -51,6 +51,8 @@ def judge(
     """
     path = folder / evaluation_file(protocol, seed, distilled.storage, _elsewhere(data, distilled))
     if path.is_file():
+        if done is not None:
+            done(_networks(protocol), _networks(protocol))
         return path
     test = data.require_test()
     scores = evaluate(
@@ -94,7 +96,7 @@ def judge_snapshots(
     """
     result = load(run)
     moments = [*_snapshots(run), _end(run, result)]
-    each = len(protocol.networks) * protocol.repeats
+    each = _networks(protocol)
     points = []
     for index, moment in enumerate(moments):
         distilled = result if moment.folder == run else load(moment.folder)
@@ -106,12 +108,15 @@ def judge_snapshots(
         path = judge(
             moment.folder, distilled, data, protocol, seed=seed, device=device, executor=executor, done=advance
         )
-        advance(each, each)
         points.append(_point(moment, path, run))
     content = {**_common(read_json(path)), "points": points}
     file = run / curve_file(protocol, seed, result.storage, _elsewhere(data, result))
     write_text(file, json.dumps(content, indent=2) + "\n")
     return file
+
+
+def _networks(protocol: Protocol) -> int:
+    return len(protocol.networks) * protocol.repeats
 
 
 def _elsewhere(data: Data, distilled: Distilled) -> str:
