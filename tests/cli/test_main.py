@@ -25,8 +25,8 @@ FIELDS = {
         *("load", "settings", "json"),
     ],
     "evaluate": [
-        *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "data", "seed"),
-        *("device", "progress", "load", "json"),
+        *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "data", "curve"),
+        *("seed", "device", "progress", "load", "json"),
     ],
     "compare": [
         *("methods", "data", "ipc", "seeds", "preset", "protocol", "networks", "repeats", "length", "full", "out"),
@@ -38,7 +38,10 @@ FIELDS = {
 """All flags written by hand. What belongs to a method or a part is a field of it and needs no flag here."""
 
 SHARED = {
-    Settings: ["device", "dtype", "checkpoint_minutes", "progress", "class_block"],
+    Settings: [
+        *("precision", "compile", "blocks", "microbatch"),
+        *("device", "dtype", "checkpoint_minutes", "progress", "class_block", "snapshots"),
+    ],
     LoadOptions: [
         *("validation", "split_seed", "normalization", "image_size", "fit", "channels", "root", "download", "cache"),
         *("image_column", "label_column", "test_fraction"),
