@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Command
+from tests.cli.conftest import TINY, Command
 from tests.engine.tiny import NETWORK
 
 QUICK = ["--networks", NETWORK, "--length", "2", "--progress", "quiet", "--device", "cpu"]
@@ -125,3 +125,27 @@ def test_a_gpu_that_is_not_there(limbeck: Command, run: Path, monkeypatch: pytes
     done = limbeck("evaluate", run, "--device", "cuda")
     assert done.status == 2
     assert "sees no GPU" in done.sentence
+
+
+def test_a_curve_over_the_snapshots(limbeck: Command, tmp_path: Path) -> None:
+    assert limbeck("distill", "idc", *TINY, "--ipc", "1", "--snapshots", "2", "--out", "run").status == 0
+    done = limbeck("evaluate", "run", *QUICK, "--curve", "--json")
+    assert (done.status, done.err) == (0, "")
+    curve = done.json
+    file = Path(curve.pop("file"))
+    assert json.loads(file.read_text()) == curve
+    assert [(point["step"], point["iteration"]) for point in curve["points"]] == [(0, 0), (3, 1), (6, 2)]
+    assert len(curve["points"][0]["networks"][0]["accuracies"]) == 3
+    done = limbeck("evaluate", "run", *QUICK, "--curve")
+    assert "inner step" in done.out
+    assert done.err.startswith(f"written to {file}")
+    scores = limbeck("evaluate", "run", *QUICK, "--json").json
+    assert scores["mean"] == curve["points"][-1]["mean"]
+    assert limbeck("report", "run").status == 0
+    assert "Growth of accuracy" in Path("report.html").read_text(encoding="utf-8")
+
+
+def test_a_curve_needs_snapshots(limbeck: Command, run: Path) -> None:
+    done = limbeck("evaluate", run, *QUICK, "--curve")
+    assert done.status == 2
+    assert "has no snapshots; distil with --snapshots" in done.sentence

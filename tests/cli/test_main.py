@@ -28,8 +28,8 @@ FIELDS = {
         *("load", "settings", "json"),
     ],
     "evaluate": [
-        *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "data", "seed"),
-        *("device", "execution", "progress", "load", "json"),
+        *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "data", "curve"),
+        *("seed", "device", "execution", "progress", "load", "json"),
     ],
     "compare": [
         *("methods", "data", "ipc", "seeds", "preset", "protocol", "networks", "repeats", "length", "full", "out"),
@@ -44,7 +44,7 @@ SHARED = {
     ExecutionSettings: ["precision", "compile", "microbatch", "allocator"],
     Settings: [
         *("precision", "compile", "microbatch", "allocator"),
-        *("device", "dtype", "checkpoint_minutes", "progress", "class_block", "blocks"),
+        *("device", "dtype", "checkpoint_minutes", "progress", "class_block", "blocks", "snapshots"),
     ],
     LoadOptions: [
         *("validation", "split_seed", "normalization", "image_size", "fit", "channels", "root", "download", "cache"),

@@ -186,3 +186,16 @@ def test_progress_names_the_work(digits: Data, tmp_path: Path, capsys: pytest.Ca
     lines = captured.err.splitlines()
     assert lines[:3] == ["random, IPC 1, seed 3", "learnt, IPC 1, seed 3", "all real images, seed 3"]
     assert lines[3].startswith("comparing: 3/3, ")
+
+
+def test_snapshots_are_judged_too_but_not_those_of_a_coreset(digits: Data, tmp_path: Path) -> None:
+    settings = replace(QUIET, snapshots=2)
+    comparison = run(digits, tmp_path, ipcs=(1,), full=False, settings=settings)
+    for seed in (0, 1):
+        (file,) = (tmp_path / f"learnt-ipc1-seed{seed}").glob("curve-tiny-*.json")
+        curve = json.loads(file.read_text())
+        assert [point["step"] for point in curve["points"]] == [0, 3, 6]
+        assert curve["seed"] == seed
+        learnt = comparison.rows[1].accuracies[2 * seed : 2 * seed + 2]
+        assert curve["points"][-1]["networks"][0]["accuracies"] == list(learnt)
+        assert sorted(path.name[:5] for path in (tmp_path / f"random-ipc1-seed{seed}").glob("*curve*")) == []

@@ -17,8 +17,9 @@ from PIL import Image
 import limbeck as lb
 from limbeck.data.splits import Data
 from limbeck.methods.idc import idc
+from limbeck.reports.canvas import data_uri
 from limbeck.reports.compare import Row
-from limbeck.reports.figures import FULL, accuracy_bars, data_uri, loss_curves, method_colours
+from limbeck.reports.figures import FULL, accuracy_bars, loss_curves, method_colours
 from limbeck.reports.runs import Run, read_run
 
 

@@ -291,6 +291,45 @@ def test_packed_images_are_explained(digits: Data, tmp_path: Path) -> None:
     assert "each stored image holds 4 training images" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+def grown(run: Run, start: float, end: float) -> Run:
+    points = [
+        {"step": step, "seconds": float(step + 1), "networks": [{"network": "a", "accuracies": [mean, mean]}]}
+        for step, mean in ((0, start), (200, end))
+    ]
+    return replace(run, curves=({"protocol": {"name": "tiny"}, "seed": 0, "points": points},))
+
+
+def test_growth_has_a_figure_for_each_width_and_a_table(runs: list[Run], tmp_path: Path) -> None:
+    seeds = [run for run in runs if run.method == "idc" and run.distilled.ipc == 1]
+    shown = [grown(seeds[0], 0.3, 0.5), grown(seeds[1], 0.4, 0.7)]
+    write_page(tmp_path / "page.html", shown, None, "Grown")
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "1 idc 60.0 ± 14.1 35.0 ± 7.1 200 3 min 21 s 2" in page.text
+    assert "growth" in {found["id"] for tag, found in page.tags if tag == "section"}
+    assert "#growth" in page.values("href")
+    (alt,) = [text for text in page.values("alt") if "against inner step and against seconds" in text]
+    assert alt.endswith("digits, protocol tiny. idc, IPC 1: 35.0 at step 0, 60.0 at step 200 (3 min 21 s).")
+    write_page(tmp_path / "page.html", [grown(seeds[0], 0.3, 0.5), seeds[1]], None, "One of two")
+    assert "1 idc 50.0 ± 0.0 30.0 ± 0.0 200 3 min 21 s 1" in Page((tmp_path / "page.html").read_text("utf-8")).text
+
+
+def test_recipes_of_one_name_are_told_apart(runs: list[Run], tmp_path: Path) -> None:
+    run = next(run for run in runs if run.method == "idc")
+    recipe = run.distilled.recipe.with_(initializer=random().initializer)
+    other = replace(run, distilled=replace(run.distilled, recipe=recipe))
+    write_page(tmp_path / "page.html", [grown(run, 0.3, 0.5), grown(other, 0.2, 0.6)], None, "Two")
+    text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert "made from digits by idc (initializer=mixed) and idc (initializer=real);" in text
+    assert "1 idc (initializer=mixed) 50.0" in text
+    assert "1 idc (initializer=real) 60.0" in text
+
+
+def test_scores_on_other_data_say_on_which(runs: list[Run], tmp_path: Path) -> None:
+    evaluations = tuple({"data": "photos", **evaluation} for evaluation in runs[0].evaluations)
+    write_page(tmp_path / "page.html", [replace(runs[0], evaluations=evaluations)], None, "Elsewhere")
+    assert "tiny on photos convnet2:width=8" in Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+
+
 def test_nothing_to_report_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no finished runs"):
         write_page(tmp_path / "page.html", [], None, "x")

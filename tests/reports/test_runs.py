@@ -15,7 +15,7 @@ from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.evaluate import NetworkScores, Scores
 from limbeck.evaluation.protocols import Protocol
-from limbeck.reports.runs import evaluation_file, read_run, scores_as_plain, write_scores
+from limbeck.reports.runs import curve_file, evaluation_file, read_run, scores_as_plain, write_scores
 from tests.engine.tiny import tiny_dream
 
 PROTOCOL = Protocol(name="tiny", networks=("mlp", "convnet2"), repeats=2)
@@ -102,8 +102,25 @@ def test_equal_evaluations_share_a_file_and_others_do_not() -> None:
         evaluation_file(replace(PROTOCOL, length=7), 0, "uint8"),
         evaluation_file(replace(PROTOCOL, training=replace(PROTOCOL.training, cutmix=0.5)), 0, "uint8"),
     }
-    assert len(others) == 4
+    others.add(evaluation_file(PROTOCOL, 0, "uint8", "digest of other data"))
+    assert len(others) == 5
     assert name not in others
+    assert curve_file(PROTOCOL, 0, "uint8") == name.replace("evaluation", "curve")
+
+
+def test_scores_on_other_data_say_so(folder: Path) -> None:
+    distilled = read_run(folder).distilled
+    own = write_scores(folder, SCORES, distilled, distilled.spec)
+    other = write_scores(folder, SCORES, distilled, replace(distilled.spec, name="other", digest="other"))
+    assert own.name == evaluation_file(PROTOCOL, 4, "float32") != other.name
+    assert "data" not in json.loads(own.read_text())
+    assert json.loads(other.read_text())["data"] == "other"
+
+
+def test_curves_are_read_beside_evaluations(folder: Path) -> None:
+    assert read_run(folder).curves == ()
+    (folder / "curve-tiny-0.json").write_text('{"points": []}')
+    assert read_run(folder).curves == ({"points": []},)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +132,7 @@ def test_equal_evaluations_share_a_file_and_others_do_not() -> None:
         ("log.jsonl", lambda path: path.write_text('{"step": 1}\n')),
         ("log.jsonl", lambda path: path.write_text("[1, 2]\n")),
         ("evaluation-tiny-0.json", lambda path: path.write_text("")),
+        ("curve-tiny-0.json", lambda path: path.write_text("[]")),
         ("distilled.json", lambda path: path.unlink()),
     ],
 )

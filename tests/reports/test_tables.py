@@ -17,6 +17,7 @@ from limbeck.reports.compare import Comparison, Row
 from limbeck.reports.tables import (
     best_rows,
     comparison_table,
+    curve_table,
     human_bytes,
     human_seconds,
     listing,
@@ -89,6 +90,18 @@ def test_several_architectures_are_summed_up() -> None:
     text = shown(scores_table(Scores(PROTOCOL, entries, 10, 20, 0, 1.0)))
     assert cells(text, "a 60.0") == "a 60.0 ± 14.1 2 0.01"
     assert cells(text, "all 75.0") == "all 75.0 ± 19.1 4"
+
+
+def test_a_curve_has_a_line_for_every_point() -> None:
+    networks = [{"network": "a", "accuracies": [0.5, 0.7]}]
+    points = [
+        {"step": 0, "iteration": 0, "seconds": 0.5, "mean": 0.6, "std": 0.1, "networks": networks},
+        {"step": 2500, "iteration": 25, "seconds": 65.0, "mean": 0.7, "std": 0.0, "networks": networks},
+    ]
+    text = shown(curve_table({"protocol": {"name": "tiny"}, "test_images": 901, "points": points}, "runs/a"))
+    assert "runs/a: protocol tiny, 901 test images" in text
+    assert cells(text, "0 0") == "0 0 0.50 s 60.0 ± 10.0 2"
+    assert cells(text, "2,500 25") == "2,500 25 1 min 5 s 70.0 ± 0.0 2"
 
 
 def test_a_listing_shows_cells_as_they_are() -> None:

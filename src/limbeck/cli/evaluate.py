@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 import tyro
 
 from limbeck.cli.shared import load_again, load_data, note, print_json
@@ -16,12 +17,14 @@ from limbeck.data import Data, LoadOptions
 from limbeck.engine.progress import progress
 from limbeck.engine.run_file import FILE, read_run_file
 from limbeck.engine.settings import ProgressMode, Settings
+from limbeck.engine.snapshots import read_snapshots
 from limbeck.evaluation.evaluate import evaluate
-from limbeck.evaluation.protocols import ProtocolName, for_set
+from limbeck.evaluation.protocols import Protocol, ProtocolName, for_set
 from limbeck.formats.native import load
 from limbeck.registry import parts
-from limbeck.reports.runs import scores_as_plain, write_scores
-from limbeck.reports.tables import scores_table
+from limbeck.reports.judging import judge_snapshots
+from limbeck.reports.runs import read_json, scores_as_plain, write_scores
+from limbeck.reports.tables import curve_table, scores_table
 
 __all__ = ["Evaluate"]
 
@@ -45,6 +48,9 @@ class Evaluate:
     """Step sizes to choose from on the validation part."""
     data: str | None = None
     """Data set; that of the run by default."""
+    curve: bool = False
+    """Judge the snapshots of the run ('limbeck distill --snapshots') as well as its result, and write how accuracy
+    grew; what has been judged alike is not judged again."""
     seed: int = 0
     """Seed of the networks."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -70,6 +76,8 @@ class Evaluate:
         if self.learning_rates:
             protocol = replace(protocol, learning_rates=self.learning_rates)
         test = data.require_test()
+        if self.curve:
+            return self._curve(data, protocol, device)
         with progress(self.progress) as display:
             display.start("evaluating", len(protocol.networks) * protocol.repeats)
             scores = evaluate(
@@ -82,7 +90,7 @@ class Evaluate:
                 execution=self.execution,
                 done=lambda done, total: display.advance(done),
             )
-        path = write_scores(self.run_, scores, distilled)
+        path = write_scores(self.run_, scores, distilled, data.spec)
         if self.json:
             print_json({**scores_as_plain(scores, distilled.bytes), "file": str(path)})
         else:
@@ -90,6 +98,30 @@ class Evaluate:
 
             Console().print(scores_table(scores, str(self.run_)))
             note(f"written to {path}")
+        return 0
+
+    def _curve(self, data: Data, protocol: Protocol, device: torch.device) -> int:
+        """Evaluate the snapshots too."""
+        sets = len(read_snapshots(self.run_)) + 1
+        with progress(self.progress) as display:
+            display.start("evaluating", sets * len(protocol.networks) * protocol.repeats)
+            path = judge_snapshots(
+                self.run_,
+                data,
+                protocol,
+                seed=self.seed,
+                device=device,
+                execution=self.execution,
+                done=lambda done, total: display.advance(done),
+            )
+        curve = read_json(path)
+        if self.json:
+            print_json({**curve, "file": str(path)})
+        else:
+            from rich.console import Console
+
+            Console().print(curve_table(curve, str(self.run_)))
+            note(f"written to {path}; draw it with: limbeck report {self.run_}")
         return 0
 
     def _data(self, distilled: Distilled) -> Data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from limbeck.engine.plan import shortage
 from limbeck.engine.progress import Progress, progress
 from limbeck.engine.run_file import DataReference, RunFile
 from limbeck.engine.settings import Settings
+from limbeck.engine.snapshots import due_steps
 from limbeck.engine.workload import flops
 from limbeck.networks import build
 
@@ -92,7 +94,7 @@ def distill(
         out: folder for checkpoints and the result. A run that was interrupted there is resumed, one that has finished
             is read back. None keeps everything in memory.
         storage: how stored pixels are kept at the end: ``float32``, or ``uint8`` like the real images.
-        settings: device, dtype, checkpoints, progress.
+        settings: device, dtype, checkpoints, snapshots, progress.
         executor: where independent tasks run; this process by default.
 
     Returns:
@@ -108,6 +110,8 @@ def distill(
     context = make_context(recipe, data, ipc, seed, settings, executor, display.say)
     if storage == "uint8" and recipe.parametrization.space != "unit":
         raise InputError("uint8 storage needs images in [0, 1]; use --storage float32 with this recipe.")
+    loop = Loop(recipe, context, settings.class_block)
+    _check_snapshots(settings.snapshots, loop, out)
     asked = RunFile(
         data=DataReference(name=data.spec.name, digest=data.spec.digest, source=data.source, options=data.options),
         ipc=ipc,
@@ -117,20 +121,32 @@ def distill(
         storage=storage,
         recipe=recipe,
     )
-    folder = RunFolder(Path(out), asked) if out is not None else None
+    steps = due_steps(settings.snapshots, loop.length())
+    folder = RunFolder(Path(out), asked, steps) if out is not None else None
     empty = Distilled(torch.empty(0), context.spec, recipe, seed, storage, {"versions": versions()})
+
+    def as_set(stored: Tensor) -> Distilled:
+        return replace(empty, stored=stored.detach().cpu().float()).stored_as(storage)
+
     if folder is not None and folder.finished():
+        folder.snapshots.require(loop.length())
         display.say(f"{folder.path} is finished already")
         return folder.result(empty)
     for warning in shortage(recipe, context, folder.path if folder else None, storage):
         display.say(f"warning: {warning}")
     with stoppable() as stop, display:
-        run = _Run(Loop(recipe, context, settings.class_block), folder, settings, display, stop)
-        stored = run.to_the_end().stored.detach().cpu().float()
-        distilled = replace(empty, stored=stored).stored_as(storage)
+        run = _Run(loop, folder, as_set, settings, display, stop)
+        distilled = as_set(run.to_the_end().stored)
         if folder is not None:
             folder.finish(distilled, run.record())
     return distilled
+
+
+def _check_snapshots(count: int, loop: Loop, out: str | Path | None) -> None:
+    if count and out is None:
+        raise InputError("snapshots are kept in the folder of a run; give one (--out) or ask for none (--snapshots 0).")
+    if count and not loop.length():
+        raise InputError(f"recipe '{loop.recipe.name}' takes no steps to take snapshots of; leave --snapshots out.")
 
 
 @dataclass
@@ -144,9 +160,18 @@ class _Tally:
 class _Run:
     """One run: the loop, and what surrounds it."""
 
-    def __init__(self, loop: Loop, folder: RunFolder | None, settings: Settings, display: Progress, stop: Stop) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        folder: RunFolder | None,
+        as_set: Callable[[Tensor], Distilled],
+        settings: Settings,
+        display: Progress,
+        stop: Stop,
+    ) -> None:
         self._loop = loop
         self._folder = folder
+        self._as_set = as_set
         self._settings = settings
         self._display = display
         self._stop = stop
@@ -161,6 +186,7 @@ class _Run:
         """All steps that are left."""
         total, name = self._loop.length(), self._loop.recipe.name
         state, tally = self._begin()
+        self._keep_if_due(state, tally)
         self._display.start(name, total, state.ordinal)
         every = max(1, total // _LOG_LINES)
         while state.ordinal < total:
@@ -173,6 +199,7 @@ class _Run:
                     continue
                 self._write_log(state.ordinal, loss)
                 tally = self._no_losses()
+            self._keep_if_due(state, tally)
             self._display.advance(state.ordinal, self._last_loss)
             self._save_if_due(state, tally, total)
         return state
@@ -194,7 +221,8 @@ class _Run:
     def _begin(self) -> tuple[LoopState, _Tally]:
         """The newest checkpoint, or the initial state, which becomes the first one."""
         found = self._resume()
-        if found is not None:
+        if found is not None and self._folder is not None:
+            self._folder.snapshots.require(found[0].ordinal)
             self._display.say(f"resumed at step {found[0].ordinal}")
             return found
         state, tally = self._loop.start(), self._no_losses()
@@ -216,6 +244,13 @@ class _Run:
 
     def _no_losses(self) -> _Tally:
         return _Tally(torch.zeros((), dtype=self._loop.context.dtype, device=self._loop.context.device))
+
+    def _keep_if_due(self, state: LoopState, tally: _Tally) -> None:
+        """Take the snapshot that is due, if any; the clock of the run stands still meanwhile."""
+        if self._folder is not None and self._folder.snapshots.due(state.ordinal) and _sound(state, tally):
+            seconds = self._seconds()
+            self._folder.snapshots.write(self._as_set(state.stored), state.ordinal, seconds)
+            self._began += self._seconds() - seconds
 
     def _save_if_due(self, state: LoopState, tally: _Tally, total: int) -> None:
         stopped_by = self._stop.signal

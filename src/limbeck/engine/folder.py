@@ -6,6 +6,7 @@ Another run never overwrites anything in it.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
 from limbeck.engine.checkpoint import Checkpoints
 from limbeck.engine.run_file import FILE, RunFile, read_plain, write_run_file
+from limbeck.engine.snapshots import Snapshots
 from limbeck.storage.atomic import write_text
 from limbeck.storage.directory import SIDECAR, read_set, write_set
 
@@ -28,13 +30,15 @@ class RunFolder:
     Args:
         path: the folder.
         run: what is asked for.
+        snapshots: inner steps before which a snapshot is due.
 
     Raises:
         InputError: the folder holds another run, or files that are no run.
     """
 
-    def __init__(self, path: Path, run: RunFile) -> None:
+    def __init__(self, path: Path, run: RunFile, snapshots: Collection[int] = ()) -> None:
         self.path = path
+        self.snapshots = Snapshots(path, snapshots)
         self.checkpoints = Checkpoints(path / "checkpoints")
         asked = encode(run)
         if path.exists() and not path.is_dir():
@@ -76,6 +80,7 @@ class RunFolder:
     def _tidy(self) -> None:
         """Remove what a finished run needs no longer, with files that a killed one has left half written."""
         self.checkpoints.clear()
+        self.snapshots.tidy()
         for leftover in self.path.glob(".tmp-*"):
             leftover.unlink(missing_ok=True)
 

@@ -34,11 +34,17 @@ class Settings(ExecutionSettings):
     """How the classes of a block are matched: one by one, in one forward pass with gradients class by class, or
     vectorized; auto: what was fastest on this kind of device."""
 
+    snapshots: int = 0
+    """How many intermediate states of the images are kept beside the result, evenly spread over the run from the
+    initial images on; to see how accuracy grows."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         super().__post_init__()
         if self.class_block < 1:
             raise InputError(f"class_block (--class-block) must be at least 1, not {self.class_block}.")
+        if self.snapshots < 0:
+            raise InputError(f"snapshots (--snapshots) must be 0 or more, not {self.snapshots}.")
         if not self.checkpoint_minutes >= 0:
             raise InputError(
                 f"checkpoint_minutes (--checkpoint-minutes) must be 0 or more, not {self.checkpoint_minutes}."

@@ -18,9 +18,10 @@ from limbeck.data import Data
 from limbeck.engine.distill import distill, make_context
 from limbeck.engine.progress import Progress, progress
 from limbeck.engine.settings import Settings
-from limbeck.evaluation.evaluate import check, evaluate, evaluate_real
+from limbeck.evaluation.evaluate import check, evaluate_real
 from limbeck.evaluation.protocols import Protocol
-from limbeck.reports.runs import evaluation_file, scores_as_plain, write_scores
+from limbeck.reports.judging import judge, judge_snapshots
+from limbeck.reports.runs import evaluation_file, scores_as_plain
 from limbeck.storage.atomic import write_text
 
 __all__ = ["COMPARISON", "Comparison", "Row", "compare"]
@@ -106,7 +107,7 @@ def compare(
     """Distil with every recipe at every IPC and seed, judge all alike, and write what came out.
 
     Every set is stored with 8 bits per value, as the real images are, so sets of one IPC have equal bytes. Runs and
-    evaluations that are in ``out`` already are not done again.
+    evaluations that are in ``out`` already are not done again. Snapshots, if asked for, are judged as well.
 
     Args:
         recipes: by the name under which they appear; one, or one for each IPC where settings depend on it.
@@ -116,7 +117,7 @@ def compare(
         protocol: how sets are judged.
         out: folder for one run folder each, and for ``comparison.json``.
         full: also train on all real training images.
-        settings: device and progress.
+        settings: device, snapshots and progress.
         executor: where independent tasks run.
 
     Raises:
@@ -126,7 +127,7 @@ def compare(
     settings = settings or Settings()
     if not recipes or not ipcs or not seeds or len(set(ipcs)) < len(ipcs) or len(set(seeds)) < len(seeds):
         raise InputError("a comparison needs at least one method, IPC and seed, each named once.")
-    test = data.require_test()
+    data.require_test()
     check(protocol, data.spec)
     at = {
         (name, ipc): recipe if isinstance(recipe, Recipe) else recipe[ipc]
@@ -146,6 +147,8 @@ def compare(
         for done, (ipc, name, seed) in enumerate(work):
             display.say(f"{name}, IPC {ipc}, seed {seed}")
             folder = out / f"{name}-ipc{ipc}-seed{seed}"
+            # A coreset takes no steps, so there is nothing to keep snapshots of.
+            chosen = quiet if at[name, ipc].objective is not None else replace(quiet, snapshots=0)
             began = time.monotonic()
             distilled = distill(
                 at[name, ipc],
@@ -154,23 +157,15 @@ def compare(
                 seed=seed,
                 out=folder,
                 storage="uint8",
-                settings=quiet,
+                settings=chosen,
                 executor=executor,
             )
             spent = _recorded_seconds(folder, time.monotonic() - began)
-            path = folder / evaluation_file(protocol, seed, "uint8")
-            if not path.is_file():
-                scores = evaluate(
-                    distilled,
-                    test,
-                    protocol,
-                    seed=seed,
-                    validation=data.validation,
-                    device=device,
-                    execution=judging,
-                    executor=executor,
-                )
-                path = write_scores(folder, scores, distilled)
+            path = judge(
+                folder, distilled, data, protocol, seed=seed, device=device, execution=judging, executor=executor
+            )
+            if chosen.snapshots:
+                judge_snapshots(folder, data, protocol, seed=seed, device=device, execution=judging, executor=executor)
             entry = json.loads(path.read_text(encoding="utf-8"))
             found.setdefault((ipc, name), []).append({**entry, "distil_seconds": spent})
             display.advance(done + 1)

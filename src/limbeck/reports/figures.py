@@ -1,27 +1,36 @@
-"""Figures of reports, drawn with matplotlib's objects: no window, no global state.
+"""Bars of accuracies and curves of losses.
 
 Every function returns the bytes of one picture. Sizes are in CSS pixels, at which text is meant to be read.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from limbeck.reports.canvas import (
+    GRID,
+    INK,
+    MARGIN,
+    PIXELS_PER_INCH,
+    POINTS,
+    Format,
+    canvas,
+    images_per_class,
+    legend_line,
+    lightened,
+    literal,
+    plain,
+    written,
+)
 from limbeck.reports.compare import Row
 from limbeck.reports.runs import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-__all__ = ["FULL", "Format", "accuracy_bars", "data_uri", "loss_curves", "method_colours"]
-
-Format = Literal["svg", "png"]
+__all__ = ["FULL", "accuracy_bars", "loss_curves", "method_colours"]
 
 FULL = "full"
 """Name of the row of a comparison that was trained on all real images."""
@@ -42,18 +51,11 @@ _PALETTE = (
 _HATCHES = ("", "///", "...", "xxx")
 """Fillings of the bars when there are more methods than colours."""
 
-_INK, _FAINT, _GRID, _FULL_INK = "#1f2933", "#66727f", "#e3e7eb", "#3d4852"
-_PIXELS_PER_INCH = 96
-_POINTS = 9.75
-"""Size of all text: 13 CSS pixels."""
+_FULL_INK = "#3d4852"
 _SLOT = 40
 """CSS pixels of one bar with its number."""
 _LABEL = 33
 """CSS pixels that such a number needs; where there is less it is turned."""
-_MARGIN = 58
-"""CSS pixels left of the axes."""
-_PHONE = 640
-"""Figures below this width in CSS pixels are for phones."""
 
 
 def method_colours(names: Iterable[str]) -> dict[str, str]:
@@ -61,12 +63,6 @@ def method_colours(names: Iterable[str]) -> dict[str, str]:
     different = [name for name in dict.fromkeys(names) if name != FULL]
     colours = {name: _PALETTE[index % len(_PALETTE)] for index, name in enumerate(different)}
     return {**colours, FULL: _FULL_INK}
-
-
-def data_uri(content: bytes, form: Format) -> str:
-    """A picture as a ``data:`` URI."""
-    kind = {"svg": "image/svg+xml", "png": "image/png"}[form]
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def accuracy_bars(
@@ -103,10 +99,10 @@ def accuracy_bars(
     legend = [_patch(name, colours[name], hatches[name]) for name in methods]
     if full is not None:
         legend.append(_full_line(full))
-    figure, axes = _canvas(max(1, len(lines)), width, 250, legend, below=46)
+    figure, axes = canvas(max(1, len(lines)), width, 250, legend, below=46)
     most = max(sum(len(group) + 0.8 for _, group in line) for line in lines) if lines else 1.0
     for axis, line in zip(axes, lines, strict=False):
-        _draw_bars(axis, line, colours, hatches, max(most, (width - _MARGIN) / (3.5 * _SLOT)))
+        _draw_bars(axis, line, colours, hatches, max(most, (width - MARGIN) / (3.5 * _SLOT)))
     for axis in axes:
         if not lines:
             axis.set_xticks([])
@@ -115,8 +111,8 @@ def accuracy_bars(
         axis.set_ylim(0, 112)
         axis.set_yticks([0, 20, 40, 60, 80, 100])
         axis.set_ylabel("test accuracy, %")
-        _plain(axis)
-    return _written(figure, form)
+        plain(axis)
+    return written(figure, form)
 
 
 def loss_curves(
@@ -151,18 +147,18 @@ def loss_curves(
         panels.setdefault(run.distilled.ipc, []).append((label, run))
     across = max(1, min(len(panels), width // 320))
     down = math.ceil(len(panels) / across)
-    legend = [_line(label, colours[label]) for label in dict.fromkeys(label for label, _ in drawn)]
-    figure, axes = _canvas(down, width, 230, legend, below=58, across=across, titles=24)
+    legend = [legend_line(label, colours[label]) for label in dict.fromkeys(label for label, _ in drawn)]
+    figure, axes = canvas(down, width, 230, legend, below=58, across=across, titles=24)
     for place, (axis, ipc) in enumerate(zip(axes, sorted(panels), strict=False)):
         _draw_losses(axis, panels[ipc], colours)
-        axis.set_title(_images_per_class(ipc), loc="left", fontsize=_POINTS, color=_INK, pad=7)
+        axis.set_title(images_per_class(ipc), loc="left", fontsize=POINTS, color=INK, pad=7)
         axis.set_xlabel("inner step")
         if place % across == 0:
             axis.set_ylabel("loss")
-        _plain(axis)
+        plain(axis)
     for axis in axes[len(panels) :]:
         axis.remove()
-    return _written(figure, form)
+    return written(figure, form)
 
 
 def _draw_bars(
@@ -174,7 +170,7 @@ def _draw_bars(
 ) -> None:
     """One line of groups; one unit across is one bar with its gap."""
     position, centres, names = 0.4, [], []
-    room = axis.get_window_extent().width * _PIXELS_PER_INCH / axis.figure.dpi / length
+    room = axis.get_window_extent().width * PIXELS_PER_INCH / axis.figure.dpi / length
     for ipc, group in line:
         for offset, row in enumerate(group):
             x, mean, std = position + offset + 0.5, 100 * row.mean, 100 * row.std
@@ -190,7 +186,7 @@ def _draw_bars(
             )
             if len(row.accuracies) > 1:
                 axis.errorbar(
-                    x, mean, yerr=std, fmt="none", ecolor=_INK, elinewidth=1.1, capsize=3, capthick=1.1, zorder=3
+                    x, mean, yerr=std, fmt="none", ecolor=INK, elinewidth=1.1, capsize=3, capthick=1.1, zorder=3
                 )
             box = {"boxstyle": "square,pad=0.12", "facecolor": "white", "edgecolor": "none"}
             axis.annotate(
@@ -201,13 +197,13 @@ def _draw_bars(
                 ha="center",
                 va="bottom",
                 rotation=0 if room >= _LABEL else 90,
-                color=_INK,
-                fontsize=_POINTS,
+                color=INK,
+                fontsize=POINTS,
                 bbox=box,
                 zorder=4,
             )
         centres.append(position + len(group) / 2)
-        names.append(_images_per_class(ipc))
+        names.append(images_per_class(ipc))
         position += len(group) + 0.8
     axis.set_xticks(centres, names)
     axis.tick_params(axis="x", length=0, pad=7)
@@ -221,7 +217,7 @@ def _draw_losses(axis: Axes, runs: Sequence[tuple[str, Run]], colours: Mapping[s
         for index, run in enumerate(same):
             steps, losses = zip(*run.losses, strict=True)
             lowest, highest = min(lowest, *losses), max(highest, *losses)
-            shade = _lightened(colours[label], 0.55 * index / max(1, len(same) - 1))
+            shade = lightened(colours[label], 0.55 * index / max(1, len(same) - 1))
             marker = "o" if len(steps) == 1 else None
             axis.plot(
                 steps,
@@ -233,7 +229,7 @@ def _draw_losses(axis: Axes, runs: Sequence[tuple[str, Run]], colours: Mapping[s
             )
     if lowest > 0 and highest > 20 * lowest:
         axis.set_yscale("log")
-        axis.grid(True, axis="y", which="minor", color=_GRID, linewidth=0.4)
+        axis.grid(True, axis="y", which="minor", color=GRID, linewidth=0.4)
     else:
         axis.set_ylim(bottom=min(0.0, lowest))
     from matplotlib.ticker import MaxNLocator
@@ -243,7 +239,7 @@ def _draw_losses(axis: Axes, runs: Sequence[tuple[str, Run]], colours: Mapping[s
 
 def _broken(groups: list[tuple[int, list[Row]]], width: int) -> list[list[tuple[int, list[Row]]]]:
     """Groups in lines that have room for a number above every bar; a group of its own line may be narrower."""
-    room = (width - _MARGIN) / _SLOT
+    room = (width - MARGIN) / _SLOT
     lines: list[list[tuple[int, list[Row]]]] = []
     used = math.inf
     for ipc, group in groups:
@@ -256,87 +252,10 @@ def _broken(groups: list[tuple[int, list[Row]]], width: int) -> list[list[tuple[
     return lines
 
 
-def _canvas(
-    down: int, width: int, height: int, legend: Sequence[Any], below: int, across: int = 1, titles: int = 0
-) -> tuple[Figure, list[Axes]]:
-    """A figure with ``down`` times ``across`` axes under a legend.
-
-    Args:
-        down: axes below each other.
-        width: of the figure in CSS pixels.
-        height: of each of the axes.
-        legend: handles of the legend.
-        below: room under each of the axes.
-        across: axes beside each other.
-        titles: room above each of the axes.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(facecolor="white", figsize=(width / _PIXELS_PER_INCH, 1))
-    FigureCanvasAgg(figure)
-    per_line = _legend_columns(figure, legend, width)
-    needed = math.ceil(len(legend) / per_line)
-    above = 18 + 22 * needed
-    pitch = titles + height + below
-    total = above + down * pitch
-    figure.set_size_inches(width / _PIXELS_PER_INCH, total / _PIXELS_PER_INCH)
-    gap = 64
-    panel = (width - _MARGIN - 12 - (across - 1) * gap) / across
-    axes = []
-    for index in range(down * across):
-        row, column = divmod(index, across)
-        top = above + row * pitch + titles
-        left = _MARGIN + column * (panel + gap)
-        axes.append(figure.add_axes((left / width, 1 - (top + height) / total, panel / width, height / total)))
-    if legend:
-        _add_legend(figure, legend, per_line, (_legend_left(width) / width, 1 - 4 / total))
-    return figure, axes
-
-
-def _legend_columns(figure: Figure, legend: Sequence[Any], width: int) -> int:
-    """How many entries of a legend fit beside each other."""
-    for columns in range(len(legend), 1, -1):
-        drawn = _add_legend(figure, legend, columns, (0.0, 1.0))
-        needed = drawn.get_window_extent().width * _PIXELS_PER_INCH / figure.dpi
-        drawn.remove()
-        if needed <= width - _legend_left(width):
-            return columns
-    return 1
-
-
-def _legend_left(width: int) -> int:
-    return _MARGIN - 6 if width >= _PHONE else 4
-
-
-def _add_legend(figure: Figure, legend: Sequence[Any], columns: int, corner: tuple[float, float]) -> Any:
-    return figure.legend(
-        handles=legend,
-        loc="upper left",
-        bbox_to_anchor=corner,
-        ncols=columns,
-        frameon=False,
-        fontsize=_POINTS,
-        labelcolor=_INK,
-        handlelength=1.3,
-        handleheight=0.9,
-        handletextpad=0.5,
-        columnspacing=1.6,
-        borderaxespad=0,
-        borderpad=0.3,
-    )
-
-
 def _patch(name: str, colour: str, hatch: str) -> Any:
     from matplotlib.patches import Patch
 
-    return Patch(facecolor=colour, edgecolor="white", linewidth=0, hatch=hatch, label=_literal(name))
-
-
-def _line(name: str, colour: str) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], color=colour, linewidth=2, label=_literal(name))
+    return Patch(facecolor=colour, edgecolor="white", linewidth=0, hatch=hatch, label=literal(name))
 
 
 def _full_line(row: Row) -> Any:
@@ -344,50 +263,3 @@ def _full_line(row: Row) -> Any:
 
     label = f"all {row.training_images:,} real images: {100 * row.mean:.1f}"
     return Line2D([], [], color=_FULL_INK, linewidth=1.2, linestyle=(0, (3, 2)), label=label)
-
-
-def _literal(text: str) -> str:
-    """Text that matplotlib neither hides (a leading underscore) nor reads as a formula (dollar signs)."""
-    text = text.replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text
-
-
-def _plain(axis: Axes) -> None:
-    """Light horizontal grid, no frame."""
-    for side in ("top", "right", "left"):
-        axis.spines[side].set_visible(False)
-    axis.spines["bottom"].set_color(_FAINT)
-    axis.set_axisbelow(True)
-    axis.grid(True, axis="y", color=_GRID, linewidth=0.8)
-    axis.tick_params(axis="both", which="both", labelsize=_POINTS, labelcolor=_INK, color=_FAINT)
-    axis.tick_params(axis="y", which="both", length=0)
-    axis.xaxis.label.set(fontsize=_POINTS, color=_FAINT)
-    axis.yaxis.label.set(fontsize=_POINTS, color=_FAINT)
-
-
-def _lightened(colour: str, share: float) -> tuple[float, float, float]:
-    from matplotlib.colors import to_rgb
-
-    red, green, blue = (part + (1 - part) * share for part in to_rgb(colour))
-    return red, green, blue
-
-
-def _images_per_class(ipc: int) -> str:
-    return f"{ipc} image{'' if ipc == 1 else 's'} per class"
-
-
-def _written(figure: Figure, form: Format) -> bytes:
-    buffer = io.BytesIO()
-    if form == "svg":
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        return _renumbered(buffer.getvalue())
-    figure.savefig(buffer, format="png", dpi=2 * _PIXELS_PER_INCH, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _renumbered(svg: bytes) -> bytes:
-    """The same picture with numbers for matplotlib's random names, so that equal figures are equal bytes."""
-    names = dict.fromkeys(re.findall(rb'id="([a-z][0-9a-f]{10})"', svg))
-    for number, name in enumerate(names):
-        svg = svg.replace(name, b"n%d" % number)
-    return svg

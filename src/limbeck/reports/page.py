@@ -20,9 +20,12 @@ from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
 from limbeck.core.recipe import SLOTS, Recipe
+from limbeck.reports.canvas import data_uri, images_per_class
 from limbeck.reports.citations import bibtex
 from limbeck.reports.compare import Comparison, Row
-from limbeck.reports.figures import FULL, accuracy_bars, data_uri, loss_curves, method_colours
+from limbeck.reports.figures import FULL, accuracy_bars, loss_curves, method_colours
+from limbeck.reports.growth import Growth, accuracy_curves, growths
+from limbeck.reports.labels import fields_in_words, recipe_labels
 from limbeck.reports.runs import Run
 from limbeck.reports.tables import best_rows, human_bytes, human_seconds, percent
 from limbeck.storage.atomic import write_text
@@ -81,7 +84,7 @@ class _Entry:
 
     Args:
         run: the run.
-        label: name of its method in the comparison; the recipe's otherwise.
+        label: name of its method in the comparison; the recipe's otherwise, with what tells it from its namesakes.
     """
 
     run: Run
@@ -111,6 +114,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
         "comparison": _comparison(comparison, colours) if comparison is not None and rows else None,
         "architectures": _architectures(entries, comparison),
         "evaluations": _evaluations(entries),
+        "growth": _growth(entries, colours),
         "groups": _groups(entries, rows, colours),
         "losses": _losses(entries, colours),
         "costs": _costs(entries, colours),
@@ -129,9 +133,9 @@ def _labelled(runs: Sequence[Run], comparison: Comparison | None) -> list[_Entry
     """Runs by IPC, then in the order of the comparison or as given; a comparison names the folders of its runs."""
     known = list(dict.fromkeys(row.method for row in comparison.rows)) if comparison is not None else []
     entries = []
-    for run in runs:
+    for run, label in zip(runs, recipe_labels([run.distilled for run in runs]), strict=True):
         named = re.fullmatch(r"(.+)-ipc\d+-seed\d+", run.folder.name)
-        entries.append(_Entry(run, named[1] if named and named[1] in known else run.method))
+        entries.append(_Entry(run, named[1] if named and named[1] in known else label))
     order = {name: index for index, name in enumerate([*known, *(entry.label for entry in entries)][::-1])}
     return sorted(entries, key=lambda entry: (entry.distilled.ipc, -order[entry.label], entry.distilled.seed))
 
@@ -169,7 +173,7 @@ def _findings(rows: Sequence[Row]) -> list[dict[str, str]]:
             {
                 "value": percent(row.mean, row.std, len(row.accuracies)),
                 "name": row.method,
-                "note": f"best at {_images_per_class(row.ipc)}, {human_bytes(row.bytes)}",
+                "note": f"best at {images_per_class(row.ipc)}, {human_bytes(row.bytes)}",
             }
         )
     for row in rows:
@@ -250,7 +254,7 @@ def _evaluations(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
             "method": entry.label,
             "ipc": entry.distilled.ipc,
             "seed": entry.distilled.seed,
-            "protocol": evaluation["protocol"]["name"],
+            "protocol": evaluation["protocol"]["name"] + (f" on {evaluation['data']}" if "data" in evaluation else ""),
             "network": network["network"],
             "lr": f"{network['lr']:g}",
             "accuracy": percent(network["mean"], network["std"], len(network["accuracies"])),
@@ -260,6 +264,41 @@ def _evaluations(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
         for evaluation in entry.run.evaluations
         for network in evaluation["networks"]
     ]
+
+
+def _growth(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One figure and table per data set and protocol, of runs whose snapshots were judged."""
+    figures = []
+    found = growths([entry.run for entry in entries], [entry.label for entry in entries])
+    for curves in found:
+        title = f"{curves[0].data}, protocol {curves[0].protocol}"
+        spoken = "; ".join(map(_spoken, curves))
+        figure = _figure(
+            accuracy_curves(curves, colours, _WIDE),
+            accuracy_curves(curves, colours, _NARROW),
+            f"Test accuracy in percent against inner step and against seconds of distilling: {title}. {spoken}.",
+        )
+        table = [
+            {
+                "ipc": curve.ipc,
+                "method": curve.label,
+                "colour": colours[curve.label],
+                "start": percent(first.mean, first.std, first.networks),
+                "end": percent(last.mean, last.std, last.networks),
+                "steps": f"{last.step:,}",
+                "seconds": human_seconds(last.seconds),
+                "runs": curve.runs,
+            }
+            for curve in curves
+            for first, last in [(curve.points[0], curve.points[-1])]
+        ]
+        figures.append({"name": title if len(found) > 1 else "", "rows": table, **figure})
+    return figures
+
+
+def _spoken(curve: Growth) -> str:
+    reached = ", ".join(f"{100 * point.mean:.1f} at step {point.step:,}" for point in curve.points)
+    return f"{curve.label}, IPC {curve.ipc}: {reached} ({human_seconds(curve.points[-1].seconds)})"
 
 
 def _groups(entries: Sequence[_Entry], rows: Sequence[Row], colours: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -283,7 +322,7 @@ def _groups(entries: Sequence[_Entry], rows: Sequence[Row], colours: Mapping[str
         large = [_sheet(entry, 48 if len(learnt) == 1 else 40, colours, reached) for entry in learnt]
         groups.append(
             {
-                "title": f"{name}, {_images_per_class(ipc)}" if several else _images_per_class(ipc),
+                "title": f"{name}, {images_per_class(ipc)}" if several else images_per_class(ipc),
                 "learnt": large,
                 "beside": len(large) > 1 and all(sheet["tiles"] or sheet["width"] < _WIDE // 2 for sheet in large),
                 "picked": [_sheet(entry, _SMALL, colours, reached) for entry in leading if not entry.learnt],
@@ -452,7 +491,7 @@ def _in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list[str]:
     if augmentation is None:
         sentences.append(f"No augmentation, {mixing}.")
     else:
-        fields = "; ".join(f"{name}: {value}" for name, value in _flat(augmentation))
+        fields = "; ".join(f"{name}: {value}" for name, value in fields_in_words(augmentation))
         sentences.append(
             f"Augmentation {augmentation['part']} ({fields}), {mixing}."
             if fields
@@ -495,35 +534,11 @@ def _slots(recipe: Recipe) -> list[dict[str, Any]]:
         {
             "slot": slot,
             "part": plain[slot]["part"] if plain[slot] is not None else "",
-            "fields": _flat(plain[slot]) if plain[slot] is not None else [],
+            "fields": fields_in_words(plain[slot]) if plain[slot] is not None else [],
             "references": ", ".join(filled[slot].references) if slot in filled else "",
         }
         for slot in SLOTS
     ]
-
-
-def _flat(plain: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Fields with their values, nested ones by dotted names; the part's own name is left out."""
-    found: list[tuple[str, str]] = []
-    for name, value in plain.items():
-        if name == "part":
-            if prefix:
-                found.append((prefix.removesuffix("."), str(value)))
-        elif isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{name}.")
-        else:
-            found.append((prefix + name, _value(value)))
-    return found
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(map(_value, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _relative(folder: Path, start: Path) -> str:
@@ -542,7 +557,3 @@ def _and(words: Iterable[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     *most, last = list(words) or [""]
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def _images_per_class(ipc: int) -> str:
-    return f"{ipc} image{'' if ipc == 1 else 's'} per class"

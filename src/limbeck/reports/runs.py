@@ -15,13 +15,14 @@ from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.execution import Precision
 from limbeck.core.plain import encode
+from limbeck.core.real import DataSpec
 from limbeck.engine.folder import LOG, RECORD
 from limbeck.evaluation.evaluate import Scores
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats.native import load
 from limbeck.storage.atomic import write_text
 
-__all__ = ["Run", "evaluation_file", "read_run", "scores_as_plain", "write_scores"]
+__all__ = ["Run", "curve_file", "evaluation_file", "read_json", "read_run", "scores_as_plain", "write_scores"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Run:
         record: cost and hardware, as in ``record.json``; empty when missing.
         losses: pairs of inner step and mean loss since the one before.
         evaluations: contents of its ``evaluation-*.json``, in order of their names.
+        curves: contents of its ``curve-*.json``, likewise.
     """
 
     folder: Path
@@ -41,6 +43,7 @@ class Run:
     record: dict[str, Any]
     losses: tuple[tuple[int, float], ...]
     evaluations: tuple[dict[str, Any], ...]
+    curves: tuple[dict[str, Any], ...] = ()
 
     @property
     def method(self) -> str:
@@ -61,7 +64,7 @@ def read_run(folder: Path) -> Run:
         InputError: there is no finished set in it, or a file is damaged.
     """
     distilled = load(folder)
-    record = _read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+    record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
     losses: list[tuple[int, float]] = []
     if (folder / LOG).is_file():
         for line in (folder / LOG).read_text(encoding="utf-8").splitlines():
@@ -70,15 +73,38 @@ def read_run(folder: Path) -> Run:
                 losses.append((int(entry["step"]), float(entry["loss"])))
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{folder / LOG} is damaged; remove it to go without the losses.") from error
-    evaluations = tuple(_read_json(path) for path in sorted(folder.glob("evaluation-*.json")))
-    return Run(folder, distilled, record, tuple(losses), evaluations)
+    evaluations, curves = (
+        tuple(read_json(path) for path in sorted(folder.glob(f"{kind}-*.json"))) for kind in ("evaluation", "curve")
+    )
+    return Run(folder, distilled, record, tuple(losses), evaluations, curves)
 
 
-def evaluation_file(protocol: Protocol, seed: int, storage: str, precision: Precision = "float32") -> str:
-    """Name of the file for the scores of this protocol: equal evaluations share it, others never overwrite it."""
-    low = [] if precision == "float32" else [precision]
-    text = json.dumps([encode(protocol), seed, storage, *low], sort_keys=True)
-    return f"evaluation-{protocol.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}.json"
+def evaluation_file(
+    protocol: Protocol, seed: int, storage: str, elsewhere: str = "", precision: Precision = "float32"
+) -> str:
+    """Name of the file for the scores of this protocol: equal evaluations share it, others never overwrite it.
+
+    Args:
+        protocol: how the set is judged.
+        seed: seed of the networks.
+        storage: how its pixels are kept.
+        elsewhere: digest of the data whose test images judge, where they are not those of the set.
+        precision: number format of the networks' convolutions.
+    """
+    return f"evaluation-{_name(protocol, seed, storage, elsewhere, precision)}.json"
+
+
+def curve_file(
+    protocol: Protocol, seed: int, storage: str, elsewhere: str = "", precision: Precision = "float32"
+) -> str:
+    """Name of the file for the scores of all snapshots of a run; the arguments are those of `evaluation_file`."""
+    return f"curve-{_name(protocol, seed, storage, elsewhere, precision)}.json"
+
+
+def _name(protocol: Protocol, seed: int, storage: str, elsewhere: str, precision: Precision) -> str:
+    unusual = [*([elsewhere] if elsewhere else []), *([precision] if precision != "float32" else [])]
+    text = json.dumps([encode(protocol), seed, storage, *unusual], sort_keys=True)
+    return f"{protocol.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
@@ -107,14 +133,29 @@ def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
     }
 
 
-def write_scores(folder: Path, scores: Scores, distilled: Distilled) -> Path:
-    """Write scores beside the set that they judge, atomically; the file's path."""
-    path = folder / evaluation_file(scores.protocol, scores.seed, distilled.storage, scores.precision)
-    write_text(path, json.dumps(scores_as_plain(scores, distilled.bytes), indent=2) + "\n")
+def write_scores(folder: Path, scores: Scores, distilled: Distilled, judges: DataSpec | None = None) -> Path:
+    """Write scores beside the set that they judge, atomically; the file's path.
+
+    Args:
+        folder: of the set.
+        scores: what came out.
+        distilled: the set.
+        judges: the data whose test images judged; those of the set by default.
+    """
+    plain, elsewhere = scores_as_plain(scores, distilled.bytes), ""
+    if judges is not None and judges.digest != distilled.spec.digest:
+        plain, elsewhere = {"data": judges.name, **plain}, judges.digest
+    path = folder / evaluation_file(scores.protocol, scores.seed, distilled.storage, elsewhere, scores.precision)
+    write_text(path, json.dumps(plain, indent=2) + "\n")
     return path
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file that holds a mapping.
+
+    Raises:
+        InputError: it is damaged.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

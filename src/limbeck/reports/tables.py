@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from limbeck.evaluation.evaluate import Scores
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "best_rows",
     "comparison_table",
+    "curve_table",
     "human_bytes",
     "human_seconds",
     "listing",
@@ -81,6 +82,25 @@ def scores_table(scores: Scores, title: str = "") -> Table:
         count = sum(len(entry.accuracies) for entry in scores.networks)
         table.add_section()
         table.add_row(*map(_text, ("all", percent(scores.mean, scores.std, count), str(count), "")))
+    return table
+
+
+def curve_table(curve: Mapping[str, Any], title: str = "") -> Table:
+    """How accuracy grew over one run.
+
+    Args:
+        curve: what `limbeck.reports.judging.judge_snapshots` wrote.
+        title: what was evaluated.
+    """
+    about = f"protocol {curve['protocol']['name']}, {curve['test_images']:,} test images"
+    table = _table(f"{title}: {about}" if title else about)
+    for name in ("inner step", "outer iteration", "distilling", "accuracy, %", "networks"):
+        table.add_column(name, justify="right")
+    for point in curve["points"]:
+        count = sum(len(entry["accuracies"]) for entry in point["networks"])
+        accuracy = percent(point["mean"], point["std"], count)
+        cells = (f"{point['step']:,}", f"{point['iteration']:,}", human_seconds(point["seconds"]), accuracy, str(count))
+        table.add_row(*map(_text, cells))
     return table
 
 

@@ -1,0 +1,204 @@
+"""How accuracy grew: curves over inner steps and over seconds, from the judged snapshots of runs."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from limbeck.reports.canvas import (
+    INK,
+    PHONE,
+    PIXELS_PER_INCH,
+    POINTS,
+    Format,
+    canvas,
+    images_per_class,
+    legend_line,
+    plain,
+    written,
+)
+from limbeck.reports.figures import method_colours
+from limbeck.reports.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Growth", "GrowthPoint", "accuracy_curves", "growths"]
+
+Over = Literal["step", "seconds"]
+
+_ASIDE, _MOST_ASIDE = 3.5, 16.0
+"""CSS pixels between lines at equal steps, and at most between the first and the last."""
+
+
+@dataclass(frozen=True)
+class GrowthPoint:
+    """Accuracy at one step, over the seeds of a method.
+
+    Args:
+        step: inner steps done.
+        seconds: of distilling until then, mean over seeds.
+        mean: mean accuracy.
+        std: sample standard deviation of the seeds' means, or of the networks when there is one seed; 0 for one.
+        networks: how many networks were judged.
+    """
+
+    step: int
+    seconds: float
+    mean: float
+    std: float
+    networks: int
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How accuracy grew with one method at one IPC under one protocol.
+
+    Args:
+        label: what the method is called.
+        ipc: stored images per class.
+        data: what was distilled, and on what it was judged if that is something else.
+        protocol: name of the protocol.
+        runs: how many runs were made; one per seed.
+        points: by step; the last is the end of the run.
+    """
+
+    label: str
+    ipc: int
+    data: str
+    protocol: str
+    runs: int
+    points: tuple[GrowthPoint, ...]
+
+
+def growths(runs: Sequence[Run], labels: Sequence[str]) -> list[list[Growth]]:
+    """The curves of runs, one list for each data set and protocol: what may stand in one figure.
+
+    Args:
+        runs: finished runs; those without judged snapshots are left out.
+        labels: the method of each; runs with equal labels, IPC and steps are seeds of one curve.
+    """
+    figures: dict[str, dict[tuple[str, int, tuple[int, ...]], dict[int, list[dict[str, Any]]]]] = {}
+    for index, (run, label) in enumerate(zip(runs, labels, strict=True)):
+        for curve in run.curves:
+            figure = json.dumps([run.distilled.spec.digest, curve.get("data"), curve["protocol"]], sort_keys=True)
+            steps = tuple(point["step"] for point in curve["points"])
+            seeds = figures.setdefault(figure, {}).setdefault((label, run.distilled.ipc, steps), {})
+            seeds.setdefault(index, []).append(curve)
+    return [
+        [_growth(label, runs[next(iter(seeds))], list(seeds.values())) for (label, _, _), seeds in lines.items()]
+        for lines in figures.values()
+    ]
+
+
+def accuracy_curves(
+    curves: Sequence[Growth],
+    colours: Mapping[str, str] | None = None,
+    width: int = 960,
+    form: Format = "svg",
+) -> bytes:
+    """Mean test accuracy in percent against inner step and against seconds of distilling, one line per method.
+
+    Whiskers are one standard deviation (`GrowthPoint.std`) to each side. The two axes stand beside each other, one
+    pair per IPC; on phones all stand below each other.
+
+    Args:
+        curves: of one data set and protocol, at least one.
+        colours: by method; `method_colours` by default.
+        width: of the picture in CSS pixels.
+        form: ``svg`` or ``png``.
+
+    Raises:
+        ValueError: there are no curves.
+    """
+    if not curves:
+        raise ValueError("there are no curves to draw")
+    colours = {**method_colours(curve.label for curve in curves), **(colours or {})}
+    labels = dict.fromkeys(curve.label for curve in curves)
+    panels: list[tuple[int, Over]] = [
+        (ipc, over) for ipc in sorted({curve.ipc for curve in curves}) for over in ("step", "seconds")
+    ]
+    across = 2 if width >= PHONE else 1
+    legend = [legend_line(label, colours[label]) for label in labels]
+    figure, axes = canvas(len(panels) // across, width, 250, legend, below=58, across=across, titles=24)
+    for place, (axis, (ipc, over)) in enumerate(zip(axes, panels, strict=True)):
+        shown = [curve for curve in curves if curve.ipc == ipc]
+        for index, curve in enumerate(shown):
+            aside = _aside(index, len(shown)) if over == "step" else 0.0
+            _draw(axis, curve, over, colours[curve.label], aside)
+        axis.set_title(images_per_class(ipc), loc="left", fontsize=POINTS, color=INK, pad=7)
+        axis.set_xlabel("inner step" if over == "step" else "seconds of distilling")
+        if place % across == 0:
+            axis.set_ylabel("test accuracy, %")
+        _limit(axis, shown, over)
+        plain(axis)
+    return written(figure, form)
+
+
+def _growth(label: str, run: Run, seeds: Sequence[Sequence[dict[str, Any]]]) -> Growth:
+    """One curve; each seed may have been judged several times, by networks of other seeds."""
+    judged = seeds[0][0]
+    name = run.distilled.spec.name
+    return Growth(
+        label=label,
+        ipc=run.distilled.ipc,
+        data=f"{name}, judged on {judged['data']}" if "data" in judged else name,
+        protocol=judged["protocol"]["name"],
+        runs=len(seeds),
+        points=tuple(
+            _point([[curve["points"][index] for curve in curves] for curves in seeds])
+            for index in range(len(judged["points"]))
+        ),
+    )
+
+
+def _point(seeds: Sequence[Sequence[dict[str, Any]]]) -> GrowthPoint:
+    """One point, seed by seed as it was judged."""
+    reached = [
+        [value for point in points for network in point["networks"] for value in network["accuracies"]]
+        for points in seeds
+    ]
+    per_seed = [statistics.fmean(values) for values in reached]
+    several = per_seed if len(per_seed) > 1 else reached[0]
+    return GrowthPoint(
+        step=seeds[0][0]["step"],
+        seconds=statistics.fmean(points[0]["seconds"] for points in seeds),
+        mean=statistics.fmean(per_seed),
+        std=statistics.stdev(several) if len(several) > 1 else 0.0,
+        networks=sum(map(len, reached)),
+    )
+
+
+def _draw(axis: Axes, curve: Growth, over: Over, colour: str, aside: float) -> None:
+    """One line, ``aside`` CSS pixels to the right, so that whiskers at equal steps do not hide each other."""
+    from matplotlib.transforms import ScaledTranslation
+
+    shift = ScaledTranslation(aside / PIXELS_PER_INCH, 0, axis.figure.dpi_scale_trans)
+    across = [getattr(point, over) for point in curve.points]
+    means = [100 * point.mean for point in curve.points]
+    look: dict[str, Any] = {"color": colour, "zorder": 3, "transform": axis.transData + shift}
+    if any(point.std for point in curve.points):
+        deviations = [100 * point.std for point in curve.points]
+        axis.errorbar(across, means, yerr=deviations, fmt="none", elinewidth=1.0, capsize=2.2, capthick=1.0, **look)
+    axis.plot(across, means, linewidth=1.6, marker="o", markersize=4.2, **look)
+
+
+def _aside(index: int, count: int) -> float:
+    return min(_ASIDE, _MOST_ASIDE / count) * (index - (count - 1) / 2)
+
+
+def _limit(axis: Axes, shown: Sequence[Growth], over: Over) -> None:
+    """The axis across begins at zero; all have room for the marks at their ends."""
+    from matplotlib.ticker import MaxNLocator
+
+    points = [point for curve in shown for point in curve.points]
+    right = max(getattr(point, over) for point in points) or 1
+    lowest = 100 * min(point.mean - point.std for point in points)
+    highest = 100 * max(point.mean + point.std for point in points)
+    margin = 0.05 * (highest - lowest) or 1
+    axis.set_xlim(-0.04 * right, 1.04 * right)
+    axis.set_ylim(lowest - margin, highest + margin)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=over == "step"))

@@ -1,0 +1,177 @@
+"""Evaluations that are files: what has been judged once is read back, not judged again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limbeck.core.distilled import Distilled
+from limbeck.core.errors import InputError
+from limbeck.core.execution import ExecutionSettings, Precision
+from limbeck.core.executor import Executor
+from limbeck.data import Data
+from limbeck.engine.folder import RECORD
+from limbeck.engine.snapshots import Snapshot, iterations_done, read_snapshots
+from limbeck.evaluation.evaluate import evaluate
+from limbeck.evaluation.protocols import Protocol
+from limbeck.formats.native import load
+from limbeck.reports.runs import curve_file, evaluation_file, read_json, write_scores
+from limbeck.storage.atomic import write_text
+
+__all__ = ["judge", "judge_snapshots"]
+
+Done = Callable[[int, int], None]
+
+
+def judge(
+    folder: Path,
+    distilled: Distilled,
+    data: Data,
+    protocol: Protocol,
+    *,
+    seed: int = 0,
+    device: torch.device | None = None,
+    execution: ExecutionSettings | None = None,
+    executor: Executor | None = None,
+    done: Done | None = None,
+) -> Path:
+    """The file with the scores of a set, made by an evaluation unless it is there.
+
+    Args:
+        folder: of the set.
+        distilled: the set.
+        data: whose test images judge, and whose validation images choose where the protocol leaves a choice.
+        protocol: how it is judged.
+        seed: seed of the networks.
+        device: where to compute; the CPU by default.
+        execution: how training steps are computed.
+        executor: where the networks are trained; this process by default.
+        done: called after each network with the number of networks done and of all.
+    """
+    path = folder / evaluation_file(
+        protocol, seed, distilled.storage, _elsewhere(data, distilled), _precision(execution)
+    )
+    if path.is_file():
+        if done is not None:
+            done(_networks(protocol), _networks(protocol))
+        return path
+    test = data.require_test()
+    scores = evaluate(
+        distilled,
+        test,
+        protocol,
+        seed=seed,
+        validation=data.validation,
+        device=device,
+        execution=execution,
+        executor=executor,
+        done=done,
+    )
+    return write_scores(folder, scores, distilled, data.spec)
+
+
+def judge_snapshots(
+    run: Path,
+    data: Data,
+    protocol: Protocol,
+    *,
+    seed: int = 0,
+    device: torch.device | None = None,
+    execution: ExecutionSettings | None = None,
+    executor: Executor | None = None,
+    done: Done | None = None,
+) -> Path:
+    """Judge all snapshots of a finished run and its result, and write how accuracy grew; the file's path.
+
+    Every set keeps its scores in its own folder, so that the same call continues where it was stopped.
+
+    Args:
+        run: its folder.
+        data: whose test images judge, and whose validation images choose where the protocol leaves a choice.
+        protocol: how the sets are judged.
+        seed: seed of the networks, which are the same for all sets.
+        device: where to compute; the CPU by default.
+        execution: how training steps are computed.
+        executor: where the networks are trained; this process by default.
+        done: called after each network with the number of networks done and of all.
+
+    Raises:
+        InputError: the run has no snapshots, is not finished or has lost its record.
+    """
+    result = load(run)
+    moments = [*_snapshots(run), _end(run, result)]
+    each = _networks(protocol)
+    points = []
+    for index, moment in enumerate(moments):
+        distilled = result if moment.folder == run else load(moment.folder)
+
+        def advance(count: int, _: int, before: int = index * each) -> None:
+            if done is not None:
+                done(before + count, len(moments) * each)
+
+        path = judge(
+            moment.folder,
+            distilled,
+            data,
+            protocol,
+            seed=seed,
+            device=device,
+            execution=execution,
+            executor=executor,
+            done=advance,
+        )
+        points.append(_point(moment, path, run))
+    content = {**_common(read_json(path)), "points": points}
+    file = run / curve_file(protocol, seed, result.storage, _elsewhere(data, result), _precision(execution))
+    write_text(file, json.dumps(content, indent=2) + "\n")
+    return file
+
+
+def _networks(protocol: Protocol) -> int:
+    return len(protocol.networks) * protocol.repeats
+
+
+def _precision(execution: ExecutionSettings | None) -> Precision:
+    return execution.precision if execution else "float32"
+
+
+def _elsewhere(data: Data, distilled: Distilled) -> str:
+    return data.spec.digest if data.spec.digest != distilled.spec.digest else ""
+
+
+def _snapshots(run: Path) -> tuple[Snapshot, ...]:
+    found = read_snapshots(run)
+    if not found:
+        raise InputError(f"{run} has no snapshots; distil with --snapshots above 0 into another folder.")
+    return found
+
+
+def _end(run: Path, result: Distilled) -> Snapshot:
+    """The result, as if it were a snapshot of the last step."""
+    if not (run / RECORD).is_file():
+        raise InputError(f"{run / RECORD} is missing, so the length of the run is not known; restore it from a copy.")
+    record = read_json(run / RECORD)
+    return Snapshot(run, record["steps"], iterations_done(result.recipe, record["steps"]), record["seconds"])
+
+
+def _point(moment: Snapshot, path: Path, run: Path) -> dict[str, Any]:
+    scores = read_json(path)
+    return {
+        "step": moment.step,
+        "iteration": moment.iteration,
+        "seconds": moment.seconds,
+        "mean": scores["mean"],
+        "std": scores["std"],
+        "networks": scores["networks"],
+        "file": path.relative_to(run).as_posix(),
+    }
+
+
+def _common(scores: dict[str, Any]) -> dict[str, Any]:
+    """What the scores of all points have in common."""
+    names = ("data", "protocol", "seed", "training_images", "test_images", "bytes")
+    return {name: scores[name] for name in names if name in scores}
