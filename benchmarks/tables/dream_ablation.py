@@ -3,7 +3,7 @@
 Usage: python benchmarks/tables/dream_ablation.py DATA_FOLDER LABEL [RUN_FOLDER]
 
 Four recipes that differ in sampler and initializer only: IDC (random batches, mixed real images), representative
-sampling alone, clustered initialization alone, and both, which is DREAM. IPC 10, 3 seeds; the initial images, three
+sampling alone, clustered initialization alone, and both, which is DREAM. IPC 10, 3 seeds; the initial images, two
 intermediate states and the result are each judged by 3 networks under protocol ``limbeck`` with 300 SGD steps.
 
 Writes ``benchmarks/results/dream-ablation-<data>.json`` and ``docs/images/dream-ablation.png``, and a report into the
@@ -36,7 +36,7 @@ from limbeck.reports.tables import comparison_table
 from limbeck.storage.atomic import write_bytes, write_text
 
 ROOT = Path(__file__).parents[2]
-IPC, SEEDS, SNAPSHOTS = 10, (0, 1, 2), 4
+IPC, SEEDS, SNAPSHOTS = 10, (0, 1, 2), 3
 NETWORK, NETWORKS, UPDATES = "convnet3:width=32", 3, 300
 
 

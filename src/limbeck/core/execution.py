@@ -61,7 +61,7 @@ class Execution:
 
 _NO_MAPPINGS, _NEVER_TRIM = -4, -1
 """M_MMAP_MAX and M_TRIM_THRESHOLD of glibc's malloc.h."""
-_PAYS = {"cpu": 4e12, "cuda": 4e15}
+_PAYS = {"cpu": 1.5e12, "cuda": 1.5e15}
 """FLOPs from which on compiling takes less time than it saves, by device."""
 _MICROBATCH = {"cpu": 32, "cuda": 0}
 """Images of a compiled pass, by device: what fits the caches of a CPU; a GPU is not filled by less than all."""
