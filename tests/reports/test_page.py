@@ -215,6 +215,7 @@ def test_cost_and_versions_come_from_the_records(page: Page, runs: list[Run]) ->
     assert f"torch {versions['torch']}" in page.text
     losses = [run.record["final_loss"] for run in runs if run.method == "idc" and run.distilled.ipc == 3]
     assert f"2 {sum(losses) / 2:.4g} 2" in page.text  # steps, mean final loss, runs
+    assert "eager, convolutions in float32, classes by loop" in page.text
 
 
 def test_the_protocol_is_in_words(page: Page) -> None:

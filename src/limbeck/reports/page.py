@@ -119,6 +119,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
         "losses": _losses(entries, colours),
         "costs": _costs(entries, colours),
         "machines": _distinct(_machine(entry.run.record.get("hardware", {})) for entry in entries),
+        "steps": _distinct(_steps(entry.run.record.get("execution", {})) for entry in entries),
         "versions": _distinct(_versions(entry) for entry in entries),
         "protocols": _protocols(entries, comparison),
         "seeds": _and(str(seed) for seed in sorted({entry.distilled.seed for entry in entries})),
@@ -445,6 +446,18 @@ def _machine(hardware: Mapping[str, Any]) -> str:
     return (
         f"{place}, {hardware['system']} {hardware['machine']}, {cores} core{'' if cores == 1 else 's'}, "
         f"{threads} thread{'' if threads == 1 else 's'}"
+    )
+
+
+def _steps(execution: Mapping[str, Any]) -> str:
+    """How the steps of a run were computed."""
+    if not execution:
+        return ""
+    few = f", {execution['microbatch']} images a pass" if execution["microbatch"] else ""
+    kept = ", freed memory kept" if execution["allocator"] == "keep" else ""
+    return (
+        f"{'compiled' if execution['compile'] else 'eager'}, convolutions in {execution['precision']}, classes by "
+        f"{execution['blocks']}{few}{kept}"
     )
 
 
