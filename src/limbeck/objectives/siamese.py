@@ -60,19 +60,24 @@ class Siamese(Objective):
 
     def gradients(self, view: View, block: Block, peers: Peers) -> tuple[Tensor, Tensor]:
         """Losses ``[K]`` and gradients ``[K, n, C, H, W]``: through the network, then back through the augmentation."""
-        leaves, pairs = [], []
-        for position in range(len(block.counts)):
-            batch = block.one(position)
+        positions = range(len(block.counts))
+        # One by one, only one class has its images as the network sees them in memory.
+        together = [[each] for each in positions] if view.network.execution.blocks == "loop" else [list(positions)]
+        found = [self._gradients(view, [block.one(each) for each in some], peers) for some in together]
+        return torch.cat([losses for losses, _ in found]), torch.cat([gradients for _, gradients in found])
+
+    def _gradients(self, view: View, batches: list[ClassBatch], peers: Peers) -> tuple[Tensor, Tensor]:
+        """The same for classes that are compared together."""
+        leaves, real, shown, targets = [], [], [], []
+        for batch in batches:
             leaves.append(batch.stored.detach().requires_grad_())
-            pairs.append((*self._shown(replace(batch, stored=leaves[-1]), peers), batch.label))
-        shown = [synthetic for _, synthetic, _, _ in pairs]
-        losses, pulls = self.pulls(
-            view,
-            [(real, torch.full((len(real),), label, device=real.device)) for real, _, _, label in pairs],
-            [(synthetic.detach(), targets) for _, synthetic, targets, _ in pairs],
-        )
-        gradients = torch.autograd.grad(shown, leaves, list(pulls))
-        return losses, torch.stack(gradients)
+            images, synthetic, taught = self._shown(replace(batch, stored=leaves[-1]), peers)
+            real.append((images, torch.full((len(images),), batch.label, device=images.device)))
+            shown.append(synthetic)
+            targets.append(taught)
+        pairs = [(images.detach(), taught) for images, taught in zip(shown, targets, strict=True)]
+        losses, pulls = self.pulls(view, real, pairs)
+        return losses, torch.stack(torch.autograd.grad(shown, leaves, list(pulls)))
 
     def pulls(
         self, view: View, real: list[tuple[Tensor, Tensor]], synthetic: list[tuple[Tensor, Tensor]]
