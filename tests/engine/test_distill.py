@@ -4,7 +4,7 @@ import json
 import random
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from limbeck.core.batch import Block, View
 from limbeck.core.contracts import Peers
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError, Interrupted, RunError
+from limbeck.core.execution import can_compile
 from limbeck.core.recipe import Recipe
 from limbeck.data import Data, from_arrays
 from limbeck.engine import checkpoint
@@ -26,6 +27,7 @@ from limbeck.engine.run_file import read_run_file
 from limbeck.engine.settings import Settings
 from limbeck.formats.native import load
 from limbeck.methods.random import random as random_selection
+from limbeck.networks import build
 from limbeck.objectives.gradient import GradientMatching
 from tests.engine.killable import Killable, killable
 from tests.engine.tiny import FLAGS, tiny_dream, tiny_idc
@@ -255,6 +257,26 @@ def test_a_stopped_run_resumes_to_the_same_bytes(
     assert contents(out) == contents(uninterrupted(recipe))
     assert log(out) == log(uninterrupted(recipe))
     assert names(out) == sorted([*RESULT, "log.jsonl"])
+
+
+@pytest.mark.skipif(not can_compile(torch.device("cpu")), reason="there is no C++ compiler")
+def test_a_compiled_run_repeats_and_resumes_to_the_bit(tmp_path: Path, digits: Data) -> None:
+    settings = replace(QUIET, compile="on")
+    whole = distill(tiny_dream(), digits, ipc=1, settings=settings).stored
+    again = distill(tiny_dream(), digits, ipc=1, settings=settings).stored
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(4, lambda: signal.raise_signal(signal.SIGTERM), patch)
+        with pytest.raises(Interrupted):
+            distill(tiny_dream(), digits, ipc=1, out=tmp_path / "run", settings=settings)
+    build.cache_clear()  # as in a new process, which compiles for itself
+    torch.compiler.reset()
+    resumed = distill(tiny_dream(), digits, ipc=1, out=tmp_path / "run", settings=settings).stored
+    assert torch.equal(again, whole) and torch.equal(resumed, whole)
+    eager = distill(tiny_dream(), digits, ipc=1, settings=QUIET).stored
+    torch.testing.assert_close(whole, eager, rtol=1e-3, atol=1e-3)
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert record["execution"]["compile"] is True
+    torch.compiler.reset()
 
 
 def test_a_signal_during_the_last_step_still_stops_what_follows(
