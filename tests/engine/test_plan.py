@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from limbeck.core.context import Context
+from limbeck.core.recipe import Recipe
 from limbeck.data.splits import Data
 from limbeck.engine import plan as planning
 from limbeck.engine.distill import distill, make_context
@@ -20,6 +22,11 @@ from limbeck.methods.random import random
 from tests.engine.tiny import tiny_dream, tiny_idc
 
 QUIET = Settings(device="cpu", progress="quiet")
+
+
+def needed(recipe: Recipe, context: Context, class_block: int = 10) -> int:
+    """Memory by the shapes alone; what the process holds changes while tests run."""
+    return int(sum(planning._memory_by_cause(recipe, context, class_block).values()))
 
 
 def test_a_baseline_costs_the_training_of_its_network(digits: Data) -> None:
@@ -46,7 +53,7 @@ def test_a_plan_is_about_what_the_run_takes(digits: Data, tmp_path: Path) -> Non
 def test_memory_grows_with_what_is_in_it(digits: Data) -> None:
     def at(ipc: int, **changes: object) -> int:
         recipe = idc("digits").with_(**changes)
-        return memory_bytes(recipe, make_context(recipe, digits, ipc, 0, QUIET))
+        return needed(recipe, make_context(recipe, digits, ipc, 0, QUIET))
 
     assert at(10) > at(1)
     assert at(1, pool__network="convnet3") > at(1)
@@ -77,8 +84,11 @@ def test_distill_warns(
 def test_vectorized_classes_are_in_memory_together(digits: Data) -> None:
     recipe = idc("digits")
     one, all_ = (
-        memory_bytes(recipe, make_context(recipe, digits, 10, 0, replace(QUIET, blocks=blocks)))
+        needed(recipe, make_context(recipe, digits, 10, 0, replace(QUIET, blocks=blocks)))
         for blocks in ("loop", "vmap")
     )
     assert all_ > one
+    context = make_context(recipe, digits, 10, 0, QUIET)
+    assert needed(recipe, context, 1) < needed(recipe, context, 10)
+    assert memory_bytes(recipe, context) > needed(recipe, context)
     assert torch.get_default_dtype() == torch.float32

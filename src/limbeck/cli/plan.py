@@ -59,7 +59,7 @@ class Plan:
         if context.execution.compile:
             note("compiling the steps for the probe; a run on this machine finds them compiled")
         out = run_folder(self.out, recipe.name, data.spec.name, f"ipc{self.ipc}", "seed0")
-        found = plan(recipe, context, out, self.storage)
+        found = plan(recipe, context, out, self.storage, self.settings.class_block)
         if self.json:
             print_json({**encode(found), "steps": found.steps, "seconds": found.seconds})
         else:

@@ -132,7 +132,7 @@ def distill(
         folder.snapshots.require(loop.length())
         display.say(f"{folder.path} is finished already")
         return folder.result(empty)
-    for warning in shortage(recipe, context, folder.path if folder else None, storage):
+    for warning in shortage(recipe, context, folder.path if folder else None, storage, settings.class_block):
         display.say(f"warning: {warning}")
     with stoppable() as stop, display:
         run = _Run(loop, folder, as_set, settings, display, stop)

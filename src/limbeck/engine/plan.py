@@ -67,7 +67,7 @@ class Plan:
         return self.preparation_seconds + self.steps * self.step_seconds
 
 
-def plan(recipe: Recipe, context: Context, out: Path, storage: Storage = "float32") -> Plan:
+def plan(recipe: Recipe, context: Context, out: Path, storage: Storage = "float32", class_block: int = 10) -> Plan:
     """Predict a run from shapes and a probe of seconds: one class matched, a batch trained on, a batch embedded.
 
     With compiled steps the probe compiles them, which the run then finds done. What k-means costs is not
@@ -78,6 +78,7 @@ def plan(recipe: Recipe, context: Context, out: Path, storage: Storage = "float3
         context: its surroundings, as `make_context` made them.
         out: where the run would be written.
         storage: how pixels would be kept.
+        class_block: classes whose real batches are in memory at once.
     """
     load = workload(recipe, context)
     preparation = step = 0.0
@@ -97,7 +98,7 @@ def plan(recipe: Recipe, context: Context, out: Path, storage: Storage = "float3
             matching, first = _matching_seconds(recipe, context, view, load)
             preparation += first
             step += matching * context.spec.classes
-    memory, disk = memory_bytes(recipe, context), disk_bytes(recipe, context, storage)
+    memory, disk = memory_bytes(recipe, context, class_block), disk_bytes(recipe, context, storage)
     return Plan(
         load=load,
         flops=flops(recipe, context),
@@ -108,16 +109,18 @@ def plan(recipe: Recipe, context: Context, out: Path, storage: Storage = "float3
         memory_free_bytes=_free_memory(context.device),
         disk_bytes=disk,
         disk_free_bytes=_free_disk(out),
-        remedies=shortage(recipe, context, out, storage),
+        remedies=shortage(recipe, context, out, storage, class_block),
     )
 
 
-def shortage(recipe: Recipe, context: Context, out: Path | None, storage: Storage = "float32") -> tuple[str, ...]:
+def shortage(
+    recipe: Recipe, context: Context, out: Path | None, storage: Storage = "float32", class_block: int = 10
+) -> tuple[str, ...]:
     """What to lower because memory or disk will not do, by the shapes alone; empty when they will."""
     found = []
-    memory, free = memory_bytes(recipe, context), _free_memory(context.device)
+    memory, free = memory_bytes(recipe, context, class_block), _free_memory(context.device)
     if memory > free:
-        largest = max(_memory_by_cause(recipe, context).items(), key=lambda pair: pair[1])[0]
+        largest = max(_memory_by_cause(recipe, context, class_block).items(), key=lambda pair: pair[1])[0]
         found.append(
             f"about {memory / 1e9:.1f} GB of memory are needed, {free / 1e9:.1f} GB are free; most goes to {largest}."
         )
@@ -131,10 +134,10 @@ def shortage(recipe: Recipe, context: Context, out: Path | None, storage: Storag
     return tuple(found)
 
 
-def memory_bytes(recipe: Recipe, context: Context) -> int:
+def memory_bytes(recipe: Recipe, context: Context, class_block: int = 10) -> int:
     """Largest memory of a run by its shapes: on a CPU with what the process holds already."""
     held = psutil.Process().memory_info().rss if context.device.type == "cpu" else 0
-    return held + int(sum(_memory_by_cause(recipe, context).values()))
+    return held + int(sum(_memory_by_cause(recipe, context, class_block).values()))
 
 
 def disk_bytes(recipe: Recipe, context: Context, storage: Storage = "float32") -> int:
@@ -148,20 +151,20 @@ def disk_bytes(recipe: Recipe, context: Context, storage: Storage = "float32") -
     return result + 2 * size * (2 * pixels + weights)
 
 
-def _memory_by_cause(recipe: Recipe, context: Context) -> dict[str, float]:
+def _memory_by_cause(recipe: Recipe, context: Context, class_block: int) -> dict[str, float]:
     """Bytes by what they are for; the key says what to lower."""
     load, spec = workload(recipe, context), context.spec
     size = 8 if context.dtype == torch.float64 else 4
     image = spec.channels * spec.height * spec.width * size
     found = {
         "the stored images (lower --ipc)": 4.0 * spec.classes * context.ipc * image,
-        "the real images of a block (lower --class-block)": 3.0 * min(10, spec.classes) * load.real * image,
+        "the real images of a block (lower --class-block)": 3.0 * min(class_block, spec.classes) * load.real * image,
     }
     if recipe.pool is None:
         return found
     network, execution = recipe.pool.architecture(context), context.execution
     activations = network.activations(spec.shape) * size
-    together = spec.classes if execution.blocks != "loop" and load.real else 1
+    together = min(class_block, spec.classes) if execution.blocks != "loop" and load.real else 1
     whole = not execution.microbatch or network.mixes_images
     pass_ = load.real if whole else min(execution.microbatch, load.real)
     limit = getattr(recipe.objective, "synthetic_batch", 0) or load.decoded

@@ -48,7 +48,7 @@ class GradientMatching(Siamese):
     def compare(self, view: View, real: tuple[Tensor, Tensor], synthetic: tuple[Tensor, Tensor]) -> Tensor:
         """The distance of the two gradients."""
         matched, fixed = self._parted(view)
-        towards, _ = self._real_gradient(view, matched, fixed, *real)
+        towards, fixed = self._real_gradient(view, matched, fixed, *real)
         images, targets = synthetic
         share = torch.full((len(images),), 1 / len(images), device=images.device, dtype=images.dtype)
         gradient, buffers = _gradient(
