@@ -168,7 +168,7 @@ def test_at_rest_nothing_moves_without_a_gradient(part: ImageOptimizer, context_
     context = context_of()
     stored = Stream(0).uniform(3, 2, 1, 8, 8)
     state = part.init(context)
-    assert torch.equal(part.open_iteration(stored, torch.zeros(1), torch.ones(1)), stored)
+    assert torch.equal(part.open_iteration({}, stored, torch.zeros(1), torch.ones(1), 0)[1], stored)
     assert torch.equal(part.at_turn(state, stored, context), stored)
     _, after = part.update(state, stored, torch.zeros_like(stored), context)
     assert torch.equal(after, stored)

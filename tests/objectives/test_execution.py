@@ -18,7 +18,7 @@ from limbeck.core.errors import InputError
 from limbeck.core.execution import Execution, can_compile
 from limbeck.objectives.feature_means import FeatureMeans
 from limbeck.objectives.gradient import GradientMatching
-from limbeck.objectives.siamese import Siamese
+from limbeck.objectives.siamese import Pair, Siamese
 from limbeck.parametrizations.partition import Partition
 
 ContextOf = Callable[..., Context]
@@ -63,11 +63,14 @@ def gradients(
     return objective.gradients(view, block, peers)
 
 
-def sides(context: Context) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
+def sides(context: Context) -> list[Pair]:
     """Real and synthetic images of two classes."""
-    real = [(context.data.images(context.data.class_rows(k)[:6]), torch.full((6,), k)) for k in range(2)]
-    synthetic = [(context.data.images(context.data.class_rows(k)[6:9]), torch.full((3,), k)) for k in range(2)]
-    return real, synthetic
+    pairs = []
+    for label in range(2):
+        rows = context.data.class_rows(label)
+        images = context.data.images(rows[:6]), context.data.images(rows[6:9])
+        pairs.append(Pair(label, *images, torch.full((3,), label)))
+    return pairs
 
 
 def same(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor], tolerance: float) -> None:
@@ -110,7 +113,7 @@ def test_compiled_steps_record_batch_statistics(context_of: ContextOf, objective
     for execution in (PLAIN, COMPILED["compiled"]):
         architecture = replace(context, execution=execution).network(network)
         view = View(architecture, architecture.initial(context.streams("network")))
-        found = objective.pulls(view, *sides(context))
+        found = objective.pulls(view, sides(context))
         reached.append((found[0], torch.stack(found[1]), view.weights["blocks.0.norm.running_var"]))
     for one, other in zip(*reached, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
@@ -123,7 +126,7 @@ def test_compiled_feature_means(context_of: ContextOf) -> None:
     for execution in (PLAIN, COMPILED["compiled"]):
         architecture = replace(context, execution=execution).network("convnet2:width=4")
         view = View(architecture, architecture.initial(context.streams("network")))
-        losses, pulls = FeatureMeans(block=0).pulls(view, *sides(context))
+        losses, pulls = FeatureMeans(block=0).pulls(view, sides(context))
         reached.append((losses, torch.stack(pulls)))
     same(reached[1], reached[0], 1e-10)
 

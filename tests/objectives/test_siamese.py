@@ -13,7 +13,7 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Peers
 from limbeck.core.errors import InputError
 from limbeck.core.streams import Stream
-from limbeck.objectives.siamese import Siamese
+from limbeck.objectives.siamese import Pair, Siamese
 from limbeck.parametrizations.partition import Partition
 from limbeck.parametrizations.plain import Plain
 
@@ -22,17 +22,17 @@ from limbeck.parametrizations.plain import Plain
 class Watching(Siamese):
     """Keeps what it was shown."""
 
-    seen: list[tuple[Tensor, Tensor]]
+    seen: list[Pair]
 
-    def compare(self, view: View, real: tuple[Tensor, Tensor], synthetic: tuple[Tensor, Tensor]) -> Tensor:
-        self.seen.extend((real, synthetic))
-        return synthetic[0].sum()
+    def compare(self, view: View, pair: Pair) -> Tensor:
+        self.seen.append(pair)
+        return pair.synthetic.sum()
 
 
-def shown(peers: Peers, batch: ClassBatch, view: View) -> list[tuple[Tensor, Tensor]]:
+def shown(peers: Peers, batch: ClassBatch, view: View) -> Pair:
     watching = Watching(seen=[])
     watching.loss(view, batch, peers)
-    return watching.seen
+    return watching.seen[0]
 
 
 def test_both_sides_are_normalized_and_augmented_alike(
@@ -45,8 +45,9 @@ def test_both_sides_are_normalized_and_augmented_alike(
     draws = augmentation.draw(Stream(5), context.spec.shape, None)
     # The stored images are the real ones, so what is shown must be the same.
     batch = ClassBatch(2, real.clone().requires_grad_(), torch.full((4,), 2), real, draws)
-    (left, labels), (right, targets) = shown(peers, batch, view_of(context, "convnet1:width=2"))
-    assert torch.equal(left, right) and torch.equal(labels, targets)
+    pair = shown(peers, batch, view_of(context, "convnet1:width=2"))
+    left, right = pair.real, pair.synthetic
+    assert torch.equal(left, right) and torch.equal(pair.labels, pair.targets)
     assert not left.requires_grad and right.requires_grad
     assert torch.equal(left, augmentation.apply(context.spec.normalization.apply(real), draws))
 
@@ -58,9 +59,9 @@ def test_a_subset_takes_its_targets_along(context_of: Callable[..., Context], vi
     chosen = torch.tensor([7, 0, 3])
     real = context.data.images(context.data.class_rows(0)[:4])
     batch = ClassBatch(0, stored, torch.arange(8), real, {}, chosen)
-    _, (images, targets) = shown(peers, batch, view_of(context, "convnet1:width=2"))
-    assert targets.tolist() == [7, 0, 3]
-    assert torch.equal(images, context.spec.normalization.apply(peers.parametrization.decode(stored))[chosen])
+    pair = shown(peers, batch, view_of(context, "convnet1:width=2"))
+    assert pair.targets.tolist() == [7, 0, 3]
+    assert torch.equal(pair.synthetic, context.spec.normalization.apply(peers.parametrization.decode(stored))[chosen])
 
 
 def test_zero_means_all(context_of: Callable[..., Context]) -> None:

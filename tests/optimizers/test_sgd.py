@@ -67,7 +67,7 @@ def test_classes_at_their_turn_have_coasted(context_of: Callable[..., Context]) 
     context = context_of(ipc=1)
     optimizer = SGD(lr=0.5, momentum=0.5, scale_with_ipc=False)
     stored = torch.zeros(3, 1, 1, 8, 8, dtype=torch.float64)
-    state = {"velocity": torch.ones_like(stored)}
+    state = {**optimizer.init(context), "velocity": torch.ones_like(stored)}
     seen = optimizer.at_turn(state, stored, context)[:, 0, 0, 0, 0]
     # Class c has moved by 0.5 (1/2 + 1/4 + ... + 1/2^c).
     assert seen.tolist() == [0.0, -0.25, -0.375]
@@ -103,9 +103,9 @@ def test_the_scaled_step_is_the_one_taken(context_of: Callable[..., Context]) ->
 def test_clamping_at_the_start_of_an_iteration() -> None:
     stored = torch.tensor([-0.5, 0.25, 1.5])
     black, white = torch.tensor([-0.5]), torch.tensor([0.5])
-    assert SGD().open_iteration(stored, torch.zeros(1), torch.ones(1)).tolist() == [0.0, 0.25, 1.0]
-    assert SGD().open_iteration(stored, black, white).tolist() == [-0.5, 0.25, 0.5]
-    assert SGD(clamp=False).open_iteration(stored, black, white) is stored
+    assert SGD().open_iteration({}, stored, torch.zeros(1), torch.ones(1), 0)[1].tolist() == [0.0, 0.25, 1.0]
+    assert SGD().open_iteration({}, stored, black, white, 0)[1].tolist() == [-0.5, 0.25, 0.5]
+    assert SGD(clamp=False).open_iteration({}, stored, black, white, 0)[1] is stored
 
 
 def test_state_has_the_shape_and_dtype_of_the_run(context_of: Callable[..., Context]) -> None:
@@ -120,3 +120,19 @@ def test_state_has_the_shape_and_dtype_of_the_run(context_of: Callable[..., Cont
 def test_unusable_settings_are_refused(context_of: Callable[..., Context], fields: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="optimizer 'sgd' needs lr > 0"):
         SGD(**fields).check(context_of())
+
+
+def test_the_step_size_drops_at_its_iterations(context_of: Callable[..., Context]) -> None:
+    context = context_of(ipc=2)
+    optimizer = SGD(
+        lr=0.8, momentum=0.0, scale_with_ipc=False, turns="joint", clamp=False, drops=(2, 3), drop_factor=0.5
+    )
+    stored, state, moved = torch.zeros(3, 2, 1, 8, 8, dtype=torch.float64), optimizer.init(context), []
+    for iteration in range(5):
+        state, stored = optimizer.open_iteration(state, stored, torch.zeros(1), torch.ones(1), iteration)
+        before = stored
+        state, stored = optimizer.update(state, stored, torch.ones_like(stored), context)
+        moved.append(float((before - stored).max()))
+    assert moved == pytest.approx([0.8, 0.8, 0.4, 0.2, 0.2])
+    with pytest.raises(InputError, match="drop_factor above 0"):
+        SGD(drop_factor=0.0).check(context)

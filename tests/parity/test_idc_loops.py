@@ -121,7 +121,7 @@ class Trace:
         """Images of all classes after each class's step: the others coast on their velocity."""
         recipe, context = loop.recipe, loop.context
         state = loop.start()
-        stored = recipe.optimizer.open_iteration(state.stored, torch.zeros(1), torch.ones(1))
+        _, stored = recipe.optimizer.open_iteration({}, state.stored, torch.zeros(1), torch.ones(1), 0)
         view = recipe.pool.view(state.parts["pool"], context)
         moment = recipe.curriculum.moment(0)
         parts = dict(state.parts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -47,11 +48,14 @@ class View:
         network: the architecture, called with weights.
         weights: parameters and buffers of this network.
         train: whether batch norm uses the statistics of the batch that it sees.
+        accuracy: its running accuracy on the real images that it was trained on, in percent (0 to 100); None where
+            nobody measures it.
     """
 
     network: FunctionalNetwork
     weights: Weights
     train: bool = True
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class ClassBatch:
         real: real images in [0, 1], ``[B, C, H, W]``.
         draws: the augmentation's random numbers.
         chosen: decoded images that take part, int64 ``[limit]``, or None for all.
+        memory: the objective's state.
     """
 
     label: int
@@ -73,6 +78,7 @@ class ClassBatch:
     real: Tensor
     draws: Draws
     chosen: Tensor | None = None
+    memory: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class Block:
         counts: valid real images of each class.
         draws: one set of random numbers per class.
         chosen: int64 ``[K, limit]``, or None for all.
+        memory: the objective's state, of all classes.
     """
 
     labels: tuple[int, ...]
@@ -96,6 +103,7 @@ class Block:
     counts: tuple[int, ...]
     draws: tuple[Draws, ...]
     chosen: Tensor | None = None
+    memory: dict[str, Any] = field(default_factory=dict)
 
     def one(self, position: int) -> ClassBatch:
         """The class at ``position``, without padding."""
@@ -106,4 +114,5 @@ class Block:
             real=self.real[position, : self.counts[position]],
             draws=self.draws[position],
             chosen=None if self.chosen is None else self.chosen[position],
+            memory=self.memory,
         )

@@ -218,6 +218,10 @@ class Pool(Part):
     def architecture(self, context: Context) -> FunctionalNetwork:
         """What its networks look like."""
 
+    def finished(self, state: State, context: Context) -> bool:
+        """Whether the network's life is over before the inner steps of its outer iteration are."""
+        return False
+
     @abc.abstractmethod
     def advance(self, state: State, context: Context, moment: Moment, synthetic: SyntheticImages) -> State:
         """The state after the training that follows an inner step.
@@ -266,6 +270,29 @@ class Objective(Part):
     @abc.abstractmethod
     def loss(self, view: View, batch: ClassBatch, peers: Peers) -> Tensor:
         """The distance for one class, a scalar; differentiable in ``batch.stored``."""
+
+    def joins_classes(self, network: FunctionalNetwork) -> bool:
+        """Whether what is said of a class depends on the others, so that all must stand in one block.
+
+        Args:
+            network: what looks at them.
+        """
+        return False
+
+    def advance(
+        self, state: State, context: Context, moment: Moment, view: View, stored: Tensor, peers: Peers
+    ) -> State:
+        """What the objective remembers after an inner step.
+
+        Args:
+            state: what it remembered before; tensors may be changed in place.
+            context: the run.
+            moment: the inner step that has just been taken.
+            view: the network of that step.
+            stored: the stored images after the update, ``[K, n, C, H, W]``.
+            peers: the parts that it works with.
+        """
+        return state
 
     def gradients(self, view: View, block: Block, peers: Peers) -> tuple[Tensor, Tensor]:
         """Losses ``[K]`` and gradients ``[K, n, C, H, W]`` in the stored images, each class for itself.
@@ -316,13 +343,17 @@ class ImageOptimizer(Part):
     slot = "optimizer"
 
     @abc.abstractmethod
-    def open_iteration(self, stored: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """Stored images at the start of an outer iteration, for example clamped to what real images can be.
+    def open_iteration(
+        self, state: State, stored: Tensor, low: Tensor, high: Tensor, iteration: int
+    ) -> tuple[State, Tensor]:
+        """State and stored images at the start of an outer iteration, for example clamped to what real images can be.
 
         Args:
+            state: the state before.
             stored: ``[K, n, C, H, W]``.
             low: black in the space of the stored images, ``[C, 1, 1]``.
             high: white in it, ``[C, 1, 1]``.
+            iteration: which one, from 0.
         """
 
     @abc.abstractmethod

@@ -19,7 +19,7 @@ from limbeck.core.streams import Stream
 
 __all__ = ["FunctionalNetwork", "Network", "Output", "Weights", "gradient_and_value"]
 
-Output = Literal["logits", "embedding", "blocks"]
+Output = Literal["logits", "embedding", "blocks", "layers"]
 Weights = dict[str, Tensor]
 """Parameters and buffers of one network by name."""
 
@@ -28,12 +28,13 @@ class Network(nn.Module, abc.ABC):
     """A classifier that shows its inner layers.
 
     ``forward(x, output)`` maps images ``[B, C, H, W]`` in normalized space to ``logits`` ``[B, classes]``, to the
-    ``embedding`` ``[B, D]`` that the classifier reads, or to ``blocks``, the tuple of feature maps after each block.
+    ``embedding`` ``[B, D]`` that the classifier reads, to ``blocks``, the tuple of feature maps after each block, or to
+    ``layers``, the tuple of each block's map before its pooling, the last map after it, the embedding and the logits.
     """
 
     @abc.abstractmethod
     def forward(self, x: Tensor, output: Output = "logits") -> Tensor | tuple[Tensor, ...]:
-        """Logits, embedding or block outputs of a batch."""
+        """Logits, embedding, block outputs or all layers of a batch."""
 
 
 class FunctionalNetwork:
@@ -121,7 +122,7 @@ class FunctionalNetwork:
         Args:
             weights: parameters and buffers by name; batch norm's running buffers are updated in place in training.
             x: images ``[B, C, H, W]`` in normalized space.
-            output: ``logits``, ``embedding`` or ``blocks``.
+            output: ``logits``, ``embedding``, ``blocks`` or ``layers``.
             train: whether batch norm uses (and records) the statistics of this batch.
         """
         return functional_call(self.module(train), weights, (x,), {"output": output})

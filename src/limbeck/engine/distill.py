@@ -186,20 +186,22 @@ class _Run:
         """All steps that are left."""
         total, name = self._loop.length(), self._loop.recipe.name
         state, tally = self._begin()
-        self._keep_if_due(state, tally)
+        self._keep_if_due(state, tally, state.ordinal - 1)
         self._display.start(name, total, state.ordinal)
         every = max(1, total // _LOG_LINES)
         while state.ordinal < total:
+            before = state.ordinal
             state, losses = self._loop.step(state)
             tally = _Tally(tally.total + losses.sum(), tally.count + 1)
-            if state.ordinal % every == 0 or state.ordinal == total:
+            # A network's life may end early, and with it the steps of its iteration.
+            if state.ordinal // every > before // every or state.ordinal == total:
                 loss = float(tally.total) / tally.count
                 if not _finite(loss, state.stored):
                     state, tally = self._roll_back(state, loss)
                     continue
                 self._write_log(state.ordinal, loss)
                 tally = self._no_losses()
-            self._keep_if_due(state, tally)
+            self._keep_if_due(state, tally, before)
             self._display.advance(state.ordinal, self._last_loss)
             self._save_if_due(state, tally, total)
         return state
@@ -245,11 +247,13 @@ class _Run:
     def _no_losses(self) -> _Tally:
         return _Tally(torch.zeros((), dtype=self._loop.context.dtype, device=self._loop.context.device))
 
-    def _keep_if_due(self, state: LoopState, tally: _Tally) -> None:
-        """Take the snapshot that is due, if any; the clock of the run stands still meanwhile."""
-        if self._folder is not None and self._folder.snapshots.due(state.ordinal) and _sound(state, tally):
+    def _keep_if_due(self, state: LoopState, tally: _Tally, before: int) -> None:
+        """Take the snapshots that are due since a step, if any; the clock of the run stands still meanwhile."""
+        due = self._folder.snapshots.due(before, state.ordinal) if self._folder is not None else ()
+        if self._folder is not None and due and _sound(state, tally):
             seconds = self._seconds()
-            self._folder.snapshots.write(self._as_set(state.stored), state.ordinal, seconds)
+            for step in due:
+                self._folder.snapshots.write(self._as_set(state.stored), step, seconds)
             self._began += self._seconds() - seconds
 
     def _save_if_due(self, state: LoopState, tally: _Tally, total: int) -> None:

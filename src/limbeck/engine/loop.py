@@ -88,7 +88,10 @@ class Loop:
         moment = recipe.curriculum.moment(state.ordinal)
         stored, drawn = state.stored, state.drawn
         if moment.step == 0:
-            stored = optimizer.open_iteration(stored, *self._range)
+            low, high = self._range
+            parts["optimizer"], stored = optimizer.open_iteration(
+                parts["optimizer"], stored, low, high, moment.iteration
+            )
             if drawn != moment.iteration:
                 parts["pool"], drawn = pool.draw(parts["pool"], context, moment.iteration), moment.iteration
         view = pool.view(parts["pool"], context)
@@ -97,20 +100,23 @@ class Loop:
         at_turn = optimizer.at_turn(parts["optimizer"], stored, context)
         found = [
             objective.gradients(view, self._block(labels, at_turn, parts, moment), self._peers)
-            for labels in self._class_blocks()
+            for labels in self._class_blocks(objective.joins_classes(view.network))
         ]
         gradients = torch.cat([gradient for _, gradient in found])
         parts["optimizer"], stored = optimizer.update(parts["optimizer"], stored, gradients, context)
         after = stored
+        parts["objective"] = objective.advance(parts["objective"], context, moment, view, after, self._peers)
         parts["pool"] = pool.advance(parts["pool"], context, moment, lambda: self._decoded(after))
-        return LoopState(state.ordinal + 1, stored, parts, drawn), torch.cat([losses for losses, _ in found])
+        left = moment.steps - 1 - moment.step if pool.finished(parts["pool"], context) else 0
+        return LoopState(state.ordinal + 1 + left, stored, parts, drawn), torch.cat([losses for losses, _ in found])
 
     def view(self, state: LoopState) -> View | None:
         """The network that the pool holds now."""
         return self.recipe.pool.view(state.parts["pool"], self.context) if self.recipe.pool else None
 
-    def _class_blocks(self) -> list[tuple[int, ...]]:
-        labels, size = range(self.context.spec.classes), self._class_block
+    def _class_blocks(self, joined: bool) -> list[tuple[int, ...]]:
+        labels = range(self.context.spec.classes)
+        size = len(labels) if joined else self._class_block
         return [tuple(labels[first : first + size]) for first in range(0, len(labels), size)]
 
     def _block(self, labels: tuple[int, ...], stored: Tensor, parts: dict[str, State], moment: Moment) -> Block:
@@ -135,6 +141,7 @@ class Loop:
             counts=counts,
             draws=tuple(draws for draws, _ in drawn),
             chosen=torch.stack(chosen).to(context.device) if chosen else None,
+            memory=parts["objective"],
         )
 
     def _decoded(self, stored: Tensor) -> tuple[Tensor, Tensor]:

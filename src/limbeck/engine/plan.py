@@ -156,6 +156,9 @@ def _memory_by_cause(recipe: Recipe, context: Context, class_block: int) -> dict
     load, spec = workload(recipe, context), context.spec
     size = 8 if context.dtype == torch.float64 else 4
     image = spec.channels * spec.height * spec.width * size
+    joined = recipe.objective is not None and recipe.pool is not None
+    joined = joined and recipe.objective.joins_classes(recipe.pool.architecture(context))  # type: ignore[union-attr]
+    class_block = spec.classes if joined else class_block
     found = {
         "the stored images (lower --ipc)": 4.0 * spec.classes * context.ipc * image,
         "the real images of a block (lower --class-block)": 3.0 * min(class_block, spec.classes) * load.real * image,
@@ -164,7 +167,7 @@ def _memory_by_cause(recipe: Recipe, context: Context, class_block: int) -> dict
         return found
     network, execution = recipe.pool.architecture(context), context.execution
     activations = network.activations(spec.shape) * size
-    together = min(class_block, spec.classes) if execution.blocks != "loop" and load.real else 1
+    together = min(class_block, spec.classes) if joined or (execution.blocks != "loop" and load.real) else 1
     whole = not execution.microbatch or network.mixes_images
     pass_ = load.real if whole else min(execution.microbatch, load.real)
     limit = getattr(recipe.objective, "synthetic_batch", 0) or load.decoded
@@ -232,6 +235,7 @@ def _matching_seconds(recipe: Recipe, context: Context, view: View, load: Worklo
         counts=(min(load.real, len(raw)),),
         draws=(draws,),
         chosen=None if chosen is None else chosen.to(context.device).unsqueeze(0),
+        memory=objective.init(context),
     )
     return _seconds(lambda: objective.gradients(view, block, peers), context.device)
 

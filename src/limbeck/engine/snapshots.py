@@ -52,9 +52,14 @@ class Snapshots:
         self._folder = folder / SNAPSHOTS
         self._steps = steps
 
-    def due(self, step: int) -> bool:
-        """Whether a snapshot is to be taken after this many steps, and has not been taken yet."""
-        return step in self._steps and not self._place(step).is_dir()
+    def due(self, before: int, step: int) -> tuple[int, ...]:
+        """Steps whose snapshots are to be taken and have not been taken yet.
+
+        Args:
+            before: inner steps done when this was asked last; -1 at the beginning.
+            step: inner steps done now.
+        """
+        return tuple(each for each in self._steps if before < each <= step and not self._place(each).is_dir())
 
     def write(self, distilled: Distilled, step: int, seconds: float) -> None:
         """Write a snapshot; the set says at which step it was taken."""
@@ -73,7 +78,7 @@ class Snapshots:
         Raises:
             InputError: the run was begun without them.
         """
-        missing = [step for step in self._steps if step < until and self.due(step)]
+        missing = self.due(-1, until - 1)
         if missing:
             raise InputError(
                 f"{self._folder.parent} is past step {missing[0]}, of which it has no snapshot; ask for as many "

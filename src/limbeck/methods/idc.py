@@ -12,7 +12,8 @@ Algorithm 1 of the paper, line by line:
 | theta <- theta trained on real images | `TrainedOnReal.advance` |
 
 Where paper and code differ the code is followed, but for the initialization, which is random as in the paper and not
-the first images of each class. Settings are those of the authors' code; ``small`` and ``digits`` are ours, for a CPU.
+the first images of each class. Settings are those of the authors' code; ``small``, ``digits`` and ``fsdd``
+are ours, for a CPU.
 """
 
 from __future__ import annotations
@@ -104,6 +105,18 @@ _SETTINGS = {
         axes="columns",
     ),
     "small": _Setting(metric="l1", lr=1e-3, iterations=4, steps=25, samples=512, network="convnet3:width=32"),
+    "fsdd": _Setting(
+        metric="l1",
+        lr=3e-3,
+        reference_size=64,
+        iterations=4,
+        steps=25,
+        samples=512,
+        network="convnet4:width=32",
+        cutmix=0.0,
+        augmented=False,
+        axes="columns",
+    ),
     # Parts of 4 x 4 pixels would say nothing, so digits are not packed; their small networks are matched whole.
     "digits": _Setting(
         metric="l1",
@@ -125,7 +138,8 @@ def idc(preset: str = "cifar10", factor: int | None = None, ipc: int = 10) -> Re
     """The recipe of IDC.
 
     Args:
-        preset: whose settings to use: a data set of the paper, or ``small`` or ``digits`` (ours, minutes on a CPU).
+        preset: whose settings to use: a data set of the paper, or ``small``, ``digits`` or ``fsdd`` (ours, minutes
+            on a CPU).
         factor: images per side packed into a stored one; the preset's by default (2; ImageNet 3). 1 is IDC-I.
         ipc: images per class; on ImageNet, from 20 on, at most 128 decoded images of a class are packed.
 

@@ -54,16 +54,31 @@ class BlockNetwork(Network):
         self.classifier = nn.Linear(embedding, classes)
 
     def forward(self, x: Tensor, output: Output = "logits") -> Tensor | tuple[Tensor, ...]:
-        """Logits ``[B, K]``, embedding ``[B, D]`` or all block outputs of images ``[B, C, H, W]``."""
+        """Logits ``[B, K]``, embedding ``[B, D]``, block outputs or all layers of images ``[B, C, H, W]``."""
         require_choice("output", output, get_args(Output))
-        maps: list[Tensor] = []
+        before, maps = [], []
         for block in self.blocks:
-            x = block(x)
+            shown, x = _through(block, x)
+            before.append(shown)
             maps.append(x)
         if output == "blocks":
             return tuple(maps)
         embedding = self.readout(x)
+        if output == "layers":
+            return (*before, x, embedding, self.classifier(embedding))
         return embedding if output == "embedding" else self.classifier(embedding)
+
+
+def _through(block: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """A block's map before its pooling, and its output; the same where it does not pool at its end."""
+    if not isinstance(block, nn.Sequential):
+        x = block(x)
+        return x, x
+    shown = x
+    for name, layer in block.named_children():
+        shown = x if name == "pool" else layer(x)
+        x = layer(x) if name == "pool" else shown
+    return shown, x
 
 
 class InstanceNorm(nn.GroupNorm):

@@ -65,10 +65,12 @@ class TorchvisionNetwork(Network):
                 setattr(module, "p", 0.0)  # noqa: B010
 
     def forward(self, x: Tensor, output: Output = "logits") -> Tensor | tuple[Tensor, ...]:
-        """Logits ``[B, K]``, embedding ``[B, D]``, or it as the only block, of images ``[B, C, H, W]``."""
+        """Logits ``[B, K]``, embedding ``[B, D]``, or it as the only block or map, of images ``[B, C, H, W]``."""
         embedding = self.body(x)
         if output == "blocks":
             return (embedding,)
+        if output == "layers":
+            return embedding, embedding, embedding, self.classifier(embedding)
         return embedding if output == "embedding" else self.classifier(embedding)
 
 

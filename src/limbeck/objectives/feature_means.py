@@ -12,7 +12,7 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Workload
 from limbeck.core.errors import InputError
 from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
-from limbeck.objectives.siamese import Siamese, keep_buffers
+from limbeck.objectives.siamese import Pair, Siamese, keep_buffers
 from limbeck.ops.gradient_distance import feature_mean_distance
 from limbeck.training.passes import as_convolved
 
@@ -33,26 +33,24 @@ class FeatureMeans(Siamese):
         synthetic = min(load.decoded, self.synthetic_batch or load.decoded)
         return context.spec.classes * load.iterations * load.steps * (load.real + 3.0 * synthetic)
 
-    def compare(self, view: View, real: tuple[Tensor, Tensor], synthetic: tuple[Tensor, Tensor]) -> Tensor:
+    def compare(self, view: View, pair: Pair) -> Tensor:
         """The distance of the two means."""
-        self._require_block(view, real[0])
+        self._require_block(view, pair.real)
         fixed = {name: tensor.detach() for name, tensor in view.weights.items()}
         with torch.no_grad():
-            towards, fixed = _mean(view.network, fixed, real[0], train=view.train, block=self.block)
-        found, fixed = _mean(view.network, fixed, synthetic[0], train=view.train, block=self.block)
+            towards, fixed = _mean(view.network, fixed, pair.real, train=view.train, block=self.block)
+        found, fixed = _mean(view.network, fixed, pair.synthetic, train=view.train, block=self.block)
         keep_buffers(view, fixed)
         return feature_mean_distance(towards, found)
 
-    def pulls(
-        self, view: View, real: list[tuple[Tensor, Tensor]], synthetic: list[tuple[Tensor, Tensor]]
-    ) -> tuple[Tensor, list[Tensor]]:
+    def pulls(self, view: View, pairs: list[Pair]) -> tuple[Tensor, list[Tensor]]:
         """Losses ``[K]`` and gradients in the synthetic images, class by class."""
-        self._require_block(view, real[0][0])
+        self._require_block(view, pairs[0].real)
         fixed = {name: as_convolved(tensor.detach()) for name, tensor in view.weights.items()}
         match = view.network.program(_match, train=view.train, block=self.block)
         losses, pulls = [], []
-        for (wanted, _), (images, _) in zip(real, synthetic, strict=True):
-            loss, pull, fixed = match(fixed, as_convolved(wanted), as_convolved(images))
+        for pair in pairs:
+            loss, pull, fixed = match(fixed, as_convolved(pair.real), as_convolved(pair.synthetic))
             keep_buffers(view, fixed)
             losses.append(loss)
             pulls.append(pull)

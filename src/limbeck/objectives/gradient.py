@@ -15,7 +15,7 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Workload
 from limbeck.core.errors import InputError
 from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
-from limbeck.objectives.siamese import Siamese, keep_buffers
+from limbeck.objectives.siamese import Pair, Siamese, keep_buffers
 from limbeck.ops.gradient_distance import Metric, distance, selected
 from limbeck.training.passes import as_convolved, padded, portions
 
@@ -45,11 +45,11 @@ class GradientMatching(Siamese):
         synthetic = min(load.decoded, self.synthetic_batch or load.decoded)
         return context.spec.classes * load.iterations * load.steps * (3.0 * load.real + 7.0 * synthetic)
 
-    def compare(self, view: View, real: tuple[Tensor, Tensor], synthetic: tuple[Tensor, Tensor]) -> Tensor:
+    def compare(self, view: View, pair: Pair) -> Tensor:
         """The distance of the two gradients."""
         matched, fixed = self._parted(view)
-        towards, fixed = self._real_gradient(view, matched, fixed, *real)
-        images, targets = synthetic
+        towards, fixed = self._real_gradient(view, matched, fixed, pair)
+        images, targets = pair.synthetic, pair.targets
         share = torch.full((len(images),), 1 / len(images), device=images.device, dtype=images.dtype)
         gradient, buffers = _gradient(
             view.network, matched, fixed, images, targets, share, train=view.train, again=True
@@ -57,26 +57,22 @@ class GradientMatching(Siamese):
         keep_buffers(view, buffers)
         return distance(list(towards.values()), list(gradient.values()), self.metric)
 
-    def pulls(
-        self, view: View, real: list[tuple[Tensor, Tensor]], synthetic: list[tuple[Tensor, Tensor]]
-    ) -> tuple[Tensor, list[Tensor]]:
+    def pulls(self, view: View, pairs: list[Pair]) -> tuple[Tensor, list[Tensor]]:
         """Losses ``[K]`` and gradients in the synthetic images, as the execution settings say."""
-        if view.network.execution.blocks != "loop" and len(real) > 1:
-            return self._pulls_together(view, real, synthetic)
+        if view.network.execution.blocks != "loop" and len(pairs) > 1:
+            return self._pulls_together(view, pairs)
         matched, fixed = self._parted(view)
         match = view.network.program(_match, train=view.train, metric=self.metric)
         losses, pulls = [], []
-        for one, (images, targets) in zip(real, synthetic, strict=True):
-            towards, fixed = self._real_gradient(view, matched, fixed, *one)
-            loss, pull, fixed = match(matched, fixed, as_convolved(images), targets, towards)
+        for pair in pairs:
+            towards, fixed = self._real_gradient(view, matched, fixed, pair)
+            loss, pull, fixed = match(matched, fixed, as_convolved(pair.synthetic), pair.targets, towards)
             keep_buffers(view, fixed)
             losses.append(loss)
             pulls.append(pull)
         return torch.stack(losses), pulls
 
-    def _pulls_together(
-        self, view: View, real: list[tuple[Tensor, Tensor]], synthetic: list[tuple[Tensor, Tensor]]
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _pulls_together(self, view: View, pairs: list[Pair]) -> tuple[Tensor, list[Tensor]]:
         """The same with all classes in one pass: vectorized, or as one batch with gradients class by class."""
         network = view.network
         if view.train and network.mixes_images:
@@ -85,12 +81,14 @@ class GradientMatching(Siamese):
                 "--blocks loop."
             )
         matched, fixed = self._parted(view)
-        size = max(len(images) for images, _ in real)
-        images = torch.stack([padded(images, size) for images, _ in real])
-        labels = torch.stack([padded(labels, size) for _, labels in real])
-        share = torch.stack([padded(some.new_full((len(some),), 1 / len(some)), size) for some, _ in real])
-        shown = torch.stack([images for images, _ in synthetic])
-        targets = torch.stack([targets for _, targets in synthetic])
+        size = max(len(pair.real) for pair in pairs)
+        images = torch.stack([padded(pair.real, size) for pair in pairs])
+        labels = torch.stack([padded(pair.labels, size) for pair in pairs])
+        share = torch.stack(
+            [padded(some.new_full((len(some),), 1 / len(some)), size) for some in (p.real for p in pairs)]
+        )
+        shown = torch.stack([pair.synthetic for pair in pairs])
+        targets = torch.stack([pair.targets for pair in pairs])
         if network.execution.blocks == "vmap":
             gradients = network.program(_gradients_vectorized, train=view.train)
             match = network.program(_match_vectorized, train=view.train, metric=self.metric)
@@ -106,14 +104,12 @@ class GradientMatching(Siamese):
         losses, pulls = match(matched, fixed, shown, targets, total)
         return losses, list(pulls)
 
-    def _real_gradient(
-        self, view: View, matched: Weights, fixed: Weights, images: Tensor, labels: Tensor
-    ) -> tuple[Weights, Weights]:
+    def _real_gradient(self, view: View, matched: Weights, fixed: Weights, pair: Pair) -> tuple[Weights, Weights]:
         """Gradients of the mean cross-entropy of real images, a few at a time, and the weights that do not train."""
         network, total = view.network, None
         whole = view.train and network.mixes_images
         gradient = network.program(_gradient, train=view.train)
-        for some, which, share in portions(network.execution, images, labels, whole=whole):
+        for some, which, share in portions(network.execution, pair.real, pair.labels, whole=whole):
             found, fixed = gradient(matched, fixed, some, which, share)
             total = found if total is None else {name: total[name] + found[name] for name in total}
         if total is None:

@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from limbeck.core.batch import Block, ClassBatch, Draws, Moment, View
 from limbeck.core.context import Context
-from limbeck.core.contracts import Objective, Peers
+from limbeck.core.contracts import Objective, Peers, State
 from limbeck.core.errors import InputError
 from limbeck.core.network import Weights
 from limbeck.core.recipe import part_name
 
-__all__ = ["Siamese", "keep_buffers"]
+__all__ = ["Pair", "Siamese", "keep_buffers"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both sides of a class as the network sees them: normalized and augmented.
+
+    Args:
+        label: the class.
+        real: ``[B, C, H, W]``; constants.
+        synthetic: decoded images ``[m, C, H, W]``.
+        targets: what they are taught as, int64 ``[m]``.
+        memory: the objective's state.
+    """
+
+    label: int
+    real: Tensor
+    synthetic: Tensor
+    targets: Tensor
+    memory: State = field(default_factory=dict)
+
+    @property
+    def labels(self) -> Tensor:
+        """The class of every real image, int64 ``[B]``."""
+        return torch.full((len(self.real),), self.label, device=self.real.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,48 +78,39 @@ class Siamese(Objective):
 
     def loss(self, view: View, batch: ClassBatch, peers: Peers) -> Tensor:
         """The distance for one class."""
-        real, synthetic, targets = self._shown(batch, peers)
-        labels = torch.full((len(real),), batch.label, device=real.device)
-        return self.compare(view, (real, labels), (synthetic, targets))
+        return self.compare(view, self._shown(batch, peers))
 
     def gradients(self, view: View, block: Block, peers: Peers) -> tuple[Tensor, Tensor]:
         """Losses ``[K]`` and gradients ``[K, n, C, H, W]``: through the network, then back through the augmentation."""
         positions = range(len(block.counts))
         # One by one, only one class has its images as the network sees them in memory.
-        together = [[each] for each in positions] if view.network.execution.blocks == "loop" else [list(positions)]
+        apart = view.network.execution.blocks == "loop" and not self.joins_classes(view.network)
+        together = [[each] for each in positions] if apart else [list(positions)]
         found = [self._gradients(view, [block.one(each) for each in some], peers) for some in together]
         return torch.cat([losses for losses, _ in found]), torch.cat([gradients for _, gradients in found])
 
     def _gradients(self, view: View, batches: list[ClassBatch], peers: Peers) -> tuple[Tensor, Tensor]:
         """The same for classes that are compared together."""
-        leaves, real, shown, targets = [], [], [], []
-        for batch in batches:
-            leaves.append(batch.stored.detach().requires_grad_())
-            images, synthetic, taught = self._shown(replace(batch, stored=leaves[-1]), peers)
-            real.append((images, torch.full((len(images),), batch.label, device=images.device)))
-            shown.append(synthetic)
-            targets.append(taught)
-        pairs = [(images.detach(), taught) for images, taught in zip(shown, targets, strict=True)]
-        losses, pulls = self.pulls(view, real, pairs)
-        return losses, torch.stack(torch.autograd.grad(shown, leaves, list(pulls)))
+        leaves = [batch.stored.detach().requires_grad_() for batch in batches]
+        pairs = [self._shown(replace(batch, stored=leaf), peers) for batch, leaf in zip(batches, leaves, strict=True)]
+        losses, pulls = self.pulls(view, [replace(pair, synthetic=pair.synthetic.detach()) for pair in pairs])
+        return losses, torch.stack(torch.autograd.grad([pair.synthetic for pair in pairs], leaves, list(pulls)))
 
-    def pulls(
-        self, view: View, real: list[tuple[Tensor, Tensor]], synthetic: list[tuple[Tensor, Tensor]]
-    ) -> tuple[Tensor, list[Tensor]]:
+    def pulls(self, view: View, pairs: list[Pair]) -> tuple[Tensor, list[Tensor]]:
         """Losses ``[K]`` and their gradients in the synthetic images as the network sees them, class by class.
 
         The default differentiates `compare`, one class after the other.
         """
         losses, gradients = [], []
-        for one, (images, targets) in zip(real, synthetic, strict=True):
-            leaf = images.requires_grad_()
-            value = self.compare(view, one, (leaf, targets))
+        for pair in pairs:
+            leaf = pair.synthetic.detach().requires_grad_()
+            value = self.compare(view, replace(pair, synthetic=leaf))
             gradients.append(torch.autograd.grad(value, leaf)[0])
             losses.append(value.detach())
         return torch.stack(losses), gradients
 
-    def _shown(self, batch: ClassBatch, peers: Peers) -> tuple[Tensor, Tensor, Tensor]:
-        """Real images, a constant, and decoded ones, both as the network sees them; the targets of the latter."""
+    def _shown(self, batch: ClassBatch, peers: Peers) -> Pair:
+        """Real images, a constant, and decoded ones, both as the network sees them."""
         decoded = peers.parametrization.decode(batch.stored)
         targets = batch.targets
         if batch.chosen is not None:
@@ -106,16 +121,15 @@ class Siamese(Objective):
             # All images share one set of numbers, so that the sides need not stand in one tensor.
             real = peers.augmentation.apply(real, batch.draws)
             synthetic = peers.augmentation.apply(synthetic, batch.draws)
-        return real.detach(), synthetic, targets
+        return Pair(batch.label, real.detach(), synthetic, targets, batch.memory)
 
     @abc.abstractmethod
-    def compare(self, view: View, real: tuple[Tensor, Tensor], synthetic: tuple[Tensor, Tensor]) -> Tensor:
-        """The distance, a scalar; differentiable in the synthetic images.
+    def compare(self, view: View, pair: Pair) -> Tensor:
+        """The distance for one class, a scalar; differentiable in the synthetic images.
 
         Args:
             view: the network of this step.
-            real: images as the network sees them ``[B, C, H, W]``, and their labels ``[B]``; constants.
-            synthetic: the same of the decoded images, ``[m, C, H, W]`` and ``[m]``.
+            pair: both sides of the class.
         """
 
 

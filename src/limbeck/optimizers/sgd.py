@@ -39,6 +39,10 @@ class SGD(ImageOptimizer):
     """Image height at which ``lr`` holds; it is multiplied by ``(height / reference_size) ** 2``. 0: at any size."""
     clamp: bool = True
     """Whether stored images are clamped between black and white at the start of each outer iteration."""
+    drops: tuple[int, ...] = ()
+    """Outer iterations from which on the step size is multiplied by ``drop_factor``, once for each."""
+    drop_factor: float = 0.5
+    """What it is multiplied by."""
 
     def check(self, context: Context) -> None:
         """Step size and momentum are usable."""
@@ -47,39 +51,43 @@ class SGD(ImageOptimizer):
                 f"optimizer 'sgd' needs lr > 0, 0 <= momentum < 1 and reference_size >= 0, not lr {self.lr}, "
                 f"momentum {self.momentum}, reference_size {self.reference_size}."
             )
+        if not self.drop_factor > 0:
+            raise InputError(f"optimizer 'sgd' needs a drop_factor above 0, not {self.drop_factor}.")
 
-    def step_size(self, context: Context) -> float:
-        """The step size on this data and IPC."""
+    def step_size(self, context: Context, iteration: int = 0) -> float:
+        """The step size on this data and IPC in an outer iteration."""
         scale = context.ipc / 10 if self.scale_with_ipc else 1.0
         if self.reference_size:
             scale *= (context.spec.height / self.reference_size) ** 2
-        return self.lr * scale
+        return self.lr * scale * self.drop_factor ** sum(iteration >= drop for drop in self.drops)
 
     def init(self, context: Context) -> State:
         """At rest."""
         shape = (context.spec.classes, context.ipc, *context.spec.shape)
-        return {"velocity": torch.zeros(shape, device=context.device, dtype=context.dtype)}
+        return {"velocity": torch.zeros(shape, device=context.device, dtype=context.dtype), "iteration": 0}
 
-    def open_iteration(self, stored: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    def open_iteration(
+        self, state: State, stored: Tensor, low: Tensor, high: Tensor, iteration: int
+    ) -> tuple[State, Tensor]:
         """Clamped between black and white, if asked for."""
-        return stored.clamp(low, high) if self.clamp else stored
+        return {**state, "iteration": iteration}, stored.clamp(low, high) if self.clamp else stored
 
     def at_turn(self, state: State, stored: Tensor, context: Context) -> Tensor:
         """Class c has coasted c steps."""
         if self.turns == "joint":
             return stored
-        turn = torch.arange(stored.shape[0], device=stored.device)
-        return momentum.coast(stored, state["velocity"], self.step_size(context), self.momentum, turn)[0]
+        turn, lr = torch.arange(stored.shape[0], device=stored.device), self.step_size(context, state["iteration"])
+        return momentum.coast(stored, state["velocity"], lr, self.momentum, turn)[0]
 
     def update(self, state: State, stored: Tensor, gradients: Tensor, context: Context) -> tuple[State, Tensor]:
         """Coast to the turn, step, coast to the end of the round."""
-        lr, velocity = self.step_size(context), state["velocity"]
+        lr, velocity = self.step_size(context, state["iteration"]), state["velocity"]
         if self.turns == "joint":
             stored, velocity = momentum.step(stored, velocity, gradients, lr, self.momentum)
-            return {"velocity": velocity}, stored
+            return {**state, "velocity": velocity}, stored
         turn = torch.arange(stored.shape[0], device=stored.device)
         stored, velocity = momentum.coast(stored, velocity, lr, self.momentum, turn)
         stored, velocity = momentum.step(stored, velocity, gradients, lr, self.momentum)
         left = stored.shape[0] - 1 - turn
         stored, velocity = momentum.coast(stored, velocity, lr, self.momentum, left)
-        return {"velocity": velocity}, stored
+        return {**state, "velocity": velocity}, stored

@@ -21,7 +21,8 @@ class Representative(Sampler):
     """The images nearest to the centres of k-means over the embeddings of a whole class (DREAM, section 3.2).
 
     Clustering happens at inner steps 0, I, 2I, ... of every outer iteration, with the network as it is then; its
-    picks are the real batch until the next one.
+    picks are the real batch until the next one. Where an outer iteration has one step only, as in distribution
+    matching, it happens at iterations 0, I, 2I, ...
     """
 
     references = ("liu2023dream",)
@@ -56,7 +57,8 @@ class Representative(Sampler):
 
     def refresh(self, state: State, context: Context, moment: Moment, view: View) -> State:
         """Cluster every class anew when the interval is over."""
-        if moment.step % self.interval:
+        position = moment.step if moment.steps > 1 else moment.iteration
+        if position % self.interval:
             return state
         picks = self.clustering.pick(
             context,
@@ -83,4 +85,7 @@ class Representative(Sampler):
 
     def passes(self, context: Context, load: Workload) -> float:
         """Embeddings of what is clustered."""
-        return float(self.clustering.images(context) * load.iterations * -(-load.steps // self.interval))
+        rounds = load.iterations * -(-load.steps // self.interval)
+        if load.steps == 1:
+            rounds = -(-load.iterations // self.interval)
+        return float(self.clustering.images(context) * rounds)

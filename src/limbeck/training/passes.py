@@ -53,19 +53,22 @@ def portions(
 
 
 @torch.no_grad()
-def forward(network: FunctionalNetwork, weights: Weights, images: Tensor, output: Output = "logits") -> Tensor:
-    """What a network says of many images in evaluation mode, a few at a time.
+def forward(
+    network: FunctionalNetwork, weights: Weights, images: Tensor, output: Output = "logits", train: bool = False
+) -> Tensor:
+    """What a network says of many images, a few at a time, without a gradient.
 
     Args:
         network: the architecture, whose execution settings say how many at a time.
         weights: its weights.
         images: ``[B, C, H, W]`` in normalized space.
         output: ``logits`` or ``embedding``.
+        train: training mode, for networks in which images do not see one another.
 
     Returns:
         ``[B, classes]`` or ``[B, D]``.
     """
-    execution, run = network.execution, network.program(_forward, output=output)
+    execution, run = network.execution, network.program(_forward, output=output, train=train)
     if not execution.compile:
         return torch.cat([run(weights, some) for some in images.split(execution.microbatch or len(images))])
     size = execution.microbatch or len(images)
@@ -74,5 +77,5 @@ def forward(network: FunctionalNetwork, weights: Weights, images: Tensor, output
     return torch.cat(pieces)
 
 
-def _forward(network: FunctionalNetwork, weights: Weights, images: Tensor, *, output: Output) -> Tensor:
-    return network(weights, images, output, train=False)
+def _forward(network: FunctionalNetwork, weights: Weights, images: Tensor, *, output: Output, train: bool) -> Tensor:
+    return network(weights, images, output, train=train)
