@@ -47,11 +47,14 @@ class View:
         network: the architecture, called with weights.
         weights: parameters and buffers of this network.
         train: whether batch norm uses the statistics of the batch that it sees.
+        accuracy: running accuracy of this network on the images it is trained on, in percent, 0 to 100; None where
+            the pool does not measure it (see the fact "training accuracy").
     """
 
     network: FunctionalNetwork
     weights: Weights
     train: bool = True
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
