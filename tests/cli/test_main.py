@@ -44,7 +44,7 @@ SHARED = {
     ExecutionSettings: ["precision", "compile", "microbatch", "allocator"],
     Settings: [
         *("precision", "compile", "microbatch", "allocator"),
-        *("device", "dtype", "checkpoint_minutes", "progress", "class_block", "blocks", "snapshots"),
+        *("device", "dtype", "checkpoint_minutes", "progress", "class_block", "blocks", "snapshots", "network_cache"),
     ],
     LoadOptions: [
         *("validation", "split_seed", "normalization", "image_size", "fit", "channels", "root", "download", "cache"),

@@ -45,7 +45,7 @@ def test_every_network_is_a_task_of_its_own(context_of: Callable[..., Context]) 
     said: list[str] = []
     parallel = POOL.init(context_of(executor=executor, say=said.append))
     assert executor.tasks == [0, 1, 2]
-    assert said == ["training 3 networks on real images"]
+    assert said == [f"training network {number} of 3 on real images" for number in (3, 2, 1)]
     sequential = POOL.init(context_of())
     for one, other in zip(parallel["networks"], sequential["networks"], strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)

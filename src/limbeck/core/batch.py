@@ -48,8 +48,8 @@ class View:
         network: the architecture, called with weights.
         weights: parameters and buffers of this network.
         train: whether batch norm uses the statistics of the batch that it sees.
-        accuracy: its running accuracy on the real images that it was trained on, in percent (0 to 100); None where
-            nobody measures it.
+        accuracy: running accuracy of this network on the images it is trained on, in percent, 0 to 100; None where
+            the pool does not measure it (see the fact "training accuracy").
     """
 
     network: FunctionalNetwork

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -30,6 +31,7 @@ class Context:
         executor: where tasks run that do not depend on one another.
         execution: how steps are computed.
         say: reports what is being prepared, for the progress line.
+        cache: folder where networks that were trained before a run are kept for other runs; None keeps none.
     """
 
     data: RealSet
@@ -41,6 +43,7 @@ class Context:
     executor: Executor = field(default_factory=InProcess)
     execution: Execution = field(default_factory=Execution)
     say: Callable[[str], None] = lambda message: None
+    cache: Path | None = None
     _networks: dict[str, FunctionalNetwork] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property

@@ -8,7 +8,7 @@ every call that changes it, so that the engine checkpoints all parts alike. Cont
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -48,6 +48,7 @@ FACTS: dict[str, str] = {
     "real batches": "sampler",
     "networks": "pool",
     "embeddings": "pool",
+    "training accuracy": "pool",
     "initial images": "initializer",
     "decoded images": "parametrization",
     "shared augmentation": "augmentation",
@@ -82,6 +83,8 @@ class Part(abc.ABC):
 
     slot: ClassVar[str]
     references: ClassVar[tuple[str, ...]] = ()
+    added: ClassVar[Mapping[str, Any]] = {}
+    """Fields that run files of earlier versions lack, and the values that say what those runs did."""
 
     def needs(self) -> frozenset[str]:
         """Facts without which this part cannot work."""
@@ -206,6 +209,14 @@ class Pool(Part):
 
     slot = "pool"
 
+    def offers(self) -> frozenset[str]:
+        """Networks and what they make of images; what only some pools know, they add."""
+        return frozenset({"networks", "embeddings"})
+
+    def copies(self) -> int:
+        """Sets of weights that its state holds at most, velocities counted; for predictions of memory and disk."""
+        return 2
+
     @abc.abstractmethod
     def draw(self, state: State, context: Context, iteration: int) -> State:
         """The state with the network of a new outer iteration."""
@@ -218,10 +229,6 @@ class Pool(Part):
     def architecture(self, context: Context) -> FunctionalNetwork:
         """What its networks look like."""
 
-    def finished(self, state: State, context: Context) -> bool:
-        """Whether the network's life is over before the inner steps of its outer iteration are."""
-        return False
-
     @abc.abstractmethod
     def advance(self, state: State, context: Context, moment: Moment, synthetic: SyntheticImages) -> State:
         """The state after the training that follows an inner step.
@@ -233,6 +240,10 @@ class Pool(Part):
             synthetic: gives all decoded synthetic images in normalized space ``[N, C, H, W]`` and their targets
                 ``[N]``, for pools that train on them.
         """
+
+    def finished(self, state: State, context: Context) -> bool:
+        """Whether the network's life is over before the inner steps of its outer iteration are."""
+        return False
 
 
 @dataclass(frozen=True)

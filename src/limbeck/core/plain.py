@@ -1,7 +1,8 @@
 """Recipes as plain data (what JSON and YAML can hold) and back, exactly and strictly.
 
 A part becomes ``{"part": name, field: value, ...}`` with every field written out, so that a later change of a default
-does not change an old run. Reading refuses unknown fields, missing fields, wrong types and unknown names.
+does not change an old run. Reading refuses unknown fields, missing fields, wrong types and unknown names. Only fields
+that a part has been given since (`Part.added`) may be missing: they are read as what was done before.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from limbeck.core.contracts import Part
 from limbeck.core.errors import InputError, unknown
 from limbeck.core.recipe import Recipe, part_name
 
-__all__ = ["decode_dataclass", "decode_recipe", "encode"]
+__all__ = ["completed", "decode_dataclass", "decode_recipe", "encode"]
 
 Frozen = TypeVar("Frozen")
 
@@ -57,7 +58,7 @@ def decode_recipe(data: Any, parts: Mapping[str, type[Part]]) -> Recipe:
 def decode_dataclass(
     target: type[Frozen], data: Any, where: str, parts: Mapping[str, type[Part]] | None = None
 ) -> Frozen:
-    """A frozen dataclass from plain data; every field must be there, and no other.
+    """A frozen dataclass from plain data; every field must be there but those added later, and no other.
 
     Args:
         target: the dataclass.
@@ -75,11 +76,34 @@ def decode_dataclass(
     for key in data:
         if key not in known:
             raise unknown(f"field of {where}", str(key), known)
+    data = {**_added(target), **data}
     for name in known:
         if name not in data:
             raise InputError(f"{where}.{name} is missing; a run file names every field.")
     values = {name: _decode(hints[name], data[name], f"{where}.{name}", parts or {}) for name in known}
     return target(**values)
+
+
+def completed(data: Any, like: Any) -> Any:
+    """Plain data of an earlier version with the fields that were added since, to be compared with `encode`.
+
+    Args:
+        data: plain data.
+        like: what is asked for now; where it holds other parts, the data are left as they are.
+    """
+    if isinstance(data, Mapping) and dataclasses.is_dataclass(like) and not isinstance(like, type):
+        if isinstance(like, Part) and data.get("part") != part_name(like):
+            return data
+        data = {**data, **{name: value for name, value in _added(type(like)).items() if name not in data}}
+        return {key: completed(item, getattr(like, key, None)) for key, item in data.items()}
+    if isinstance(data, list) and isinstance(like, tuple) and len(data) == len(like):
+        return [completed(item, other) for item, other in zip(data, like, strict=True)]
+    return data
+
+
+def _added(target: Any) -> dict[str, Any]:
+    """Plain values of the fields that earlier versions of a dataclass did not have."""
+    return {name: encode(value) for name, value in getattr(target, "added", {}).items()}
 
 
 def _decode(hint: Any, value: Any, where: str, parts: Mapping[str, type[Part]]) -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from limbeck.data.labelled import Labelled, LabelledSplits
 from limbeck.storage.atomic import replacing_folder
+from limbeck.storage.cache import cache_root
 
 __all__ = ["cache_key", "cached", "default_cache"]
 
@@ -27,8 +27,7 @@ _ROLES = ("train", "validation", "test")
 
 def default_cache() -> Path:
     """``$LIMBECK_CACHE/data``, or ``~/.cache/limbeck/data`` where the variable is not set."""
-    chosen = os.environ.get("LIMBECK_CACHE")
-    return (Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "limbeck") / "data"
+    return cache_root() / "data"
 
 
 def cache_key(root: Path, files: Sequence[Path], settings: Mapping[str, Any]) -> str:

@@ -32,6 +32,7 @@ from limbeck.engine.settings import Settings
 from limbeck.engine.snapshots import due_steps
 from limbeck.engine.workload import flops
 from limbeck.networks import build
+from limbeck.training.pretraining import cache_folder
 
 __all__ = ["distill", "make_context"]
 
@@ -68,6 +69,7 @@ def make_context(
         dtype=dtype,
         executor=executor or InProcess(),
         say=say or (lambda message: None),
+        cache=cache_folder(settings.network_cache),
     )
     recipe.check(context)
     return replace(context, execution=settings.resolve(device, dtype, flops(recipe, context), settings.blocks))

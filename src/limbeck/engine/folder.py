@@ -12,7 +12,7 @@ from typing import Any
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
-from limbeck.core.plain import encode
+from limbeck.core.plain import completed, encode
 from limbeck.engine.checkpoint import Checkpoints
 from limbeck.engine.run_file import FILE, RunFile, read_plain, write_run_file
 from limbeck.engine.snapshots import Snapshots
@@ -44,7 +44,7 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file; give a folder as --out.")
         if (path / FILE).is_file():
-            difference = _first_difference(read_plain(path / FILE), asked)
+            difference = _first_difference(completed(read_plain(path / FILE), run), asked)
             if difference:
                 raise InputError(
                     f"{path} holds another run ({difference}); choose another --out, or repeat that run's settings "

@@ -147,7 +147,7 @@ def disk_bytes(recipe: Recipe, context: Context, storage: Storage = "float32") -
     result = pixels * (1 if storage == "uint8" else 4) + min(pixels, 4_000_000)
     if recipe.objective is None:
         return result
-    weights = _weights(recipe, context) * 2 if recipe.pool is not None else 0
+    weights = _weights(recipe, context) * recipe.pool.copies() if recipe.pool is not None else 0
     return result + 2 * size * (2 * pixels + weights)
 
 
@@ -178,7 +178,9 @@ def _memory_by_cause(recipe: Recipe, context: Context, class_block: int) -> dict
         * together
         * shown
         * activations,
-        "the network (choose a smaller one, --pool.network)": 6.0 * _weights(recipe, context) * size,
+        "the network (choose a smaller one, --pool.network)": (4.0 + recipe.pool.copies())
+        * _weights(recipe, context)
+        * size,
     }
     return found
 

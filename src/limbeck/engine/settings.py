@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -37,6 +38,10 @@ class Settings(ExecutionSettings):
     snapshots: int = 0
     """How many intermediate states of the images are kept beside the result, evenly spread over the run from the
     initial images on; to see how accuracy grows."""
+
+    network_cache: bool | Path = True
+    """Keep networks that are trained before a run in $LIMBECK_CACHE or ~/.cache/limbeck (True), in this folder, or
+    nowhere (False); a run that needs the same ones takes them from there."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""

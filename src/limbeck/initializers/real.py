@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -30,27 +32,44 @@ class Real(Initializer):
 
 @dataclass(frozen=True, kw_only=True)
 class Mixed(Initializer):
-    """Random real images of each class, packed as the parametrization unpacks them (IDC, section 4.2).
+    """Real images of each class, packed as the parametrization unpacks them (IDC, section 4.2).
 
     With `partition` every stored image starts as f x f shrunken real images, with `plain` as one. A class with too
     few images repeats some.
     """
 
     references = ("kim2022idc",)
+    added: ClassVar[Mapping[str, Any]] = {"choice": "random"}
+
+    choice: Literal["random", "independent", "first"] = "random"
+    """Which images: random ones, all different; ``ipc`` different ones for each part of the stored images, drawn
+    independently of the other parts, where they may come again (IDM's code); or the first of the class in data set
+    order (the code of IDC and DSDM)."""
 
     def images(self, context: Context, parametrization: Parametrization, view: View | None) -> Tensor:
         """``parts(ipc)`` images per class, packed."""
         count = parametrization.parts(context.ipc)
         return torch.stack(
             [
-                parametrization.encode(context.data.images(_random(context, label, count)), context.ipc)
+                parametrization.encode(context.data.images(self._rows(context, label, count)), context.ipc)
                 for label in range(context.spec.classes)
             ]
         )
 
+    def _rows(self, context: Context, label: int, count: int) -> Tensor:
+        """Rows of the ``count`` images of a class."""
+        match self.choice:
+            case "random":
+                return _random(context, label, count)
+            case "independent":
+                draws = range(-(-count // context.ipc))
+                return torch.cat([_random(context, label, context.ipc, draw) for draw in draws])[:count]
+            case "first":
+                return repeated(context.data.class_rows(label), count)
 
-def _random(context: Context, label: int, count: int) -> Tensor:
-    """Rows of ``count`` random images of a class."""
+
+def _random(context: Context, label: int, count: int, *draw: int) -> Tensor:
+    """Rows of ``count`` random images of a class; which ones depends on the number of the draw, if there is one."""
     members = context.data.class_rows(label)
-    order = context.streams("initial images", label).permutation(len(members))
+    order = context.streams("initial images", label, *draw).permutation(len(members))
     return repeated(members[order], count)

@@ -93,12 +93,10 @@ def idm(preset: str = "cifar10", ipc: int = 10) -> Recipe:
         name="idm",
         objective=ClassAwareMean(weight=setting.weight),
         sampler=Random(batch_size=setting.batch),
-        initializer=Mixed(draws="independent"),
+        initializer=Mixed(choice="independent"),
         parametrization=Partition(space="normalized", factor=2, order="columns", resample="bilinear"),
         augmentation=_dm.siamese(preset),
-        pool=SemiTrained(
-            network=setting.network, interval=setting.interval, steps=setting.steps, most=setting.most
-        ),
+        pool=SemiTrained(network=setting.network, interval=setting.interval, steps=setting.steps, most=setting.most),
         curriculum=AllAtOnce(iterations=_OURS.get(preset, 20_000), steps=1),
         labeler=Hard(),
         optimizer=SGD(lr=0.2, momentum=0.5, scale_with_ipc=False, clamp=False),

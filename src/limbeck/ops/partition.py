@@ -25,6 +25,7 @@ __all__ = [
     "Grid",
     "Kind",
     "Order",
+    "Resample",
     "bound_plan",
     "decode",
     "decode_bound",
@@ -39,6 +40,8 @@ Order = Literal["rows", "columns"]
 """How parts are counted: row by row (IDC) or column by column (IDM)."""
 Grid = Literal["read", "official"]
 """Where `encode` puts the parts: where `decode` reads them, or where IDC's code writes them."""
+Resample = Literal["nearest", "bilinear"]
+"""How `encode` makes images smaller: every f-th pixel (IDC), or bilinear, with factor 2 the mean of 2 x 2 (IDM)."""
 Kind = Literal["single", "multi", "bound"]
 """`decode`, `decode_multi` or `decode_bound`."""
 
@@ -70,22 +73,24 @@ def decode(x: Tensor, factor: int, *, axes: Axes = "both", order: Order = "rows"
     return functional.interpolate(parts, size=(height, width), mode="bilinear", align_corners=False)
 
 
-def decode_multi(x: Tensor, factor: int) -> Tensor:
+def decode_multi(x: Tensor, factor: int, *, order: Order = "rows", pad: float = 0.5) -> Tensor:
     """Decode with each factor from 1 on, one after the other: ``[(1 + 4 + ... + f * f) N, C, H, W]``."""
-    return torch.cat([decode(x, each) for each in range(1, factor + 1)])
+    return torch.cat([decode(x, each, order=order, pad=pad) for each in range(1, factor + 1)])
 
 
-def decode_bound(x: Tensor, factor: int, bound: int) -> Tensor:
+def decode_bound(x: Tensor, factor: int, bound: int, *, order: Order = "rows", pad: float = 0.5) -> Tensor:
     """Decode the first images with the largest factor and the next ones with smaller factors, within a bound.
 
     Args:
         x: stored images of one class ``[N, C, H, W]``.
         factor: the largest factor.
         bound: number of decoded images that should not be exceeded; see `bound_plan`.
+        order: as for `decode`.
+        pad: as for `decode`.
     """
     plan = bound_plan(x.shape[0], factor, bound)
     blocks = x.split([count for _, count in plan])
-    return torch.cat([decode(block, each) for block, (each, _) in zip(blocks, plan, strict=True)])
+    return torch.cat([decode(block, each, order=order, pad=pad) for block, (each, _) in zip(blocks, plan, strict=True)])
 
 
 def bound_plan(count: int, factor: int, bound: int) -> list[tuple[int, int]]:
@@ -142,7 +147,7 @@ def encode(
     *,
     axes: Axes = "both",
     order: Order = "rows",
-    resample: Literal["nearest", "bilinear"] = "nearest",
+    resample: Resample = "nearest",
 ) -> Tensor:
     """Pack full-size images into stored ones.
 
@@ -179,7 +184,7 @@ def encode(
     return stored
 
 
-def _shrink(x: Tensor, size: tuple[int, int], resample: str) -> Tensor:
+def _shrink(x: Tensor, size: tuple[int, int], resample: Resample) -> Tensor:
     if resample == "nearest":
         return functional.interpolate(x, size=size, mode="nearest")
     return functional.interpolate(x, size=size, mode="bilinear", align_corners=False)

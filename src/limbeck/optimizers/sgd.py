@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ class SGD(ImageOptimizer):
     """
 
     references = ("kim2022idc",)
+    added: ClassVar[Mapping[str, Any]] = {"drops": (), "drop_factor": 0.5}
 
     lr: float = 5e-3
     """Step size, before scaling."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -18,9 +21,14 @@ __all__ = ["Partition"]
 
 @dataclass(frozen=True, kw_only=True)
 class Partition(Parametrization):
-    """Stored images are cut into ``factor x factor`` crops, each resized to full size (bilinear)."""
+    """Stored images are cut into ``factor x factor`` crops, each resized to full size (bilinear).
+
+    Defaults are IDC's. IDM counts crops by columns and packs bilinearly, with factor 2 and even sides; here other sides
+    are padded as for IDC.
+    """
 
     references = ("kim2022idc",)
+    added: ClassVar[Mapping[str, Any]] = {"order": "rows", "resample": "nearest", "pad": 0.5}
 
     space: Space = "unit"
     """Where stored values live: ``unit`` is [0, 1], ``normalized`` as the networks see them."""
@@ -36,6 +44,14 @@ class Partition(Parametrization):
     grid: Literal["read", "official"] = "read"
     """Where `encode` writes parts: on the grid that `decode` reads, or on that of the authors' code, which differs
     from it when the size is not a multiple of the factor (then parts overlap their neighbours' crops)."""
+    order: Literal["rows", "columns"] = "rows"
+    """How crops are counted: row by row (IDC, DSDM), or column by column (IDM)."""
+    resample: Literal["nearest", "bilinear"] = "nearest"
+    """How `encode` makes images smaller: by nearest neighbour (IDC, DSDM), or bilinear (IDM)."""
+    pad: float = 0.5
+    """Value of the rows and columns that `decode` adds where the size is no multiple of the factor, in the space of
+    the stored values: 0.5 is mid-grey in [0, 1] (IDC); 0 is silence in IDC's spectrograms, and the mean colour in
+    normalized space."""
 
     def check(self, context: Context) -> None:
         """The factor must leave at least two pixels per crop."""
@@ -54,33 +70,35 @@ class Partition(Parametrization):
             )
         if self.bound < 1:
             raise InputError(f"parametrization 'partition' needs a bound of at least 1, not {self.bound}.")
+        if not math.isfinite(self.pad):
+            raise InputError(f"parametrization 'partition' needs a finite pad, not {self.pad}.")
 
     def parts(self, ipc: int) -> int:
         """``ipc * factor ** 2``, or ``ipc * factor`` when only the width is cut; more or fewer for other kinds."""
         return len(partition.stored_rows(ipc, self.factor, self.kind, bound=self.bound, axes=self.axes))
 
     def decode(self, stored: Tensor) -> Tensor:
-        """Crops in crop-major order: crop (0, 0) of all images, then (0, 1) of all, ..."""
+        """Crops in crop-major order: the first crop of all images, then the second of all, ..."""
         match self.kind:
             case "single":
-                return partition.decode(stored, self.factor, axes=self.axes)
+                return partition.decode(stored, self.factor, axes=self.axes, order=self.order, pad=self.pad)
             case "multi":
-                return partition.decode_multi(stored, self.factor)
+                return partition.decode_multi(stored, self.factor, order=self.order, pad=self.pad)
             case "bound":
-                return partition.decode_bound(stored, self.factor, self.bound)
+                return partition.decode_bound(stored, self.factor, self.bound, order=self.order, pad=self.pad)
 
     def encode(self, images: Tensor, ipc: int) -> Tensor:
-        """Source image ``k * n + i`` becomes part k of stored image i, shrunk by nearest neighbour.
+        """Source image ``k * n + i`` becomes part k of stored image i, made smaller.
 
         Stored images that are decoded in several ways (``multi``) hold the images of the largest factor.
         """
+        pack = functools.partial(partition.encode, grid=self.grid, order=self.order, resample=self.resample)
         match self.kind:
             case "single":
-                return partition.encode(images, self.factor, self.grid, axes=self.axes)
+                return pack(images, self.factor, axes=self.axes)
             case "multi":
-                return partition.encode(images[-ipc * self.factor**2 :], self.factor, self.grid)
+                return pack(images[-ipc * self.factor**2 :], self.factor)
             case "bound":
                 plan = partition.bound_plan(ipc, self.factor, self.bound)
                 blocks = images.split([taken * each**2 for each, taken in plan])
-                packed = [partition.encode(some, each, self.grid) for some, (each, _) in zip(blocks, plan, strict=True)]
-                return torch.cat(packed)
+                return torch.cat([pack(some, each) for some, (each, _) in zip(blocks, plan, strict=True)])

@@ -1,11 +1,11 @@
-"""Networks trained on the real images before the run (coresets by features)."""
+"""Networks trained on the real images before the run (DSDM, coresets by features)."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 
@@ -14,20 +14,27 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Pool, State, SyntheticImages, Workload
 from limbeck.core.errors import InputError
 from limbeck.core.executor import Executor, InProcess
-from limbeck.core.network import FunctionalNetwork, Weights
-from limbeck.core.real import RealSet
+from limbeck.core.network import FunctionalNetwork
 from limbeck.core.streams import Streams
 from limbeck.data import Data
 from limbeck.networks import build
 from limbeck.storage.weights import SUFFIX, write_weights
-from limbeck.training.supervised import Training, fit
+from limbeck.training.pretraining import cache_folder, pretrained
+from limbeck.training.supervised import Training
 
 __all__ = ["Pretrained", "pretrain"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained(Pool):
-    """``count`` networks, each trained ``epochs`` epochs on the real images; outer iterations draw one at random."""
+    """``count`` networks, each trained ``epochs`` epochs on the real images; outer iterations draw one at random.
+
+    Networks are kept between runs (`limbeck.training.pretraining`): a run that needs the same ones, whatever its
+    method, finds them trained, and one that was killed meanwhile goes on with the next. The weights are part of the
+    run's state as well, so that it ends with the same ones when they are deleted.
+    """
+
+    added: ClassVar[Mapping[str, Any]] = {"seed": None}
 
     network: str = "convnet3"
     """Architecture, as `limbeck list networks` shows."""
@@ -37,6 +44,8 @@ class Pretrained(Pool):
     """Epochs over the real images."""
     count: int = 1
     """Networks in the pool."""
+    seed: int | None = None
+    """Seed of the networks, for runs of several seeds that share them; none takes the run's."""
 
     def check(self, context: Context) -> None:
         """The network exists and fits the images."""
@@ -48,8 +57,13 @@ class Pretrained(Pool):
             self.training.augmentation.fits(context.spec)
 
     def init(self, context: Context) -> State:
-        """Train all networks, each an independent task of the run's executor."""
-        return {"networks": list(_networks(self, context)), "current": 0}
+        """All networks, from the cache or trained now."""
+        networks = pretrained(context, self.network, self.training, self.epochs, self.count, self.seed)
+        return {"networks": list(networks), "current": 0}
+
+    def copies(self) -> int:
+        """All networks, without velocities."""
+        return self.count
 
     def passes(self, context: Context, load: Workload) -> float:
         """Training of all networks."""
@@ -81,6 +95,7 @@ def pretrain(
     seed: int = 0,
     device: torch.device | None = None,
     executor: Executor | None = None,
+    cache: bool | Path = True,
 ) -> list[Path]:
     """Train the networks of a pool and save each in a file, for pools that start from saved ones.
 
@@ -91,9 +106,10 @@ def pretrain(
         pool: which networks, how many, and how they are trained.
         data: the data set; its training part is what they see.
         folder: where to, made when missing.
-        seed: seed of the networks.
+        seed: seed of the networks, unless the pool has one.
         device: where to compute; the CPU by default.
         executor: where the networks are trained; this process by default.
+        cache: where networks are found and kept for other runs: the default folder, this one, or nowhere.
 
     Returns:
         The files ``seedS-epochsE-NUMBER.safetensors``, each written when its network is done.
@@ -109,39 +125,16 @@ def pretrain(
         build=build,
         device=device,
         executor=executor or InProcess(),
+        cache=cache_folder(cache),
     )
     pool.check(context)
+    seed = seed if pool.seed is None else pool.seed
     name = f"seed{seed}-epochs{pool.epochs}"
     files = [Path(folder) / f"{name}-{number:04d}{SUFFIX}" for number in range(pool.count)]
     for path in files:
         if path.exists():
             raise InputError(f"{path} is there already; remove it, or choose another folder or seed.")
-    for path, weights in zip(files, _networks(pool, context), strict=True):
+    networks = pretrained(context, pool.network, pool.training, pool.epochs, pool.count, seed)
+    for path, weights in zip(files, networks, strict=True):
         write_weights(path, weights, context.network(pool.network).name)
     return files
-
-
-def _networks(pool: Pretrained, context: Context) -> Iterator[Weights]:
-    """All networks, each an independent task of the run's executor."""
-    context.say(f"training {pool.count} network{'s' if pool.count > 1 else ''} on real images")
-    train = functools.partial(_train, pool, context.data, context.network(pool.network), context.streams)
-    return iter(context.executor.map(train, range(pool.count)))
-
-
-def _train(pool: Pretrained, data: RealSet, network: FunctionalNetwork, streams: Streams, number: int) -> Weights:
-    """Network ``number`` of the pool. A pure function of its arguments."""
-    weights = network.initial(streams("pretrained network", number))
-    normalize = data.spec.normalization.apply
-    for _ in fit(
-        network,
-        weights,
-        lambda rows: normalize(data.images(rows)),
-        data.labels.to(network.device),
-        pool.training,
-        Streams(streams("pretraining", number).seed),
-        data.spec.shape,
-        lambda epoch: pool.training.lr,
-        pool.epochs * -(-len(data) // pool.training.batch_size),
-    ):
-        pass
-    return {name: tensor.detach() for name, tensor in weights.items()}

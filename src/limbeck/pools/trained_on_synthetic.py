@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from limbeck.core.batch import Moment, View
 from limbeck.core.context import Context
@@ -13,7 +14,7 @@ from limbeck.core.errors import InputError
 from limbeck.core.network import FunctionalNetwork
 from limbeck.training.supervised import Training, still, supervised_step
 
-__all__ = ["TrainedOnSynthetic"]
+__all__ = ["TrainedOnSynthetic", "train_epoch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,22 +79,9 @@ class TrainedOnSynthetic(Pool):
         if moment.last or self.epochs == 0:
             return state
         images, targets = synthetic()
-        network, streams = context.network(self.network), context.streams
+        network = context.network(self.network)
         for epoch in range(self.epochs):
-            order = streams("network training", moment.ordinal, epoch).permutation(len(images))
-            for batch, rows in enumerate(order.split(self.training.batch_size)):
-                draws = self.training.draw(streams, context.spec.shape, len(rows), moment.ordinal, epoch, batch)
-                rows = rows.to(images.device)
-                supervised_step(
-                    network,
-                    state["weights"],
-                    state["velocity"],
-                    images[rows],
-                    targets[rows],
-                    self.training,
-                    draws,
-                    self.training.lr,
-                )
+            train_epoch(state, context, network, self.training, images, targets, moment.ordinal, epoch)
         self._measure(state, context, moment.iteration, moment.step + 1)
         return state
 
@@ -109,6 +97,42 @@ class TrainedOnSynthetic(Pool):
             rows.append(members[order[: self.statistics]])
         images = context.spec.normalization.apply(data.images(torch.cat(rows)))
         context.network(self.network)(state["weights"], images, train=True)
+
+
+def train_epoch(
+    state: State,
+    context: Context,
+    network: FunctionalNetwork,
+    training: Training,
+    images: Tensor,
+    targets: Tensor,
+    *key: int,
+) -> None:
+    """One epoch over synthetic images; the weights and velocity of the state change in place.
+
+    Args:
+        state: with ``weights`` and ``velocity``.
+        context: the run.
+        network: the architecture.
+        training: how to train.
+        images: all decoded images in normalized space, ``[N, C, H, W]``.
+        targets: int64 ``[N]``.
+        *key: where in the run this epoch is.
+    """
+    order = context.streams("network training", *key).permutation(len(images))
+    for batch, rows in enumerate(order.split(training.batch_size)):
+        draws = training.draw(context.streams, context.spec.shape, len(rows), *key, batch)
+        rows = rows.to(images.device)
+        supervised_step(
+            network,
+            state["weights"],
+            state["velocity"],
+            images[rows],
+            targets[rows],
+            training,
+            draws,
+            training.lr,
+        )
 
 
 def _normalizes_batches(state: State) -> bool:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+
+import torch
 
 from limbeck.core.errors import InputError, RunError
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.storage.atomic import replacing
 
-__all__ = ["SUFFIX", "check_weights", "digest", "read_weights", "weight_files", "write_weights"]
+__all__ = ["SUFFIX", "check_weights", "digest", "kept_weights", "read_weights", "weight_files", "write_weights"]
 
 SUFFIX = ".safetensors"
 
 
 def write_weights(path: Path, weights: Weights, network: str) -> None:
-    """Write the parameters and buffers of a network, atomically.
+    """Write the parameters and buffers of a network and their checksum, atomically.
 
     Args:
         path: the file, which ends in ``.safetensors``.
@@ -26,7 +29,7 @@ def write_weights(path: Path, weights: Weights, network: str) -> None:
 
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"network": network})
+        save_file(tensors, temporary, metadata={"network": network, "checksum": _checksum(tensors)})
 
 
 def weight_files(folder: str | Path) -> list[Path]:
@@ -103,6 +106,45 @@ def read_weights(path: Path, network: FunctionalNetwork, expected: str) -> Weigh
         name: tensor.to(network.device, network.dtype if tensor.is_floating_point() else tensor.dtype, copy=True)
         for name, tensor in load(content).items()
     }
+
+
+def kept_weights(path: Path, network: FunctionalNetwork) -> Weights | None:
+    """The weights that `write_weights` wrote, in their own dtype on the network's device.
+
+    Args:
+        path: the file.
+        network: whose weights they should be.
+
+    Returns:
+        The weights, or None where the file is missing, damaged or not of this network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        content = path.read_bytes()
+        tensors = load(content)
+        size = int.from_bytes(content[:8], "little")
+        checksum = json.loads(content[8 : 8 + size])["__metadata__"]["checksum"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
+    wanted = network.module().state_dict()
+    if {name: tensor.shape for name, tensor in tensors.items()} != {name: one.shape for name, one in wanted.items()}:
+        return None
+    if checksum != _checksum(tensors):
+        return None
+    # Copies for their addresses, as above, and in the order of fresh weights, in which sums over them are taken.
+    return {name: tensors[name].to(network.device, copy=True) for name in wanted}
+
+
+def _checksum(weights: Weights) -> str:
+    """What identifies names, shapes, types and numbers of weights on the CPU."""
+    state = hashlib.blake2b(digest_size=16)
+    for name in sorted(weights):
+        tensor = weights[name]
+        state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        state.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return state.hexdigest()
 
 
 def _difference(found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> str | None:

@@ -1,0 +1,202 @@
+"""Networks trained on the real images before a run: built in one place, kept on disk, shared between runs.
+
+A network is a file ``NNNN.safetensors`` with a checksum, in a folder whose name is a hash of everything that decides
+how its numbers come out, down to rounding: a network from the cache has the bits of the one that would be trained now,
+so the cache changes no result. Each file is written when its network is done: a run that is killed keeps those, and of
+two runs that train the same one the later writes what is there already. A damaged file is trained again. The files may
+be deleted at any time; nothing else limits their size, which is that of the weights.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import platform
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limbeck.core.context import Context
+from limbeck.core.network import FunctionalNetwork, Weights
+from limbeck.core.plain import encode
+from limbeck.core.real import RealSet
+from limbeck.core.streams import Streams
+from limbeck.storage.cache import cache_root
+from limbeck.storage.weights import SUFFIX, kept_weights, write_weights
+from limbeck.training.supervised import Training, fit
+
+__all__ = ["cache_folder", "cache_key", "pretrained"]
+
+_VERSION = 1
+"""Goes up whenever the same settings come to make other networks."""
+_SILENCE = 5.0
+"""Seconds between two lines on the epochs of a network."""
+
+
+def cache_folder(choice: bool | Path) -> Path | None:
+    """The folder of all trained networks: the default one (True), the one given, or none (False)."""
+    if isinstance(choice, bool):
+        return cache_root() / "networks" if choice else None
+    return choice.expanduser()
+
+
+def pretrained(
+    context: Context, network: str, training: Training, epochs: int, count: int, seed: int | None = None
+) -> Iterator[Weights]:
+    """Networks that differ by their random numbers alone, each trained on all real images from scratch.
+
+    Every network is an independent task of the run's executor and a pure function of the arguments; it is read from
+    ``context.cache`` if it is there, else trained and kept there.
+
+    Args:
+        context: the run: its real images, executor, execution settings and cache.
+        network: architecture.
+        training: how each is trained; the learning rate stays as it is.
+        epochs: epochs over the real images; with more epochs a network is that of fewer, trained further.
+        count: networks; the first ones are the same for any count.
+        seed: seed of their random numbers; None takes the run's.
+
+    Returns:
+        The weights, one network after the other, as soon as they are known.
+
+    Raises:
+        RunError: a loss is no longer finite.
+    """
+    streams = context.streams if seed is None else Streams(seed)
+    task = functools.partial(
+        _network,
+        context.network(network),
+        context.data,
+        training,
+        epochs,
+        count,
+        streams,
+        context.cache / cache_key(context, network, training, epochs, streams.seed) if context.cache else None,
+        _Voice(context.say),
+    )
+    return iter(context.executor.map(task, range(count)))
+
+
+def cache_key(context: Context, network: str, training: Training, epochs: int, seed: int) -> str:
+    """Name of the folder of networks that come out alike: 32 hexadecimal digits.
+
+    How steps are computed and on what is part of it, because sums are rounded otherwise elsewhere, and training
+    makes other networks of that.
+
+    Args:
+        context: the run.
+        network: architecture.
+        training: how each is trained.
+        epochs: epochs over the real images.
+        seed: seed of their random numbers.
+    """
+    spec, execution = context.spec, context.execution
+    facts = {
+        "version": [_VERSION, _own_version(), torch.__version__],
+        "data": [spec.digest, spec.shape, context.data.class_counts()],
+        "normalization": [spec.normalization.mean, spec.normalization.std],
+        "network": context.network(network).name,
+        "training": encode(training),
+        "epochs": epochs,
+        "seed": seed,
+        "numbers": [str(context.dtype), execution.precision, execution.compile, execution.microbatch],
+        "device": _device(context.device),
+    }
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Voice:
+    """Says something in this process; a copy in another one, which has no display, keeps silent."""
+
+    say: Callable[[str], None]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_Voice, (_say_nothing,))
+
+
+def _say_nothing(message: str) -> None:
+    pass
+
+
+def _network(
+    network: FunctionalNetwork,
+    data: RealSet,
+    training: Training,
+    epochs: int,
+    count: int,
+    streams: Streams,
+    folder: Path | None,
+    voice: _Voice,
+    number: int,
+) -> Weights:
+    """Network ``number``: the one in the folder, or a new one that is then kept there."""
+    which = f"network {number + 1} of {count}"
+    path = None if folder is None else folder / f"{number:04d}{SUFFIX}"
+    found = None if path is None else kept_weights(path, network)
+    if found is not None:
+        voice.say(f"{which} was trained before and is taken from {folder}")
+        return found
+    weights = _train(network, data, training, epochs, streams, number, f"training {which} on real images", voice)
+    if path is not None:
+        try:
+            write_weights(path, weights, network.name)
+        except OSError as error:
+            warnings.warn(
+                f"trained networks could not be kept in '{folder}' ({error}); set network_cache (--network-cache) to "
+                "another folder",
+                stacklevel=2,
+            )
+    return weights
+
+
+def _train(
+    network: FunctionalNetwork,
+    data: RealSet,
+    training: Training,
+    epochs: int,
+    streams: Streams,
+    number: int,
+    title: str,
+    voice: _Voice,
+) -> Weights:
+    voice.say(title)
+    said = time.monotonic()
+    weights = network.initial(streams("pretrained network", number))
+    normalize = data.spec.normalization.apply
+    for epoch, _ in fit(
+        network,
+        weights,
+        lambda rows: normalize(data.images(rows)),
+        data.labels.to(network.device),
+        training,
+        Streams(streams("pretraining", number).seed),
+        data.spec.shape,
+        lambda epoch: training.lr,
+        epochs * -(-len(data) // training.batch_size),
+    ):
+        if time.monotonic() - said >= _SILENCE:
+            voice.say(f"{title}: {epoch + 1} of {epochs} epochs")
+            said = time.monotonic()
+    return {name: tensor.detach() for name, tensor in weights.items()}
+
+
+def _device(device: torch.device) -> list[Any]:
+    """What decides how a sum is rounded there."""
+    if device.type == "cuda":
+        return [device.type, torch.cuda.get_device_name(device)]
+    return [device.type, platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
+
+
+def _own_version() -> str:
+    try:
+        return importlib.metadata.version("limbeck")
+    except importlib.metadata.PackageNotFoundError:
+        return "source"
