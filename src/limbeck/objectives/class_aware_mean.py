@@ -49,7 +49,7 @@ class ClassAwareMean(EmbeddingDistance):
         share = (view.accuracy or 0.0) if self.by_accuracy else 1.0
         return {"weight": torch.tensor(self.weight * share, dtype=pair.real.dtype, device=pair.real.device)}
 
-    def distance(self, real: Tensor, synthetic: Tensor, beside: dict[str, Tensor]) -> Tensor:
+    def distance(self, real: Tensor, share: Tensor, synthetic: Tensor, beside: dict[str, Tensor]) -> Tensor:
         """The two terms."""
-        apart = (real.mean(dim=0) - synthetic.mean(dim=0)).square().sum()
+        apart = (share @ real - synthetic.mean(dim=0)).square().sum()
         return apart + beside["weight"] * F.cross_entropy(beside["logits"], beside["targets"])

@@ -14,7 +14,7 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Workload
 from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
 from limbeck.objectives.siamese import Pair, Siamese, keep_buffers
-from limbeck.training.passes import as_convolved, forward
+from limbeck.training.passes import as_convolved, forward, padded
 
 __all__ = ["EmbeddingDistance"]
 
@@ -43,11 +43,12 @@ class EmbeddingDistance(Siamese):
         return network.mixes_images
 
     @abc.abstractmethod
-    def distance(self, real: Tensor, synthetic: Tensor, beside: dict[str, Tensor]) -> Tensor:
+    def distance(self, real: Tensor, share: Tensor, synthetic: Tensor, beside: dict[str, Tensor]) -> Tensor:
         """How far the two sets of one class are apart, a scalar.
 
         Args:
             real: embeddings ``[B, D]``.
+            share: of each real image in the means ``[B]``: equal ones, and 0 for rows that only fill up a shape.
             synthetic: embeddings ``[m, D]``.
             beside: what `beside` gave, and with ``reads_logits`` also ``logits`` ``[m, classes]`` and ``targets``
                 ``[m]``.
@@ -67,7 +68,7 @@ class EmbeddingDistance(Siamese):
         real = _embed(view, fixed, pair.real)
         beside = self.beside(view, pair)
         value, fixed = _distance(
-            view.network, fixed, pair.synthetic, pair.targets, real, beside, view.train, self.active(pair)
+            view.network, fixed, pair.synthetic, pair.targets, *_shared(real), beside, view.train, self.active(pair)
         )
         keep_buffers(view, fixed)
         return value
@@ -81,8 +82,10 @@ class EmbeddingDistance(Siamese):
         for pair in pairs:
             match = view.network.program(_match, train=view.train, objective=self.active(pair))
             real = forward(view.network, fixed, pair.real, "embedding", train=view.train)
-            images = as_convolved(pair.synthetic)
-            loss, pull = match(fixed, images, pair.targets, real, self.beside(view, pair))
+            # Classes smaller than a batch come in many sizes, for which programs would be compiled one by one.
+            rows = max(32, 1 << (len(real) - 1).bit_length()) if view.network.execution.compile else len(real)
+            images, shared = as_convolved(pair.synthetic), _shared(real, rows)
+            loss, pull = match(fixed, images, pair.targets, *shared, self.beside(view, pair))
             losses.append(loss)
             pulls.append(pull)
         return torch.stack(losses), pulls
@@ -118,12 +121,18 @@ def _embed(view: View, fixed: Weights, images: Tensor) -> Tensor:
     return forward(view.network, fixed, images, "embedding", train=view.train)
 
 
+def _shared(real: Tensor, rows: int = 0) -> tuple[Tensor, Tensor]:
+    """Embeddings ``[B, D]`` filled up to at least so many rows, and the share of each in their mean."""
+    return padded(real, rows), padded(real.new_full((len(real),), 1 / len(real)), rows)
+
+
 def _distance(
     network: FunctionalNetwork,
     fixed: Weights,
     images: Tensor,
     targets: Tensor,
     real: Tensor,
+    share: Tensor,
     beside: dict[str, Tensor],
     train: bool,
     objective: EmbeddingDistance,
@@ -131,9 +140,9 @@ def _distance(
     """The distance of one class, and the weights with newer buffers."""
     after = network.fresh_buffers(fixed) if train else fixed
     if not objective.reads_logits:
-        return objective.distance(real, network(after, images, "embedding", train=train), beside), after
+        return objective.distance(real, share, network(after, images, "embedding", train=train), beside), after
     *_, embedding, logits = network(after, images, "layers", train=train)
-    return objective.distance(real, embedding, {**beside, "logits": logits, "targets": targets}), after
+    return objective.distance(real, share, embedding, {**beside, "logits": logits, "targets": targets}), after
 
 
 def _match(
@@ -142,6 +151,7 @@ def _match(
     images: Tensor,
     targets: Tensor,
     real: Tensor,
+    share: Tensor,
     beside: dict[str, Tensor],
     *,
     train: bool,
@@ -149,8 +159,8 @@ def _match(
 ) -> tuple[Tensor, Tensor]:
     """The distance of one class, and its gradient in the synthetic images."""
 
-    def apart(shown: Tensor) -> tuple[Tensor, None]:
-        return _distance(network, fixed, shown, targets, real, beside, train, objective)[0], None
+    def apart(shown: Tensor) -> tuple[Tensor, tuple[()]]:
+        return _distance(network, fixed, shown, targets, real, share, beside, train, objective)[0], ()
 
     pull, value, _ = gradient_and_value(apart, images, functional=network.execution.functional)
     return value, pull
@@ -192,7 +202,7 @@ def _match_together(
         rows = zip(wanted, embedding.split(shown), logits.split(shown), targets.split(shown), beside, strict=True)
         for one, other, said, taught, more in rows:
             more = {**more, "logits": said, "targets": taught} if objective.reads_logits else more
-            losses.append(objective.distance(one, other, more))
+            losses.append(objective.distance(*_shared(one), other, more))
         every = torch.stack(losses)
         return every.sum(), (every.detach(), after)
 

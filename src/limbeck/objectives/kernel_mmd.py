@@ -26,6 +26,6 @@ class KernelMMD(EmbeddingDistance):
     """``gaussian`` (five bandwidths around the mean squared distance), ``linear``, ``polynomial`` (degree 2) or
     ``laplace`` (three fixed bandwidths)."""
 
-    def distance(self, real: Tensor, synthetic: Tensor, beside: dict[str, Tensor]) -> Tensor:
+    def distance(self, real: Tensor, share: Tensor, synthetic: Tensor, beside: dict[str, Tensor]) -> Tensor:
         """The discrepancy."""
-        return mmd(synthetic, real, self.kernel)
+        return mmd(synthetic, real, self.kernel, share)

@@ -20,6 +20,6 @@ class MeanEmbedding(EmbeddingDistance):
 
     references = ("zhao2023dm",)
 
-    def distance(self, real: Tensor, synthetic: Tensor, beside: dict[str, Tensor]) -> Tensor:
+    def distance(self, real: Tensor, share: Tensor, synthetic: Tensor, beside: dict[str, Tensor]) -> Tensor:
         """``|| mean real - mean synthetic ||^2``."""
-        return (real.mean(dim=0) - synthetic.mean(dim=0)).square().sum()
+        return (share @ real - synthetic.mean(dim=0)).square().sum()

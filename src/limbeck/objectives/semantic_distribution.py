@@ -68,13 +68,12 @@ class SemanticDistribution(EmbeddingDistance):
         return super().passes(context, load) + again
 
     def active(self, pair: Pair) -> SemanticDistribution:
-        """Without L_h before its time, or where nothing is remembered yet."""
+        """Without L_cov where it is not defined; without L_h before its time, or with nothing remembered yet."""
         memory = pair.memory
-        if "history" in memory and memory["steps"] > self.history_after:
-            return self
-        if self.history and self.history_start == "zero" and memory.get("steps", 0) > self.history_after:
-            return self
-        return replace(self, history=0.0)
+        known = "history" in memory or self.history_start == "zero"
+        history = self.history if known and memory.get("steps", 0) > self.history_after else 0.0
+        defined = self.divisor == "n" or min(len(pair.real), len(pair.synthetic)) > 1
+        return replace(self, history=history, covariance=self.covariance if defined else 0.0)
 
     def beside(self, view: View, pair: Pair) -> dict[str, Tensor]:
         """The remembered prototype of the class, 0 at first."""
@@ -84,13 +83,13 @@ class SemanticDistribution(EmbeddingDistance):
             return {"history": pair.real.new_zeros(())}
         return {"history": pair.memory["history"][pair.label]}
 
-    def distance(self, real: Tensor, synthetic: Tensor, beside: dict[str, Tensor]) -> Tensor:
+    def distance(self, real: Tensor, share: Tensor, synthetic: Tensor, beside: dict[str, Tensor]) -> Tensor:
         """The weighted terms."""
         prototype, size = synthetic.mean(dim=0), real.shape[1]
-        total = (real.mean(dim=0) - prototype).square().sum()
-        enough = self.divisor == "n" or min(len(real), len(synthetic)) > 1
-        if self.covariance and enough:
-            apart = covariance_distance(real, synthetic, unbiased=self.divisor == "n-1")
+        total = (share @ real - prototype).square().sum()
+        if self.covariance:
+            unbiased = self.divisor == "n-1"
+            apart = covariance_distance(real, synthetic, unbiased=unbiased, share=share)
             total = total + self.covariance / size * apart
         if self.history:
             weight = self.history / (size if self.history_scale == "code" else 1)

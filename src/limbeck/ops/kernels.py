@@ -17,7 +17,7 @@ _OCTAVES = (-2, -1, 0, 1, 2)
 _RATES = (0.1, 1.0, 5.0)
 
 
-def mmd(x: Tensor, y: Tensor, kernel: Kernel = "gaussian") -> Tensor:
+def mmd(x: Tensor, y: Tensor, kernel: Kernel = "gaussian", share: Tensor | None = None) -> Tensor:
     """``mean K(x, x) - 2 mean K(x, y) + mean K(y, y)`` with the diagonals: the biased estimate, a scalar.
 
     Kernels of distances are summed in float64, since the result is a small difference of large means.
@@ -29,25 +29,29 @@ def mmd(x: Tensor, y: Tensor, kernel: Kernel = "gaussian") -> Tensor:
             mean squared distance of two different rows of both sets, is a constant to the gradient; ``linear``,
             ``a . b``; ``polynomial``, ``(a . b + 1)^2``; ``laplace``, the sum of ``exp(-g || a - b ||^2)`` for g of
             0.1, 1 and 5.
+        share: of each row of y in its means ``[m]``, equal ones by default; rows with 0 are no part of the set.
     """
-    both = torch.cat([x, y])
+    both, count = torch.cat([x, y]), len(x)
+    share = y.new_full((len(y),), 1 / len(y)) if share is None else share
+    present = torch.cat([x.new_ones(count), (share > 0).to(x.dtype)])
     match kernel:
         case "linear":
-            return (x.mean(dim=0) - y.mean(dim=0)).square().sum()
+            return (x.mean(dim=0) - share @ y).square().sum()
         case "polynomial":
             values = (both @ both.T + 1).square()
         case "gaussian":
-            apart = squared_distances(both).double()
-            count = len(both)
-            width = (apart.detach().sum() / (count * count - count)).clamp_min(torch.finfo(x.dtype).tiny)
+            apart, there = squared_distances(both).double(), present.double()
+            pairs = there.sum().square() - there.sum()
+            width = (there @ apart.detach() @ there / pairs).clamp_min(torch.finfo(x.dtype).tiny)
             values = sum((torch.exp(-apart / (width * 2.0**octave)) for octave in _OCTAVES), torch.zeros_like(apart))
         case "laplace":
             apart = squared_distances(both).double()
             values = sum((torch.exp(-rate * apart) for rate in _RATES), torch.zeros_like(apart))
         case _:
             assert_never(kernel)
-    n = len(x)
-    return (values[:n, :n].mean() - 2 * values[:n, n:].mean() + values[n:, n:].mean()).to(x.dtype)
+    rest = share.to(values.dtype)
+    within, across = values[:count, :count].mean(), values[:count, count:].mean(dim=0) @ rest
+    return (within - 2 * across + rest @ values[count:, count:] @ rest).to(x.dtype)
 
 
 def squared_distances(rows: Tensor) -> Tensor:
