@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 import yaml
@@ -12,9 +12,10 @@ import yaml
 from limbeck import registry
 from limbeck.core.contracts import Part
 from limbeck.core.errors import InputError
-from limbeck.core.plain import decode_dataclass, decode_recipe, encode
+from limbeck.core.plain import completed, decode_dataclass, decode_recipe, encode
 from limbeck.core.recipe import Recipe
 from limbeck.curricula.all_at_once import AllAtOnce
+from limbeck.initializers.real import Mixed
 from limbeck.methods.dream import dream
 from limbeck.methods.idc import idc
 from limbeck.parametrizations.plain import Plain
@@ -208,3 +209,49 @@ def test_what_is_not_plain_is_refused() -> None:
 def test_encode_of_a_part_names_it() -> None:
     assert encode(Plain()) == {"part": "plain", "space": "unit"}
     assert encode({1: (1, None)}) == {"1": [1, None]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grown:
+    added: ClassVar[Mapping[str, Any]] = {"later": 1, "pair": (2, 3)}
+
+    whole: int = 0
+    later: int = 5
+    pair: tuple[int, int] = (6, 7)
+
+
+def test_fields_added_later_may_be_missing_and_are_what_was_done_before() -> None:
+    assert decode_dataclass(Grown, {"whole": 4}, "here") == Grown(whole=4, later=1, pair=(2, 3))
+    assert decode_dataclass(Grown, {"whole": 4, "later": 8}, "here") == Grown(whole=4, later=8, pair=(2, 3))
+    with pytest.raises(InputError, match=r"here\.whole is missing"):
+        decode_dataclass(Grown, {"later": 8}, "here")
+    assert encode(Grown()) == {"whole": 0, "later": 5, "pair": [6, 7]}
+
+
+def test_a_file_of_before_is_completed_for_comparison() -> None:
+    now = {"one": encode(Grown(later=1, pair=(2, 3))), "many": [encode(Grown(later=1, pair=(2, 3)))], "rest": 3}
+    before = {"one": {"whole": 0}, "many": [{"whole": 0}], "rest": 3}
+
+    @dataclass(frozen=True)
+    class Holder:
+        one: Grown
+        many: tuple[Grown, ...]
+        rest: int
+
+    like = Holder(Grown(), (Grown(),), 3)
+    assert completed(before, like) == now
+    assert completed(now, like) == now
+    assert completed({"one": None, "many": [], "more": 1}, like) == {"one": None, "many": [], "more": 1}
+    # What holds another part now is left as it is.
+    assert completed({"part": "plain"}, Mixed()) == {"part": "plain"}
+    assert completed({"part": "mixed"}, Mixed(choice="first")) == {"part": "mixed", "choice": "random"}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in registry.parts().values() if kind.added])
+def test_added_fields_of_parts_exist(kind: type[Part]) -> None:
+    plain = encode(kind())
+    plain.pop("part")
+    for name in kind.added:
+        del plain[name]
+    back = decode_dataclass(kind, plain, "part", registry.parts())
+    assert {name: getattr(back, name) for name in kind.added} == kind.added

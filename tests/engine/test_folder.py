@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+from limbeck import registry
 from limbeck.core.errors import InputError
 from limbeck.engine.folder import LOG, RunFolder
-from limbeck.engine.run_file import FILE
+from limbeck.engine.run_file import FILE, read_run_file
+from limbeck.initializers.real import Mixed
+from limbeck.parametrizations.partition import Partition
 from tests.engine.test_run_file import run_file
 
 
@@ -118,3 +122,20 @@ def test_torch_is_not_asked_to_save_anything(tmp_path: Path, monkeypatch: pytest
     latest = folder.checkpoints.latest(torch.device("cpu"))
     assert latest is not None
     assert latest["rows"].tolist() == [0, 1, 2]
+
+
+def test_a_run_begun_before_fields_were_added_is_the_same_run(tmp_path: Path) -> None:
+    run = replace(run_file(), recipe=run_file().recipe.with_(initializer=Mixed(), parametrization=Partition()))
+    RunFolder(tmp_path, run)
+    plain = yaml.safe_load((tmp_path / FILE).read_text())
+    for slot, kind in (("initializer", Mixed), ("parametrization", Partition)):
+        for name in kind.added:
+            del plain["recipe"][slot][name]
+    (tmp_path / FILE).write_text(yaml.safe_dump(plain))
+    assert read_run_file(tmp_path, registry.parts()) == run
+    before = files(tmp_path)
+    RunFolder(tmp_path, run)
+    assert files(tmp_path) == before
+    other = replace(run, recipe=run.recipe.with_(initializer__choice="first"))
+    with pytest.raises(InputError, match=r"its recipe\.initializer\.choice is 'random', now 'first' is asked for"):
+        RunFolder(tmp_path, other)

@@ -63,3 +63,54 @@ def test_a_class_with_too_few_images_repeats_them(
     # 8 images of 3: the first two appear three times, the last twice.
     assert torch.equal(decoded[:3], decoded[3:6]) and torch.equal(decoded[:2], decoded[6:])
     assert not torch.equal(decoded[0], decoded[1])
+
+
+def test_every_part_may_have_a_draw_of_its_own(context_of: Callable[..., Context]) -> None:
+    context = context_of(ipc=5)
+    sources: list[list[int]] = []
+
+    class Keeping(Partition):
+        def encode(self, images: torch.Tensor, ipc: int) -> torch.Tensor:
+            sources.append(members_of(context, images, len(sources)))
+            return super().encode(images, ipc)
+
+    stored = Mixed(choice="independent").images(context, Keeping(factor=2), None)
+    assert stored.shape == (3, 5, 1, 8, 8)
+    for label, rows in enumerate(sources):
+        draws = [rows[first : first + 5] for first in range(0, 20, 5)]
+        assert all(len(set(draw)) == 5 for draw in draws)
+        # 20 of 12 images: drawn independently, some come again before all have come.
+        assert len(set(map(tuple, draws))) == 4
+        for number, draw in enumerate(draws):
+            order = context.streams("initial images", label, number).permutation(12)[:5]
+            assert draw == order.tolist()
+    together = Mixed().images(context, Partition(factor=2), None)
+    assert not torch.equal(together, stored)
+
+
+@pytest.mark.parametrize("choice", ["independent", "first"])
+@pytest.mark.parametrize("kind", ["single", "multi", "bound"])
+def test_every_choice_fills_every_kind_of_mosaic(context_of: Callable[..., Context], choice: str, kind: str) -> None:
+    context = context_of(ipc=3)
+    stored = Mixed(choice=choice).images(context, Partition(factor=2, kind=kind, bound=9), None)  # type: ignore[arg-type]
+    assert stored.shape == (3, 3, 1, 8, 8)
+    assert (stored.flatten(2).amax(dim=2) > 0).all()
+
+
+def test_the_first_images_are_those_of_the_data_set(context_of: Callable[..., Context]) -> None:
+    context = context_of(ipc=2)
+    stored = Mixed(choice="first").images(context, Partition(factor=2), None)
+    for label in range(3):
+        first = context.data.images(context.data.class_rows(label)[:8])
+        assert torch.equal(stored[label], Partition(factor=2).encode(first, 2))
+    plain = Mixed(choice="first").images(context_of(ipc=5), Plain(), None)
+    assert members_of(context, plain[1], 1) == [0, 1, 2, 3, 4]
+
+
+def test_only_the_random_choice_depends_on_the_seed(context_of: Callable[..., Context]) -> None:
+    for choice in ("random", "independent", "first"):
+        one, other = (
+            Mixed(choice=choice).images(context_of(ipc=3, seed=seed), Partition(factor=2), None)  # type: ignore[arg-type]
+            for seed in (0, 1)
+        )
+        assert torch.equal(one, other) == (choice == "first")

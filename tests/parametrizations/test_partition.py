@@ -102,3 +102,44 @@ def test_other_kinds_pack_what_they_decode_most_finely(kind: str) -> None:
 def test_wrong_kinds_are_refused(wrong: dict[str, object], context_of: Callable[..., Context]) -> None:
     with pytest.raises(InputError, match="parametrization 'partition'"):
         Partition(**wrong).check(context_of())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["single", "multi", "bound"])
+def test_crops_are_counted_by_columns(kind: str) -> None:
+    stored = Stream(0).uniform(2, 1, 6, 6)
+    rows, columns = (Partition(factor=3, kind=kind, order=order, bound=18) for order in ("rows", "columns"))  # type: ignore[arg-type]
+    # Transposed images show the same crops, each transposed, in the other order.
+    turned = columns.decode(stored.transpose(2, 3)).transpose(2, 3)
+    torch.testing.assert_close(rows.decode(stored), turned, rtol=0, atol=1e-12)
+    assert not torch.equal(rows.decode(stored), columns.decode(stored))
+    images = Stream(1).uniform(rows.parts(2), 1, 6, 6)
+    packed = columns.encode(images.transpose(2, 3), 2).transpose(2, 3)
+    assert torch.equal(rows.encode(images, 2), packed)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi", "bound"])
+def test_the_value_of_added_rows(kind: str) -> None:
+    stored = torch.full((1, 1, 5, 5), 3.0, dtype=torch.float64)
+    for pad in (0.5, -2.0):
+        decoded = Partition(factor=2, kind=kind, bound=5, pad=pad).decode(stored)  # type: ignore[arg-type]
+        assert float(decoded[-1].min()) == pytest.approx(pad)
+        assert float(decoded[-1].max()) == pytest.approx(3.0)
+
+
+def test_bilinear_packing_takes_the_mean_of_two_by_two() -> None:
+    images = Stream(0).uniform(8, 3, 6, 6)
+    packed = Partition(factor=2, resample="bilinear").encode(images, 2)
+    torch.testing.assert_close(packed[:, :, :3, 3:], F.avg_pool2d(images[2:4], 2), rtol=0, atol=1e-12)
+    assert torch.equal(Partition(factor=2).encode(images, 2)[:, :, :3, 3:], images[2:4, :, ::2, ::2])
+
+
+def test_defaults_are_what_was_done_before_there_were_fields() -> None:
+    assert {name: getattr(Partition(), name) for name in Partition.added} == Partition.added
+
+
+def test_odd_sides_are_padded_in_any_order(context_of: Callable[..., Context]) -> None:
+    part = Partition(factor=3, order="columns", resample="bilinear")
+    part.check(context_of())
+    assert part.decode(part.encode(Stream(0).uniform(9, 1, 8, 8), 1)).shape == (9, 1, 8, 8)
+    with pytest.raises(InputError, match="needs a finite pad, not nan"):
+        Partition(pad=float("nan")).check(context_of())

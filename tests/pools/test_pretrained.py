@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,16 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from limbeck.core.batch import Moment
 from limbeck.core.context import Context
 from limbeck.core.errors import InputError, RunError
 from limbeck.core.executor import Executor
-from limbeck.core.streams import Streams
 from limbeck.data import Data
 from limbeck.data.images import ImageSet
-from limbeck.engine.distill import distill
+from limbeck.engine.distill import distill, make_context
 from limbeck.engine.loop import Loop
 from limbeck.engine.settings import Settings
 from limbeck.pools.pretrained import Pretrained, pretrain
@@ -52,23 +51,6 @@ def test_every_network_is_a_task_of_its_own(context_of: Callable[..., Context]) 
         assert not any(tensor.requires_grad for tensor in one.values())
     first, second = (parallel["networks"][number]["classifier.weight"] for number in (0, 1))
     assert not torch.equal(first, second)
-
-
-def test_networks_are_trained_like_a_plain_loop(context_of: Callable[..., Context]) -> None:
-    context = context_of()
-    networks = POOL.init(context)["networks"]
-    module = context.network(NETWORK)._make().double()
-    module.load_state_dict(context.network(NETWORK).initial(context.streams("pretrained network", 1)))
-    optimizer = torch.optim.SGD(module.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4)
-    streams = Streams(context.streams("pretraining", 1).seed)
-    for epoch in range(2):
-        for rows in streams("epoch", epoch).permutation(36).split(16):
-            optimizer.zero_grad()
-            logits = module(context.spec.normalization.apply(context.data.images(rows)))
-            F.cross_entropy(logits, context.data.labels[rows]).backward()
-            optimizer.step()
-    for name, tensor in module.state_dict().items():
-        torch.testing.assert_close(networks[1][name], tensor, rtol=0, atol=1e-12, msg=name)
 
 
 def test_outer_iterations_draw_one_of_them(context_of: Callable[..., Context]) -> None:
@@ -109,6 +91,40 @@ def test_settings_that_make_no_sense_are_refused(
         Pretrained(**{"network": NETWORK, **fields}).check(context_of())
 
 
+def test_a_resumed_run_needs_no_cache(portion: Callable[..., ImageSet], tmp_path: Path) -> None:
+    train = portion()
+    data = Data(train=train, validation=None, test=None, spec=train.spec)
+    recipe = tiny_idc(iterations=4, steps=1).with_(pool=replace(POOL, network="convnet2:width=4"))
+    kept = tmp_path / "kept"
+    settings = Settings(progress="quiet", device="cpu", checkpoint_minutes=0, network_cache=kept)
+    whole = distill(recipe, data, ipc=1, settings=replace(settings, network_cache=False))
+    assert not kept.exists()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+        step = Loop.step
+        patch.setattr(Loop, "step", lambda self, state: step(self, state) if state.ordinal < 2 else cut())
+        distill(recipe, data, ipc=1, out=tmp_path / "run", settings=settings)
+    files = list(kept.rglob("*.safetensors"))
+    assert len(files) == 3
+    shutil.rmtree(kept)
+    assert torch.equal(distill(recipe, data, ipc=1, out=tmp_path / "run", settings=settings).stored, whole.stored)
+    # A run of another seed, or of another method, finds them; with its own seed only the networks of that.
+    for seed, count in ((0, 3), (1, 3), (2, 6)):
+        pool = replace(recipe.pool, seed=0 if seed < 2 else None)
+        said: list[str] = []
+        context = make_context(recipe.with_(pool=pool), data, 1, seed, settings, say=said.append)
+        pool.init(context)
+        assert len(list(kept.rglob("*.safetensors"))) == count
+        assert all(message.startswith("training") == (seed != 1) for message in said) and len(said) == 3
+
+
+def cut() -> Any:
+    raise RuntimeError("power cut")
+
+
+def test_memory_and_disk_count_every_network() -> None:
+    assert POOL.copies() == 3
+
+
 def test_saved_networks_are_those_of_the_pool(
     context_of: Callable[..., Context], portion: Callable[..., ImageSet], tmp_path: Path
 ) -> None:
@@ -125,6 +141,10 @@ def test_saved_networks_are_those_of_the_pool(
     other = pretrain(replace(POOL, count=1), data, tmp_path / "saved", seed=1)
     assert len(weight_files(tmp_path / "saved")) == 5
     assert len({digest(path) for path in (*files, *more, *other)}) == 5
+    shared = pretrain(replace(POOL, seed=0), data, tmp_path / "shared", seed=5, cache=tmp_path / "kept")
+    assert [path.name for path in shared] == [path.name for path in files]
+    assert [digest(path) for path in shared] == [digest(path) for path in files]
+    assert len(list((tmp_path / "kept").rglob("*.safetensors"))) == 3
     before = digest(files[0])
     with pytest.raises(InputError, match="is there already; remove it"):
         pretrain(replace(POOL, count=4), data, tmp_path / "saved")
@@ -150,9 +170,6 @@ def test_idc_starts_from_saved_networks_and_resumes_only_with_them(
             step = Loop.step
             patch.setattr(Loop, "step", lambda self, state: step(self, state) if state.ordinal < 3 else cut())
             distill(recipe, data, ipc=1, out=out, settings=settings)
-
-    def cut() -> Any:
-        raise RuntimeError("power cut")
 
     stopped(tmp_path / "a")
     assert torch.equal(distill(recipe, data, ipc=1, out=tmp_path / "a", settings=settings).stored, whole.stored)

@@ -26,8 +26,8 @@ class SemiTrained(Pool):
     random networks; a new one joins it at intervals, from iteration 0 on, and the oldest leaves when it is full. Each
     keeps its velocity, and counts how many of the real images it was trained on it got right.
 
-    All networks with their velocities are in every checkpoint: with 100 of `convnet3` 256 MB, which take a second or
-    two to write; `most` and `--checkpoint-minutes` lower that.
+    All networks with their velocities are in every checkpoint: with 100 of `convnet3` 256 MB, which take some
+    seconds to write; `most` and `--checkpoint-minutes` lower that.
     """
 
     references = ("zhao2023idm",)

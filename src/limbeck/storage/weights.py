@@ -12,24 +12,29 @@ from limbeck.core.errors import InputError, RunError
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.storage.atomic import replacing
 
-__all__ = ["SUFFIX", "check_weights", "digest", "kept_weights", "read_weights", "weight_files", "write_weights"]
+__all__ = [
+    "SUFFIX",
+    "check_weights",
+    "digest",
+    "keep_weights",
+    "kept_weights",
+    "read_weights",
+    "weight_files",
+    "write_weights",
+]
 
 SUFFIX = ".safetensors"
 
 
 def write_weights(path: Path, weights: Weights, network: str) -> None:
-    """Write the parameters and buffers of a network and their checksum, atomically.
+    """Write the parameters and buffers of a network, atomically; equal weights make equal files.
 
     Args:
         path: the file, which ends in ``.safetensors``.
         weights: by name, as the network's ``state_dict`` has them.
         network: name of the architecture, kept in the header.
     """
-    from safetensors.torch import save_file
-
-    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"network": network, "checksum": _checksum(tensors)})
+    _write(path, _on_cpu(weights), network=network)
 
 
 def weight_files(folder: str | Path) -> list[Path]:
@@ -108,8 +113,14 @@ def read_weights(path: Path, network: FunctionalNetwork, expected: str) -> Weigh
     }
 
 
+def keep_weights(path: Path, weights: Weights) -> None:
+    """Write weights with their checksum, for `kept_weights`."""
+    tensors = _on_cpu(weights)
+    _write(path, tensors, checksum=_checksum(tensors))
+
+
 def kept_weights(path: Path, network: FunctionalNetwork) -> Weights | None:
-    """The weights that `write_weights` wrote, in their own dtype on the network's device.
+    """The weights that `keep_weights` wrote, in their own dtype on the network's device.
 
     Args:
         path: the file.
@@ -135,6 +146,18 @@ def kept_weights(path: Path, network: FunctionalNetwork) -> Weights | None:
         return None
     # Copies for their addresses, as above, and in the order of fresh weights, in which sums over them are taken.
     return {name: tensors[name].to(network.device, copy=True) for name in wanted}
+
+
+def _on_cpu(weights: Weights) -> Weights:
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
+
+
+def _write(path: Path, tensors: Weights, **about: str) -> None:
+    """Tensors and one fact about them; the order in which safetensors writes several is not always the same."""
+    from safetensors.torch import save_file
+
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=about)
 
 
 def _checksum(weights: Weights) -> str:

@@ -29,7 +29,7 @@ from limbeck.core.plain import encode
 from limbeck.core.real import RealSet
 from limbeck.core.streams import Streams
 from limbeck.storage.cache import cache_root
-from limbeck.storage.weights import SUFFIX, kept_weights, write_weights
+from limbeck.storage.weights import SUFFIX, keep_weights, kept_weights
 from limbeck.training.supervised import Training, fit
 
 __all__ = ["cache_folder", "cache_key", "pretrained"]
@@ -147,7 +147,7 @@ def _network(
     weights = _train(network, data, training, epochs, streams, number, f"training {which} on real images", voice)
     if path is not None:
         try:
-            write_weights(path, weights, network.name)
+            keep_weights(path, weights)
         except OSError as error:
             warnings.warn(
                 f"trained networks could not be kept in '{folder}' ({error}); set network_cache (--network-cache) to "
