@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,7 @@ def test_idm(path: Path) -> None:
     if vectors.number("meta_aug"):
         parametrization = Partition(factor=2, order="columns", resample="bilinear")
     objective = ClassAwareMean(weight=float(vectors["ce_weight"]))
-    optimizer = SGD(lr=float(vectors["meta_lr_img"]), momentum=float(vectors["meta_momentum"]), scale_with_ipc=False)
+    optimizer = replace(sgd(vectors), clamp=False)
     view = View(
         vectors.network(stored, classes),
         vectors.weights(),
@@ -226,6 +226,8 @@ def test_idm(path: Path) -> None:
     loop = run.loop(objective, parametrization, optimizer)
     state, losses = loop.step(loop.start())
     torch.testing.assert_close(losses.sum(), vectors["loss_sum_over_classes"], **RUN)
+    terms = vectors["dm_term_per_class"] + vectors["ce_mean_per_class"] * vectors["ce_weight"] * view.accuracy
+    torch.testing.assert_close(losses, terms, **RUN)
     torch.testing.assert_close(state.stored.flatten(0, 1), vectors["syn_after_each_class"][-1], **RUN)
 
 
