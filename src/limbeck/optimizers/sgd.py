@@ -37,8 +37,9 @@ class SGD(ImageOptimizer):
     """Whether the step size is multiplied by ``ipc / 10``, since gradients of a mean shrink as the set grows."""
     reference_size: int = 0
     """Image height at which ``lr`` holds; it is multiplied by ``(height / reference_size) ** 2``. 0: at any size."""
-    clamp: bool = True
-    """Whether stored images are clamped between black and white at the start of each outer iteration."""
+    clamp: Literal["below"] | bool = True
+    """Whether stored images are clamped between black and white at the start of each outer iteration; "below" clamps
+    from below alone, as IDC does on speech: loudness has no end."""
 
     def check(self, context: Context) -> None:
         """Step size and momentum are usable."""
@@ -61,7 +62,9 @@ class SGD(ImageOptimizer):
         return {"velocity": torch.zeros(shape, device=context.device, dtype=context.dtype)}
 
     def open_iteration(self, stored: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """Clamped between black and white, if asked for."""
+        """Clamped between black and white, or from below alone, if asked for."""
+        if self.clamp == "below":
+            return stored.clamp(min=low)
         return stored.clamp(low, high) if self.clamp else stored
 
     def at_turn(self, state: State, stored: Tensor, context: Context) -> Tensor:
