@@ -374,7 +374,7 @@ def _sheet(
     elif decoded > distilled.ipc:
         notes.append(f"each stored image holds {decoded // distilled.ipc} training images")
     if played and decoded > distilled.ipc:
-        notes.append("which are played one after another")
+        notes.append("its clips are played one after another")
     strips: list[dict[str, Any]]
     if played:
         strips = [{"name": name, **_played(distilled, label, images, size)} for label, name in enumerate(names)]
