@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 
 from limbeck.cli.overrides import apply
-from limbeck.cli.shared import choose_recipe, load_data, note, print_json, run_folder, seeds_of
+from limbeck.cli.shared import choose_recipe, load_data, note, preset_name, print_json, run_folder, seeds_of
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec
 from limbeck.core.recipe import Recipe
@@ -70,7 +70,7 @@ class Compare:
             raise InputError("a method is named twice; name each once.")
         if not self.ipc or len(set(self.ipc)) < len(self.ipc):
             raise InputError("--ipc takes one or several different numbers, for example --ipc 1 10.")
-        name = Path(self.data).name
+        name = preset_name(self.data)
         recipes: dict[str, dict[int, Recipe]] = {}
         for method, ipc in itertools.product(self.methods, self.ipc):
             recipe = choose_recipe(method, self._preset(method), None, name, ipc)

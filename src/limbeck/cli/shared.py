@@ -10,11 +10,21 @@ from typing import Any
 
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
-from limbeck.data import Data, LoadOptions, canonical_name, load
+from limbeck.data import Data, LoadOptions, canonical_name, holds_sound, load
 from limbeck.engine.run_file import DataReference
 from limbeck.registry import Method, method, methods
 
-__all__ = ["choose_preset", "choose_recipe", "load_again", "load_data", "note", "print_json", "run_folder", "seeds_of"]
+__all__ = [
+    "choose_preset",
+    "choose_recipe",
+    "load_again",
+    "load_data",
+    "note",
+    "preset_name",
+    "print_json",
+    "run_folder",
+    "seeds_of",
+]
 
 
 def note(message: str) -> None:
@@ -80,6 +90,16 @@ def choose_recipe(name: str, preset: str | None, base: str | None, data: str, ip
     if below.baseline:
         raise InputError(f"'{base}' is a baseline without steps to improve; use another --base.")
     return chosen.recipe(selected, below.recipe(choose_preset(below, preset, data), ipc=ipc), ipc)
+
+
+def preset_name(source: str) -> str:
+    """The name by which presets are found for a data set: its own, or for other sound that of Mini-Speech-Commands.
+
+    Args:
+        source: what was given as --data.
+    """
+    name = Path(source).name
+    return "mini-speech-commands" if canonical_name(name) == name and holds_sound(source) else name
 
 
 def run_folder(out: Path | None, *words: str | int) -> Path:

@@ -321,6 +321,9 @@ def for_data(
 ) -> Protocol:
     """The protocol of this name for a data set, whatever the distilled set.
 
+    Spectrograms are neither augmented nor mixed, since what is done to pictures is not what happens to sound, and are
+    judged by ConvNet-4, as in the papers' experiments on speech.
+
     Args:
         name: one of `PROTOCOLS`.
         spec: the data; their name, classes and normalization decide exceptions.
@@ -333,9 +336,21 @@ def for_data(
     Raises:
         InputError: there is no such protocol, or not for these data.
     """
+    if spec.sound is not None:
+        networks = networks or ("convnet4",)
     chosen: dict[str, Any] = {"networks": networks} if networks else {}
     if repeats is not None:
         chosen["repeats"] = repeats
+    protocol = _for_data(name, spec, chosen, ipc, factor, decoded)
+    if spec.sound is None:
+        return protocol
+    return replace(protocol, training=replace(protocol.training, augmentation=None, cutmix=0.0))
+
+
+def _for_data(
+    name: str, spec: DataSpec, chosen: dict[str, Any], ipc: int, factor: int, decoded: int | None
+) -> Protocol:
+    """The protocol of this name as it is for pictures."""
     data = spec.name
     match name:
         case "limbeck":

@@ -19,7 +19,9 @@ from typing import Any
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
+from limbeck.core.real import DataSpec
 from limbeck.core.recipe import SLOTS, Recipe
+from limbeck.formats.wav import clips, wav_bytes
 from limbeck.reports.canvas import data_uri, images_per_class
 from limbeck.reports.citations import bibtex
 from limbeck.reports.compare import Comparison, Row
@@ -41,6 +43,8 @@ _SMALL = 24
 """Least height of an image in CSS pixels where a set is shown small."""
 _GAP = 2
 """CSS pixels between images."""
+_HEARD, _HEARD_SMALL = 96, 64
+"""Heights in CSS pixels of spectrograms that can be played, and of those of sets that are shown small."""
 
 
 def write_page(
@@ -148,9 +152,8 @@ def _summary(entries: Sequence[_Entry], rows: Sequence[Row]) -> str:
     specs = list({entry.distilled.spec.digest: entry.distilled.spec for entry in entries}.values())
     described = []
     for spec in specs:
-        kind = {1: "grey", 3: "colour"}.get(spec.channels, f"{spec.channels} channels")
         described.append(
-            f"{spec.name} has {real}{spec.classes} classes ({_class_names(spec.class_names)}), {kind}, "
+            f"{spec.name} has {real}{spec.classes} classes ({_class_names(spec.class_names)}), {_kind(spec)}, "
             f"{spec.height}\u00a0×\u00a0{spec.width} pixels"
         )
     ipcs = sorted({entry.distilled.ipc for entry in entries})
@@ -158,6 +161,12 @@ def _summary(entries: Sequence[_Entry], rows: Sequence[Row]) -> str:
     methods = _and(dict.fromkeys(entry.label for entry in entries))
     data = _and(spec.name for spec in specs)
     return f"{counts}, made from {data} by {methods}; {'; '.join(described)}."
+
+
+def _kind(spec: DataSpec) -> str:
+    if spec.sound is not None:
+        return f"spectrograms of {spec.sound.seconds:g} s of sound at {spec.sound.sample_rate:,} Hz"
+    return {1: "grey", 3: "colour"}.get(spec.channels, f"{spec.channels} channels")
 
 
 def _class_names(names: Sequence[str]) -> str:
@@ -321,28 +330,37 @@ def _groups(entries: Sequence[_Entry], rows: Sequence[Row], colours: Mapping[str
         name = members[0].distilled.spec.name
         learnt = [entry for entry in leading if entry.learnt]
         large = [_sheet(entry, 48 if len(learnt) == 1 else 40, colours, reached) for entry in learnt]
+        heard = members[0].distilled.spec.sound is not None
         groups.append(
             {
                 "title": f"{name}, {images_per_class(ipc)}" if several else images_per_class(ipc),
                 "learnt": large,
-                "beside": len(large) > 1 and all(sheet["tiles"] or sheet["width"] < _WIDE // 2 for sheet in large),
+                "heard": heard,
+                "beside": not heard and len(large) > 1 and all(sheet["tiles"] or sheet["width"] < _WIDE // 2 for sheet in large),
                 "picked": [_sheet(entry, _SMALL, colours, reached) for entry in leading if not entry.learnt],
-                "further": [_sheet(entry, _SMALL, colours, {}) for entry in further],
+                "further": [_sheet(entry, _SMALL, colours, {}, played=False) for entry in further],
             }
         )
     return groups
 
 
 def _sheet(
-    entry: _Entry, least: int, colours: Mapping[str, str], reached: Mapping[tuple[int, str], str]
+    entry: _Entry,
+    least: int,
+    colours: Mapping[str, str],
+    reached: Mapping[tuple[int, str], str],
+    played: bool = True,
 ) -> dict[str, Any]:
-    """Pictures of one set, class by class, each image at least ``least`` CSS pixels high."""
+    """Pictures of one set, class by class, each image at least ``least`` CSS pixels high; sound with players."""
     distilled = entry.distilled
+    played = played and distilled.spec.sound is not None
     names = distilled.spec.class_names[:_MOST_CLASSES]
     height, width = (int(size) for size in distilled.stored.shape[-2:])
     size = _shown_height(height, least)
     room = (_WIDE - 110) // (round(width * size / height) + _GAP) if least > _SMALL else 10
     images = min(max(10, room), _MOST_IMAGES, distilled.ipc)
+    if played:
+        size, images = (_HEARD, min(8, distilled.ipc)) if least > _SMALL else (_HEARD_SMALL, min(3, distilled.ipc))
     notes = [f"seed {distilled.seed}", human_bytes(distilled.bytes)]
     if (score := reached.get((distilled.ipc, entry.label))) is not None:
         notes.append(score)
@@ -355,13 +373,20 @@ def _sheet(
         notes.append(f"decoded to {decoded} training images per class")
     elif decoded > distilled.ipc:
         notes.append(f"each stored image holds {decoded // distilled.ipc} training images")
-    strips = [{"name": name, **_strip(distilled, label, images, size)} for label, name in enumerate(names)]
+    if played and decoded > distilled.ipc:
+        notes.append("its clips are played one after another")
+    strips: list[dict[str, Any]]
+    if played:
+        strips = [{"name": name, **_played(distilled, label, images, size)} for label, name in enumerate(names)]
+    else:
+        strips = [{"name": name, **_strip(distilled, label, 0, images, size)} for label, name in enumerate(names)]
     longest = max(map(len, names))
     return {
         "label": entry.label,
         "colour": colours[entry.label],
         "notes": [note.replace(" ", "\u00a0") if len(note) < 24 else note for note in notes],
-        "tiles": images <= 2,
+        "played": played,
+        "tiles": images <= 2 and not played,
         "tile": max(strips[0]["width"], min(72, 7 * longest)),
         "strips": strips,
         "width": strips[0]["width"] + min(110, 8 * longest) + 12,
@@ -373,16 +398,32 @@ def _shown_height(height: int, least: int) -> int:
     return min(height * -(-least // height), 2 * least)
 
 
-def _strip(distilled: Distilled, label: int, images: int, size: int) -> dict[str, Any]:
+def _played(distilled: Distilled, label: int, images: int, size: int) -> dict[str, Any]:
+    """Spectrograms of one class, each with what it sounds like: the clips that are decoded from it, on end."""
+    sound = distilled.spec.sound
+    assert sound is not None  # else nothing is played
+    shown = []
+    for row in range(images):
+        decoded = distilled.parametrization.decode(distilled.stored[label, row : row + 1].detach().cpu())
+        if distilled.parametrization.space == "normalized":
+            decoded = distilled.spec.normalization.invert(decoded)
+        # Eight bits: what Griffin-Lim leaves of a voice is coarser, and a page holds many clips.
+        recording = wav_bytes(clips(decoded, sound).flatten(), sound.sample_rate, width=1)
+        shown.append({**_strip(distilled, label, row, 1, size), "sound": data_uri(recording, "wav")})
+    return {"shown": shown, "width": sum(image["width"] + 2 * _GAP for image in shown)}
+
+
+def _strip(distilled: Distilled, label: int, first: int, images: int, size: int) -> dict[str, Any]:
     """Images of one class beside each other, two pixels for each CSS pixel, so that they are sharp on any screen."""
     from PIL import Image
 
-    stored = distilled.stored[label : label + 1, :images].detach().cpu()
+    stored = distilled.stored[label : label + 1, first : first + images].detach().cpu()
     if distilled.parametrization.space == "normalized":
         stored = distilled.spec.normalization.invert(stored)
     height = int(stored.shape[-2])
     scale = max(1, 2 * size // height)
-    drawn = picture(stored, scale=scale, gap=max(1, round(2 * _GAP * scale * height / (2 * size))))
+    gap = max(1, round(2 * _GAP * scale * height / (2 * size)))
+    drawn = picture(stored, scale=scale, gap=gap, sound=distilled.spec.sound is not None)
     shrink = size / (scale * height)
     width, shown = round(drawn.width * shrink), round(drawn.height * shrink)
     if drawn.width > 2 * width:
