@@ -420,3 +420,12 @@ def test_coreset_orders(path: Path) -> None:
         assert rows[selection.k_center(features[rows], len(centres), 0)].tolist() == centres.tolist()
     order = vectors["kcenter_order_all_start0"]
     assert selection.k_center(features, len(order), 0).tolist() == order.tolist()
+
+
+@files("coreset")
+def test_forgetting_events(path: Path) -> None:
+    vectors = load(path)
+    predictions, labels = tensor(vectors["forget_predictions_epoch_by_sample"]), tensor(vectors["forget_labels"])
+    events = selection.forgetting_events(predictions, labels)
+    assert events.tolist() == vectors["forget_events"].tolist()
+    assert events.max() > 0

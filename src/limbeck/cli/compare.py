@@ -34,7 +34,7 @@ class Compare:
     """
 
     methods: tyro.conf.Positional[tuple[str, ...]]
-    """Methods and baselines, for example: random herding kcenter dream."""
+    """Methods and baselines, for example: random herding kcenter forgetting dream."""
     data: str = "digits"
     """Data set by name, or a folder of images or parquet files."""
     ipc: tuple[int, ...] = (10,)
