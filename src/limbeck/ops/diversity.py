@@ -180,8 +180,8 @@ def mmd2_mixture(x: Tensor, y: Tensor) -> Tensor:
         x: ``[n, D]``.
         y: ``[m, D]``.
     """
-    together = torch.cat([x.detach(), y.detach()]).double()
-    if len(together) < 2 or not float(scale := pair_distance(together)):
+    scale = pair_distance(torch.cat([x.detach(), y.detach()]))
+    if not float(scale):
         return mmd2_linear(x, y)  # all rows are equal: zero
     return _mmd2(x, y, [1 / (scale * factor) for factor in _BANDWIDTHS])
 
@@ -203,7 +203,7 @@ def _squared_distances(one: Tensor, other: Tensor) -> Iterator[tuple[int, Tensor
     """Squared distances ``[b, m]`` of some rows to all of the other set at a time, and the first of those rows."""
     # Distances stay when both sets are moved; products of small numbers lose fewer digits.
     centre = other.detach().mean(dim=0)
-    one, other = one - centre, other - centre
+    one, other = (one - centre,) * 2 if one is other else (one - centre, other - centre)
     norms = other.square().sum(dim=1)
     size = max(1, _PAIRS // len(other))
     for first in range(0, len(one), size):
