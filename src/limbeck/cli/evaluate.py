@@ -34,7 +34,7 @@ __all__ = ["Evaluate"]
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Train fresh networks on a distilled set and report their accuracy on the test images, or measure its diversity."""
+    """Train fresh networks on a distilled set and report their accuracy on the test images; or its diversity."""
 
     run_: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a finished run."""
@@ -178,7 +178,7 @@ class Evaluate:
         """
         if len({tuple(plain["images"]) for plain in found.values()}) > 1:
             raise InputError(
-                "sets of different size have no relative feature distance; name runs of one IPC and packing."
+                "the feature distance depends on the size of a set; put sets of one IPC and packing --beside."
             )
         return dict(zip(found, relative_distances(list(found.values())), strict=True)) if len(found) > 1 else {}
 

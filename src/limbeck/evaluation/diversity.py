@@ -78,7 +78,7 @@ class DiversityProtocol:
 class Figures:
     """Diversity of one class, or the mean over classes.
 
-    Distances are Euclidean, in the teacher's features. What begins with ``real_`` is that of the real images, to compare with.
+    Distances are Euclidean, in the teacher's features. What begins with ``real_`` belongs to the real images.
 
     Args:
         feature_distance: sum of squared distances over all ordered pairs of images (DWA, Eq. 20).

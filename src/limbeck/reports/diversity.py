@@ -1,4 +1,4 @@
-"""Diversity of sets beside each other: relative distances, rows of tables, and the scatter of real and distilled images.
+"""Diversity of sets beside each other: relative distances, rows of tables, real and distilled images in a plane.
 
 Everything comes from the ``diversity-*.json`` of runs; nothing is computed on data here.
 """
@@ -161,9 +161,11 @@ def _row(label: str, ipc: int, same: Sequence[dict[str, Any]], shares: Mapping[i
 
 
 def _draw(axis: Axes, entry: Mapping[str, Any]) -> None:
-    real, synthetic = (list(zip(*entry[side], strict=True)) for side in ("real", "synthetic"))
-    axis.scatter(*real, s=9, color=_REAL, alpha=0.45, linewidth=0, zorder=2)
-    axis.scatter(*synthetic, s=85, marker="*", color=_SYNTHETIC, edgecolor="white", linewidth=0.5, zorder=3)
+    real, synthetic = (tuple(zip(*entry[side], strict=True)) for side in ("real", "synthetic"))
+    axis.scatter(real[0], real[1], s=9, color=_REAL, alpha=0.45, linewidth=0, zorder=2)
+    axis.scatter(
+        synthetic[0], synthetic[1], s=85, marker="*", color=_SYNTHETIC, edgecolor="white", linewidth=0.5, zorder=3
+    )
     axis.margins(0.06)
     axis.set_xticks([])
     axis.set_yticks([])

@@ -561,12 +561,13 @@ def _in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list[str]:
         if not rates
         else f"a step size chosen on validation images from {_and(f'{value:g}' for value in rates)}"
     )
+    momentum = "Nesterov momentum" if training.get("nesterov") else "momentum"
     each = f" of each of {_and(networks)}" if len(networks) > 1 else f" of {networks[0]}"
     drops = _and(f"{100 * share:.0f} %" for share in protocol["drops"])
     sentences = [
         f"{repeats} fresh network{'' if repeats == 1 else 's'}{each} for every set, trained from scratch on its "
         f"decoded images for {protocol['length']:,} {unit}.",
-        f"SGD with {'Nesterov ' if training.get('nesterov') else ''}momentum {training['momentum']:g}, weight decay {training['weight_decay']:g}, batches of "
+        f"SGD with {momentum} {training['momentum']:g}, weight decay {training['weight_decay']:g}, batches of "
         f"{training['batch_size']} and {rate}"
         + (f", multiplied by {protocol['drop_factor']:g} after {drops} of the training" if drops else "")
         + (", where the velocity starts from zero again." if drops and protocol.get("forget") else "."),
