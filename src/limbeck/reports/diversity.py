@@ -162,9 +162,9 @@ def _row(label: str, ipc: int, same: Sequence[dict[str, Any]], shares: Mapping[i
 
 def _draw(axis: Axes, entry: Mapping[str, Any]) -> None:
     real, synthetic = (tuple(zip(*entry[side], strict=True)) for side in ("real", "synthetic"))
-    axis.scatter(real[0], real[1], s=9, color=_REAL, alpha=0.45, linewidth=0, zorder=2)
+    axis.scatter(real[0], real[1], s=12, color=_REAL, alpha=0.55, linewidth=0, zorder=2)
     axis.scatter(
-        synthetic[0], synthetic[1], s=85, marker="*", color=_SYNTHETIC, edgecolor="white", linewidth=0.5, zorder=3
+        synthetic[0], synthetic[1], s=110, marker="*", color=_SYNTHETIC, edgecolor="white", linewidth=0.5, zorder=3
     )
     axis.margins(0.06)
     axis.set_xticks([])

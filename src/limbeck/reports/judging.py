@@ -111,7 +111,9 @@ def judge_diversity(
     )
     if path.is_file():
         return path
-    return write_diversity(folder, diversity(distilled, reference(), done=done), distilled, data.spec)
+    against = reference()
+    assert (against.protocol, against.seed) == (protocol, seed), "the reference was made otherwise"
+    return write_diversity(folder, diversity(distilled, against, done=done), distilled, data.spec)
 
 
 def judge_snapshots(

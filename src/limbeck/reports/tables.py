@@ -150,7 +150,7 @@ def _figure(value: float | None) -> str:
     """Four digits, thousands apart."""
     if value is None:
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}"
 
 
 def listing(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> Table:
