@@ -30,6 +30,12 @@ def measured(*distances: float, **changes: Any) -> dict[str, Any]:
     }
 
 
+SCATTER = [
+    {"label": label, "real": [[0.1 * k, k % 3] for k in range(20)], "synthetic": [[1.0, 1.5], [0.5, label]]}
+    for label in range(4)
+]
+
+
 @pytest.fixture
 def run(digits: Data) -> Run:
     distilled = Distilled(torch.zeros(10, 10, 1, 8, 8), digits.spec, idc("digits"), 0)
@@ -66,11 +72,14 @@ def test_what_was_measured_otherwise_has_a_table_of_its_own(run: Run) -> None:
     other = measured(1.0, 2.0)
     other["protocol"] = {**other["protocol"], "epochs": 3}
     elsewhere = measured(1.0, 2.0, data="photos")
-    drawn = measured(1.0, 2.0)
+    drawn = measured(1.0, 8.0, scatter=SCATTER)
     drawn["protocol"] = {**drawn["protocol"], "projection": "pca"}
     tables = diversity_tables([replace(run, diversities=(measured(1.0, 8.0), other, elsewhere, drawn))], ["idc"])
     assert [table.data for table in tables] == ["digits", "digits", "digits, measured against photos"]
     assert [table.measured["protocol"]["epochs"] for table in tables] == [20, 3, 20]
+    # What differs only in how it is drawn is the same measurement.
+    assert [row.runs for table in tables for row in table.rows] == [1, 1, 1]
+    assert tables[0].rows[0].first["scatter"] == SCATTER
 
 
 def test_missing_figures_stay_missing(run: Run) -> None:
@@ -78,12 +87,6 @@ def test_missing_figures_stay_missing(run: Run) -> None:
     found["mean"]["pair_distance"] = None
     (table,) = diversity_tables([replace(run, diversities=(found,))], ["idc"])
     assert table.rows[0].figures["pair_distance"] is None
-
-
-SCATTER = [
-    {"label": label, "real": [[0.1 * k, k % 3] for k in range(20)], "synthetic": [[1.0, 1.5], [0.5, label]]}
-    for label in range(4)
-]
 
 
 @pytest.mark.parametrize("width", [350, 1000])

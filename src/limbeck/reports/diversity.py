@@ -85,13 +85,16 @@ def diversity_tables(runs: Sequence[Run], labels: Sequence[str]) -> list[Diversi
         runs: finished runs; those whose diversity has not been measured are left out.
         labels: the method of each run as it is to be called.
     """
-    groups: dict[str, list[tuple[str, Run, dict[str, Any]]]] = {}
-    for label, run in zip(labels, runs, strict=True):
+    groups: dict[str, dict[int, tuple[str, Run, dict[str, Any]]]] = {}
+    for place, (label, run) in enumerate(zip(labels, runs, strict=True)):
         for found in run.diversities:
             teacher = {name: found["protocol"][name] for name in ("network", "training", "epochs")}
             key = [run.distilled.spec.digest, found.get("data"), teacher, found["seed"]]
-            groups.setdefault(json.dumps(key, sort_keys=True), []).append((label, run, found))
-    return [_table(members) for members in groups.values()]
+            group = groups.setdefault(json.dumps(key, sort_keys=True), {})
+            # The same figures may lie there twice, under two projections; what can be drawn goes first.
+            if place not in group or (found["scatter"] and not group[place][2]["scatter"]):
+                group[place] = (label, run, found)
+    return [_table(list(members.values())) for members in groups.values()]
 
 
 def class_scatter(

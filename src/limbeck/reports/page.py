@@ -304,7 +304,7 @@ def _diversity(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[di
     found = diversity_tables([entry.run for entry in entries], [entry.label for entry in entries])
     return [
         {
-            "name": table.data if len(found) > 1 else "",
+            "name": f"{table.data}, seen by {table.measured['protocol']['network']}" if len(found) > 1 else "",
             "sentence": _measured(table),
             "rows": [
                 {
