@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from limbeck.cli.shared import (
+    DiversityOptions,
     choose_preset,
     choose_recipe,
+    chosen_metrics,
     load_again,
     load_data,
     note,
@@ -18,6 +20,7 @@ from limbeck.cli.shared import (
 from limbeck.core.errors import InputError
 from limbeck.data import LoadOptions
 from limbeck.engine.run_file import DataReference
+from limbeck.evaluation.diversity import DiversityProtocol
 from limbeck.methods.dc import dc
 from limbeck.methods.dream import dream
 from limbeck.methods.idc import idc
@@ -91,3 +94,16 @@ def test_data_are_loaded_again_as_they_were() -> None:
     assert load_again(reference, options).spec.digest == data.spec.digest
     with pytest.raises(InputError, match="name them with --data to load them otherwise"):
         load_again(reference, LoadOptions(image_size=4))
+
+
+def test_metrics_are_named_once() -> None:
+    assert chosen_metrics(["diversity", "accuracy"]) == ("diversity", "accuracy")
+    for wrong in ([], ["accuracy", "accuracy"]):
+        with pytest.raises(InputError, match="each once"):
+            chosen_metrics(wrong)  # type: ignore[arg-type]
+
+
+def test_options_of_diversity_are_a_protocol() -> None:
+    assert DiversityOptions().protocol() == DiversityProtocol()
+    found = DiversityOptions(teacher="mlp", teacher_epochs=3, scatter="none").protocol()
+    assert (found.network, found.epochs, found.projection) == ("mlp", 3, "none")

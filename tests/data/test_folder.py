@@ -84,7 +84,9 @@ def test_parts_of_different_classes(tmp_path: Path, train: str, test: str, sente
 
 
 def test_folders_that_are_no_data_set(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds neither parquet files nor class folders with pictures or recordings; arrange"):
+    with pytest.raises(
+        InputError, match="holds neither parquet files nor class folders with pictures or recordings; arrange"
+    ):
         load(tmp_path)
     write_classes(tmp_path / "test", {"a": 1})
     with pytest.raises(InputError, match="has no training folder; add train/<class>/ beside 'test'"):

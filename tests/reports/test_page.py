@@ -18,12 +18,13 @@ import limbeck as lb
 from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
 from limbeck.data.splits import Data
+from limbeck.evaluation.diversity import DiversityProtocol, diversity, refer
 from limbeck.evaluation.protocols import Protocol, dc
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
 from limbeck.reports.compare import COMPARISON, Comparison, compare
 from limbeck.reports.page import _in_words, write_page
-from limbeck.reports.runs import Run, read_run
+from limbeck.reports.runs import Run, diversity_as_plain, read_run
 
 TINY = {"curriculum__iterations": 1, "curriculum__steps": 2, "pool__network": "convnet2:width=8"}
 NETWORKS = ("convnet2:width=8", "convnet1:width=4")
@@ -312,6 +313,33 @@ def test_growth_has_a_figure_for_each_width_and_a_table(runs: list[Run], tmp_pat
     assert alt.endswith("digits, protocol tiny. idc, IPC 1: 35.0 at step 0, 60.0 at step 200 (3 min 21 s).")
     write_page(tmp_path / "page.html", [grown(seeds[0], 0.3, 0.5), seeds[1]], None, "One of two")
     assert "1 idc 50.0 ± 0.0 30.0 ± 0.0 200 3 min 21 s 1" in Page((tmp_path / "page.html").read_text("utf-8")).text
+
+
+def test_diversity_has_a_table_and_a_scatter(digits: Data, runs: list[Run], tmp_path: Path) -> None:
+    protocol = DiversityProtocol(network="convnet1:width=4", epochs=1, projection="pca", projected_classes=2)
+    reference = refer(digits.train, protocol)
+    shown = [
+        replace(run, diversities=(json.loads(json.dumps(diversity_as_plain(diversity(run.distilled, reference)))),))
+        for run in runs
+        if run.distilled.ipc == 3 and run.distilled.seed == 0
+    ]
+    write_page(tmp_path / "page.html", [*shown, runs[0]], None, "Diverse")
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "#diversity" in page.values("href")
+    assert "flattened, before any global pooling, of convnet1:width=4 in evaluation mode" in page.text
+    for run in shown:
+        mean = run.diversities[0]["mean"]
+        assert f"{100 * mean['coverage']:.1f} {mean['mmd2']:#.4g}" in page.text
+    assert re.search(r"real images – – – [\d.]+ [\d.]+ [\d.]+ [\d.]+ – –", page.text)
+    drawn = [text for text in page.values("alt") if "(principal components), classes 0 and 1." in text]
+    assert len(drawn) == len(shown) == 2
+    assert page.text.count("By class") == 1
+
+
+def test_a_protocol_with_nesterov_says_so() -> None:
+    protocol = replace(PROTOCOL, training=replace(PROTOCOL.training, nesterov=True))
+    assert "SGD with Nesterov momentum 0.9" in " ".join(_in_words(encode(protocol), [7]))
+    assert "Nesterov" not in " ".join(_in_words(encode(PROTOCOL), [7]))
 
 
 def test_recipes_of_one_name_are_told_apart(runs: list[Run], tmp_path: Path) -> None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
 from limbeck.data import Data, LoadOptions, canonical_name, holds_sound, load
 from limbeck.engine.run_file import DataReference
+from limbeck.evaluation.diversity import DiversityProtocol
 from limbeck.registry import Method, method, methods
 
 __all__ = [
+    "DiversityOptions",
+    "Metric",
     "choose_preset",
     "choose_recipe",
+    "chosen_metrics",
     "load_again",
     "load_data",
     "note",
@@ -25,6 +30,36 @@ __all__ = [
     "run_folder",
     "seeds_of",
 ]
+
+Metric = Literal["accuracy", "diversity"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiversityOptions:
+    """How diversity is measured, with --metrics diversity."""
+
+    teacher: str = "convnet3"
+    """Network in whose features diversity is measured; trained on the real images first."""
+    teacher_epochs: int = 20
+    """Epochs of its training."""
+    scatter: Literal["tsne", "pca", "none"] = "tsne"
+    """How features of the first classes come to lie in a plane, for the report: t-SNE, principal components (fast), or
+    not at all."""
+
+    def protocol(self) -> DiversityProtocol:
+        """The same as a value."""
+        return DiversityProtocol(network=self.teacher, epochs=self.teacher_epochs, projection=self.scatter)
+
+
+def chosen_metrics(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """What is to be measured.
+
+    Raises:
+        InputError: nothing, or something twice.
+    """
+    if not metrics or len(set(metrics)) < len(metrics):
+        raise InputError("--metrics takes accuracy, diversity or both, each once.")
+    return tuple(metrics)
 
 
 def note(message: str) -> None:

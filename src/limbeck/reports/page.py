@@ -22,14 +22,15 @@ from limbeck.core.plain import encode
 from limbeck.core.real import DataSpec
 from limbeck.core.recipe import SLOTS, Recipe
 from limbeck.formats.wav import clips, wav_bytes
-from limbeck.reports.canvas import data_uri, images_per_class
+from limbeck.reports.canvas import Format, data_uri, images_per_class
 from limbeck.reports.citations import bibtex
 from limbeck.reports.compare import Comparison, Row
+from limbeck.reports.diversity import DiversityTable, class_scatter, diversity_tables
 from limbeck.reports.figures import FULL, accuracy_bars, loss_curves, method_colours
 from limbeck.reports.growth import Growth, accuracy_curves, growths
 from limbeck.reports.labels import fields_in_words, recipe_labels
 from limbeck.reports.runs import Run
-from limbeck.reports.tables import best_rows, human_bytes, human_seconds, percent
+from limbeck.reports.tables import best_rows, diversity_cells, human_bytes, human_seconds, percent, real_cells
 from limbeck.storage.atomic import write_text
 from limbeck.storage.preview import picture
 
@@ -119,6 +120,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
         "architectures": _architectures(entries, comparison),
         "evaluations": _evaluations(entries),
         "growth": _growth(entries, colours),
+        "diversity": _diversity(entries, colours),
         "groups": _groups(entries, rows, colours),
         "losses": _losses(entries, colours),
         "costs": _costs(entries, colours),
@@ -228,8 +230,8 @@ def _comparison(comparison: Comparison, colours: Mapping[str, str]) -> dict[str,
     return {"rows": table, "figure": figure}
 
 
-def _figure(wide: bytes, narrow: bytes, spoken: str) -> dict[str, str]:
-    return {"wide": data_uri(wide, "svg"), "narrow": data_uri(narrow, "svg"), "alt": spoken}
+def _figure(wide: bytes, narrow: bytes, spoken: str, form: Format = "svg") -> dict[str, str]:
+    return {"wide": data_uri(wide, form), "narrow": data_uri(narrow, form), "alt": spoken}
 
 
 def _architectures(entries: Sequence[_Entry], comparison: Comparison | None) -> dict[str, Any] | None:
@@ -306,6 +308,76 @@ def _growth(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[
     return figures
 
 
+def _diversity(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One table for all sets that were measured alike, and a scatter of each method's first set."""
+    found = diversity_tables([entry.run for entry in entries], [entry.label for entry in entries])
+    return [
+        {
+            "name": f"{table.data}, seen by {table.measured['protocol']['network']}" if len(found) > 1 else "",
+            "sentence": _measured(table),
+            "rows": [
+                {
+                    "ipc": row.ipc,
+                    "method": row.label,
+                    "colour": colours[row.label],
+                    "images": f"{row.images:g}",
+                    "relative": f"{row.relative:.3f}" if row.relative is not None else "–",
+                    "cells": diversity_cells(row.figures),
+                    "runs": row.runs,
+                }
+                for row in table.rows
+            ],
+            "real": real_cells(table.rows[0].figures),
+            "classes": _diversity_by_class(table),
+            "scatters": [
+                {
+                    "title": f"{row.label}, {images_per_class(row.ipc)}",
+                    **_scatter(row.first, row.label, table.class_names),
+                }
+                for row in table.rows
+                if row.first["scatter"]
+            ],
+        }
+        for table in found
+    ]
+
+
+def _measured(table: DiversityTable) -> str:
+    measured, protocol = table.measured, table.measured["protocol"]
+    kind = {
+        "flattened map": "its last feature map, flattened, before any global pooling",
+        "globally pooled": "its last feature map after global pooling",
+        "vector": "the vector that its classifier reads",
+    }[measured["features"]]
+    return (
+        f"Features are {measured['dimensions']:,} numbers per image: {kind}, of {protocol['network']} in evaluation "
+        f"mode, trained for {protocol['epochs']} epochs on the real training images of {table.data} (seed "
+        f"{measured['seed']}), of which it classifies {100 * measured['teacher_accuracy']:.1f} % correctly."
+    )
+
+
+def _diversity_by_class(table: DiversityTable) -> list[dict[str, Any]]:
+    """Figures of single classes, of the first run of each method."""
+    names = table.class_names
+    return [
+        {"method": row.label, "ipc": row.ipc, "class": names[label], "cells": diversity_cells(figures)}
+        for row in table.rows
+        for label, figures in enumerate(row.first["classes"][:_MOST_CLASSES])
+    ]
+
+
+def _scatter(found: Mapping[str, Any], label: str, names: Sequence[str]) -> dict[str, str]:
+    """Real and distilled images of some classes in a plane."""
+    shown = found["scatter"]
+    classes = _and(names[entry["label"]] for entry in shown)
+    how = {"tsne": "t-SNE", "pca": "principal components"}[found["protocol"]["projection"]]
+    spoken = f"Features of real and distilled images of {label} in a plane ({how}), classes {classes}."
+    return {
+        "how": how,
+        **_figure(class_scatter(shown, names, _WIDE), class_scatter(shown, names, _NARROW), spoken, "png"),
+    }
+
+
 def _spoken(curve: Growth) -> str:
     reached = ", ".join(f"{100 * point.mean:.1f} at step {point.step:,}" for point in curve.points)
     return f"{curve.label}, IPC {curve.ipc}: {reached} ({human_seconds(curve.points[-1].seconds)})"
@@ -336,7 +408,9 @@ def _groups(entries: Sequence[_Entry], rows: Sequence[Row], colours: Mapping[str
                 "title": f"{name}, {images_per_class(ipc)}" if several else images_per_class(ipc),
                 "learnt": large,
                 "heard": heard,
-                "beside": not heard and len(large) > 1 and all(sheet["tiles"] or sheet["width"] < _WIDE // 2 for sheet in large),
+                "beside": not heard
+                and len(large) > 1
+                and all(sheet["tiles"] or sheet["width"] < _WIDE // 2 for sheet in large),
                 "picked": [_sheet(entry, _SMALL, colours, reached) for entry in leading if not entry.learnt],
                 "further": [_sheet(entry, _SMALL, colours, {}, played=False) for entry in further],
             }
@@ -530,12 +604,13 @@ def _in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list[str]:
         if not rates
         else f"a step size chosen on validation images from {_and(f'{value:g}' for value in rates)}"
     )
+    momentum = "Nesterov momentum" if training.get("nesterov") else "momentum"
     each = f" of each of {_and(networks)}" if len(networks) > 1 else f" of {networks[0]}"
     drops = _and(f"{100 * share:.0f} %" for share in protocol["drops"])
     sentences = [
         f"{repeats} fresh network{'' if repeats == 1 else 's'}{each} for every set, trained from scratch on its "
         f"decoded images for {protocol['length']:,} {unit}.",
-        f"SGD with momentum {training['momentum']:g}, weight decay {training['weight_decay']:g}, batches of "
+        f"SGD with {momentum} {training['momentum']:g}, weight decay {training['weight_decay']:g}, batches of "
         f"{training['batch_size']} and {rate}"
         + (f", multiplied by {protocol['drop_factor']:g} after {drops} of the training" if drops else "")
         + (", where the velocity starts from zero again." if drops and protocol.get("forget") else "."),
