@@ -62,7 +62,7 @@ def test_home_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("digits", {"label_column": "x"}, "label_column .* has no effect on 'digits'"),
         ("digits", {"normalization": "published"}, "no published normalization is known for 'digits'"),
         ("digits", {"validation": 1}, r"validation must lie in \[0, 1\), not 1"),
-        ("digits", {"colour": "x"}, "unknown loading option 'colour'; known: cache, channels"),
+        ("digits", {"colour": "x"}, "unknown loading option 'colour'; known: audio_column, cache, channels"),
         ("folder", {"image_column": "x"}, "image_column .* has no effect on"),
         ("folder", {"root": Path("x")}, "root .* has no effect on"),
         ("folder", {"test_fraction": 1.5}, r"test_fraction must lie in \[0, 1\)"),

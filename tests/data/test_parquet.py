@@ -238,7 +238,7 @@ def test_a_column_of_recordings_is_found(
     [
         ([recordings(1)[0], b"x"], {}, "cannot read row 1 of 'train-0.parquet': it is no recording"),
         ([recordings(1)[0], None], {}, "row 1 of 'train-0.parquet' has no recording"),
-        (recordings(2), {"audio_column": "label"}, "audio column 'label' .* holds int64, not the bytes of sound files"),
+        (recordings(2), {"audio_column": "label"}, "column 'label' .* cannot hold both examples and labels"),
         (recordings(2), {"audio_column": "nope"}, "has no column 'nope'; set audio_column"),
         (recordings(2), {"audio_column": "audio", "image_column": "audio"}, "exclude one another"),
         (recordings(2), {"fit": "resize"}, "fit .* has no effect on"),
