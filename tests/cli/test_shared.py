@@ -13,6 +13,7 @@ from limbeck.cli.shared import (
     load_again,
     load_data,
     note,
+    preset_name,
     print_json,
     run_folder,
     seeds_of,
@@ -25,6 +26,7 @@ from limbeck.methods.dc import dc
 from limbeck.methods.dream import dream
 from limbeck.methods.idc import idc
 from limbeck.registry import method
+from tests.data.makers import write_classes, write_tones
 
 
 @pytest.mark.parametrize(
@@ -107,3 +109,15 @@ def test_options_of_diversity_are_a_protocol() -> None:
     assert DiversityOptions().protocol() == DiversityProtocol()
     found = DiversityOptions(teacher="mlp", teacher_epochs=3, scatter="none").protocol()
     assert (found.network, found.epochs, found.projection) == ("mlp", 3, "none")
+
+
+def test_presets_of_sound_are_those_of_speech(tmp_path: Path) -> None:
+    for name in ("words", "mini_speech_commands", "digits"):
+        write_tones(tmp_path / name, {"a": 1})
+    write_classes(tmp_path / "pictures", {"a": 1})
+    spoken = choose_preset(method("idc"), None, preset_name(str(tmp_path / "mini_speech_commands")))
+    assert spoken == "mini-speech-commands"
+    # Other sound gets what suits a CPU, whatever pictures may be called like it.
+    assert [preset_name(str(tmp_path / name)) for name in ("words", "digits")] == ["fsdd", "fsdd"]
+    assert preset_name(str(tmp_path / "pictures")) == "pictures"
+    assert preset_name("cifar10") == "cifar10"

@@ -33,6 +33,9 @@ __all__ = [
 
 Metric = Literal["accuracy", "diversity"]
 
+_SPOKEN = ("mini-speech-commands", "fsdd")
+"""Data sets of sound that methods have settings for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DiversityOptions:
@@ -128,13 +131,16 @@ def choose_recipe(name: str, preset: str | None, base: str | None, data: str, ip
 
 
 def preset_name(source: str) -> str:
-    """The name by which presets are found for a data set: its own, or for other sound that of Mini-Speech-Commands.
+    """The name by which presets are found for a data set: its own, or for other sound our own for a CPU.
 
     Args:
         source: what was given as --data.
     """
     name = Path(source).name
-    return "mini-speech-commands" if canonical_name(name) == name and holds_sound(source) else name
+    known = canonical_name(name)
+    if known in _SPOKEN or not holds_sound(source):
+        return name
+    return "fsdd"
 
 
 def run_folder(out: Path | None, *words: str | int) -> Path:

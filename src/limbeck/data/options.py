@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from limbeck.core.errors import unknown
 from limbeck.data.clips import Clips
@@ -22,6 +22,8 @@ class LoadOptions:
     Raises:
         InputError: a size, fit, channels, sample rate or length that cannot be.
     """
+
+    added: ClassVar[Mapping[str, Any]] = {"audio_column": None, "sample_rate": 16_000, "seconds": 1.0}
 
     validation: float = 0.1
     """Share of each class's training images kept apart for validation, in [0, 1); 0 keeps none. Not used

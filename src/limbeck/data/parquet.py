@@ -206,6 +206,8 @@ def _find_columns(file: Path, image_column: str | None, label_column: str | None
     else:
         image = _pick(image_column, "image", "Image", features, schema.names, _IMAGE_NAMES, file)
     label = _pick(label_column, "label", "ClassLabel", features, schema.names, _LABEL_NAMES, file)
+    if image == label:
+        raise InputError(f"column '{label}' of '{file.name}' cannot hold both examples and labels; name two columns")
     names = features.get(label, {}).get("names")
     return _Columns(
         image=image, label=label, class_names=None if names is None else tuple(map(str, names)), sound=sound

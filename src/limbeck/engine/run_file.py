@@ -22,8 +22,6 @@ __all__ = ["FILE", "DataReference", "RunFile", "read_run_file", "write_run_file"
 
 FILE = "run.yaml"
 FORMAT = 1
-_ADDED = {"audio_column": None, "sample_rate": 16_000, "seconds": 1.0}
-"""Loading options that the first run files do not have, and what they were loaded with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +102,4 @@ def read_plain(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is no YAML file ({' '.join(str(error).split())}).") from error
     if not isinstance(data, dict):
         raise InputError(f"{path} is no run file; it must be a mapping of fields.")
-    return _completed(data)
-
-
-def _completed(data: dict[str, Any]) -> dict[str, Any]:
-    """A run file from before there was sound, with the options that it could not name."""
-    reference = data.get("data")
-    options = reference.get("options") if isinstance(reference, dict) else None
-    if not isinstance(options, dict) or any(name in options for name in _ADDED):
-        return data
-    return {**data, "data": {**reference, "options": {**options, **_ADDED}}}
+    return data
