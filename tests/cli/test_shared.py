@@ -11,6 +11,7 @@ from limbeck.cli.shared import (
     load_again,
     load_data,
     note,
+    preset_name,
     print_json,
     run_folder,
     seeds_of,
@@ -22,6 +23,7 @@ from limbeck.methods.dc import dc
 from limbeck.methods.dream import dream
 from limbeck.methods.idc import idc
 from limbeck.registry import method
+from tests.data.makers import write_classes, write_tones
 
 
 @pytest.mark.parametrize(
@@ -91,3 +93,15 @@ def test_data_are_loaded_again_as_they_were() -> None:
     assert load_again(reference, options).spec.digest == data.spec.digest
     with pytest.raises(InputError, match="name them with --data to load them otherwise"):
         load_again(reference, LoadOptions(image_size=4))
+
+
+def test_presets_of_sound_are_those_of_speech(tmp_path: Path) -> None:
+    for name in ("words", "mini_speech_commands", "digits"):
+        write_tones(tmp_path / name, {"a": 1})
+    write_classes(tmp_path / "pictures", {"a": 1})
+    assert preset_name(str(tmp_path / "words")) == "mini-speech-commands"
+    assert choose_preset(method("idc"), None, preset_name(str(tmp_path / "mini_speech_commands"))) == (
+        "mini-speech-commands"
+    )
+    assert preset_name(str(tmp_path / "pictures")) == "pictures"
+    assert preset_name("cifar10") == "cifar10"

@@ -19,9 +19,7 @@ from tests.data.makers import tone
 
 
 def encoded(*recordings: bytes) -> Encoded:
-    return Encoded(
-        count=len(recordings), read=recordings.__getitem__, describe=lambda row: f"clip {row}", where="toy"
-    )
+    return Encoded(count=len(recordings), read=recordings.__getitem__, describe=lambda row: f"clip {row}", where="toy")
 
 
 def written(samples: torch.Tensor, rate: int, kind: str, subtype: str | None = None) -> bytes:
@@ -95,7 +93,10 @@ def test_many_recordings_are_read_in_order() -> None:
     [
         (b"nothing", r"cannot read clip 1: it is no recording that libsndfile knows; repair or remove it"),
         (b"", r"cannot read clip 1: it is no recording"),
-        (wav_bytes(torch.zeros(0), 16_000), r"cannot use clip 1: it is empty, and one window takes 15\.9 ms; remove it"),
+        (
+            wav_bytes(torch.zeros(0), 16_000),
+            r"cannot use clip 1: it is empty, and one window takes 15\.9 ms; remove it",
+        ),
         (wav_bytes(tone(1000, 0.01), 16_000), r"clip 1: it lasts 10 ms, and one window takes 15\.9 ms"),
         (written(torch.full((16_000,), float("nan")), 16_000, "WAV", "FLOAT"), "clip 1: .* that are no numbers"),
     ],

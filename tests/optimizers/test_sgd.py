@@ -120,3 +120,9 @@ def test_state_has_the_shape_and_dtype_of_the_run(context_of: Callable[..., Cont
 def test_unusable_settings_are_refused(context_of: Callable[..., Context], fields: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="optimizer 'sgd' needs lr > 0"):
         SGD(**fields).check(context_of())
+
+
+def test_clamping_from_below_alone() -> None:
+    stored = torch.tensor([-3.0, 0.25, 7.0]).view(1, 1, 1, 1, 3)
+    low, high = torch.tensor([-0.5]).view(1, 1, 1), torch.tensor([0.5]).view(1, 1, 1)
+    assert SGD(clamp="below").open_iteration(stored, low, high).flatten().tolist() == [-0.5, 0.25, 7.0]

@@ -145,11 +145,16 @@ def _spelled_out(fields: Sequence[str], filled: Mapping[str, Part]) -> list[str]
     return words
 
 
+def _may_be_false(target: Any, name: str) -> bool:
+    hint = typing.get_type_hints(type(target)).get(name)
+    return hint is bool or bool in typing.get_args(hint)
+
+
 def _check_path(target: Any, where: str, path: str) -> None:
     """Refuse a field that the part does not have, with the nearest that it has."""
     name, _, rest = path.replace("-", "_").partition(".")
     known = [item.name for item in dataclasses.fields(target)]
-    if not rest and name.startswith("no_") and isinstance(getattr(target, name[3:], None), bool):
+    if not rest and name.startswith("no_") and _may_be_false(target, name[3:]):
         name = name[3:]
     if name not in known:
         raise unknown(f"field of {where}", name, known)

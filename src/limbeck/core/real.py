@@ -102,8 +102,7 @@ class RealSet(abc.ABC):
 
     @abc.abstractmethod
     def to(self, device: torch.device, dtype: torch.dtype) -> RealSet:
-        """The same set whose images arrive on ``device`` as ``dtype``; what is stored (uint8; float32 for
-        spectrograms) stays as it is."""
+        """The same set whose images arrive on ``device`` as ``dtype``; storage stays uint8, or float32 of sound."""
 
     def __len__(self) -> int:
         """Number of images."""

@@ -143,4 +143,6 @@ def _decode_one(encoded: Encoded, row: int, clips: Clips) -> tuple[np.ndarray[An
 
 
 def _missing(name: str) -> InputError:
-    return InputError(f"recordings are read with the package '{name}', which is not installed; pip install limbeck[audio]")
+    return InputError(
+        f"recordings are read with the package '{name}', which is not installed; pip install limbeck[audio]"
+    )

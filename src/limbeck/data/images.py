@@ -40,7 +40,8 @@ class ImageSet(RealSet, Dataset[tuple[Tensor, int]]):
         wanted = torch.uint8 if spec.sound is None else torch.float32
         if pixels.dtype != wanted or tuple(pixels.shape[1:]) != spec.shape:
             raise InputError(
-                f"pixels must be {str(wanted).removeprefix('torch.')} of shape [N, {', '.join(map(str, spec.shape))}], not {pixels.dtype} "
+                f"pixels must be {str(wanted).removeprefix('torch.')} of shape "
+                f"[N, {', '.join(map(str, spec.shape))}], not {pixels.dtype} "
                 f"{list(pixels.shape)}; use limbeck.data.from_arrays for other arrays"
             )
         labels = labels.cpu()

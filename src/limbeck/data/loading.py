@@ -164,7 +164,9 @@ def _from_path(source: str | Path, options: LoadOptions) -> LabelledSplits:
     if not path.exists():
         raise InputError(f"there is no folder '{source}'; give an existing folder or one of {', '.join(NAMES)}")
     if path.is_file() and path.suffix.lower() != ".parquet":
-        raise InputError(f"'{source}' is a file of another kind; give a folder of pictures, recordings or parquet files")
+        raise InputError(
+            f"'{source}' is a file of another kind; give a folder of pictures, recordings or parquet files"
+        )
     columns = options.image_column, options.label_column, options.audio_column
     files: ParquetFiles | FolderFiles | None = find_parquet(path, *columns)
     _refuse(options, _FILES_ONLY, f"'{source}'")

@@ -86,7 +86,9 @@ class ParquetFiles:
         if names is None:
             names = _names_from(tables["train"].labels)
         sound = columns["train"].sound
-        parts = {role: self._decoded(table, names, role, framing, clips if sound else None) for role, table in tables.items()}
+        parts = {
+            role: self._decoded(table, names, role, framing, clips if sound else None) for role, table in tables.items()
+        }
         return LabelledSplits(
             name=self.name,
             class_names=names,
@@ -190,9 +192,7 @@ class _Table:
         return f"row {row - first} of '{file}'"
 
 
-def _find_columns(
-    file: Path, image_column: str | None, label_column: str | None, audio_column: str | None
-) -> _Columns:
+def _find_columns(file: Path, image_column: str | None, label_column: str | None, audio_column: str | None) -> _Columns:
     import pyarrow.parquet
 
     try:
@@ -206,8 +206,12 @@ def _find_columns(
     else:
         image = _pick(image_column, "image", "Image", features, schema.names, _IMAGE_NAMES, file)
     label = _pick(label_column, "label", "ClassLabel", features, schema.names, _LABEL_NAMES, file)
+    if image == label:
+        raise InputError(f"column '{label}' of '{file.name}' cannot hold both examples and labels; name two columns")
     names = features.get(label, {}).get("names")
-    return _Columns(image=image, label=label, class_names=None if names is None else tuple(map(str, names)), sound=sound)
+    return _Columns(
+        image=image, label=label, class_names=None if names is None else tuple(map(str, names)), sound=sound
+    )
 
 
 def _offers_sound(features: dict[str, dict[str, Any]], columns: list[str]) -> bool:

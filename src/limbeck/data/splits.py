@@ -98,7 +98,7 @@ def make(
     test, sound = splits.test, splits.sound
     if sound is not None:
         sound = _measured(sound, train, splits.name)
-        train, held_out, test = (_scaled(part, sound) for part in (train, held_out, test))
+        train, held_out, test = _scaled(train, sound), _scaled(held_out, sound), _scaled(test, sound)
     _, channels, height, width = train.pixels.shape
     spec = DataSpec(
         name=splits.name,
@@ -171,7 +171,7 @@ def _image_set(part: Labelled | None, spec: DataSpec) -> ImageSet | None:
 @overload
 def _scaled(part: Labelled, sound: Sound) -> Labelled: ...
 @overload
-def _scaled(part: None, sound: Sound) -> None: ...
+def _scaled(part: Labelled | None, sound: Sound) -> Labelled | None: ...
 def _scaled(part: Labelled | None, sound: Sound) -> Labelled | None:
     """Logarithms on the scale of the training recordings; those of other recordings may leave [0, 1]."""
     return None if part is None else replace(part, pixels=sound.to_unit(part.pixels))

@@ -110,7 +110,9 @@ def read_plain(path: Path) -> dict[str, Any]:
 def _completed(data: dict[str, Any]) -> dict[str, Any]:
     """A run file from before there was sound, with the options that it could not name."""
     reference = data.get("data")
-    options = reference.get("options") if isinstance(reference, dict) else None
+    if not isinstance(reference, dict):
+        return data
+    options = reference.get("options")
     if not isinstance(options, dict) or any(name in options for name in _ADDED):
         return data
     return {**data, "data": {**reference, "options": {**options, **_ADDED}}}

@@ -49,7 +49,9 @@ def export(distilled: Distilled, to: Target, where: str | Path, decoded: bool = 
         to_npz(distilled, where, decoded)
     elif to == "wav":
         if not decoded:
-            raise InputError("a stored spectrogram may hold several clips side by side; leave --no-decoded out for wav.")
+            raise InputError(
+                "a stored spectrogram may hold several clips side by side; leave --no-decoded out for wav."
+            )
         to_wav_folder(distilled, where)
     else:
         to_image_folder(distilled, where, decoded)

@@ -52,10 +52,8 @@ def wav_bytes(clip: Tensor, sample_rate: int, width: Literal[1, 2] = 2) -> bytes
         width: bytes per sample.
     """
     levels = clip.clamp(-1, 1).double().numpy()
-    if width == 2:
-        samples = np.rint(levels * 32767).astype("<i2")
-    else:  # eight bits are unsigned in wav files
-        samples = np.rint(levels * 127 + 128).astype("u1")
+    # Eight bits are unsigned in wav files.
+    samples = np.rint(levels * 32767).astype("<i2") if width == 2 else np.rint(levels * 127 + 128).astype("u1")
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)

@@ -15,7 +15,7 @@ from limbeck.core.streams import Stream
 __all__ = ["heard", "log_spectrograms", "magnitudes", "waveforms"]
 
 _THIN = 1e-3
-"""Where windows add up to less than this, which is in the last millisecond, a division by their sum only makes noise."""
+"""Where windows add up to less than this, in the last millisecond, a division by the sum only makes noise."""
 
 
 def magnitudes(clips: Tensor, sound: Sound) -> Tensor:

@@ -120,6 +120,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
         "evaluations": _evaluations(entries),
         "growth": _growth(entries, colours),
         "groups": _groups(entries, rows, colours),
+        "heard": any(entry.distilled.spec.sound is not None for entry in entries),
         "losses": _losses(entries, colours),
         "costs": _costs(entries, colours),
         "machines": _distinct(_machine(entry.run.record.get("hardware", {})) for entry in entries),
@@ -335,8 +336,9 @@ def _groups(entries: Sequence[_Entry], rows: Sequence[Row], colours: Mapping[str
             {
                 "title": f"{name}, {images_per_class(ipc)}" if several else images_per_class(ipc),
                 "learnt": large,
-                "heard": heard,
-                "beside": not heard and len(large) > 1 and all(sheet["tiles"] or sheet["width"] < _WIDE // 2 for sheet in large),
+                "beside": not heard
+                and len(large) > 1
+                and all(sheet["tiles"] or sheet["width"] < _WIDE // 2 for sheet in large),
                 "picked": [_sheet(entry, _SMALL, colours, reached) for entry in leading if not entry.learnt],
                 "further": [_sheet(entry, _SMALL, colours, {}, played=False) for entry in further],
             }
