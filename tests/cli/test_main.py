@@ -50,7 +50,7 @@ SHARED = {
     DiversityOptions: ["teacher", "teacher_epochs", "scatter"],
     LoadOptions: [
         *("validation", "split_seed", "normalization", "image_size", "fit", "channels", "root", "download", "cache"),
-        *("image_column", "label_column", "test_fraction"),
+        *("image_column", "audio_column", "label_column", "test_fraction", "sample_rate", "seconds"),
     ],
 }
 

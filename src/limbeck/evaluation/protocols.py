@@ -280,7 +280,12 @@ def dm(
 
 
 def dsdm(
-    *, networks: tuple[str, ...] = ("convnet3",), repeats: int = 5, data: str = "cifar10", ipc: int = 10, factor: int = 2
+    *,
+    networks: tuple[str, ...] = ("convnet3",),
+    repeats: int = 5,
+    data: str = "cifar10",
+    ipc: int = 10,
+    factor: int = 2,
 ) -> Protocol:
     """The protocol of DSDM and M3D, as published (but last epoch and last images, not best): IDC's for 1500 epochs.
 

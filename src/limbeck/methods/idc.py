@@ -154,7 +154,8 @@ def idc(preset: str = "cifar10", factor: int | None = None, ipc: int = 10) -> Re
         raise unknown("preset of idc", preset, _SETTINGS)
     setting = _SETTINGS[preset]
     factor = setting.factor if factor is None else factor
-    parametrization: Parametrization = Partition(factor=factor, axes=setting.axes) if factor > 1 else Plain()
+    pad = 0.5 if setting.axes == "both" else 0.0
+    parametrization: Parametrization = Partition(factor=factor, axes=setting.axes, pad=pad) if factor > 1 else Plain()
     if preset in ("imagenet10", "imagenet100") and factor >= 3 and ipc >= 20:
         parametrization = Partition(factor=factor, kind="bound", bound=128)
     # On MNIST the authors drop cutout and CutMix once images are packed.
