@@ -44,6 +44,12 @@ def test_every_network_shows_consistent_layers(name: str, shape: tuple[int, int,
     assert isinstance(blocks, tuple) and len(blocks) >= 1
     readout = nn.functional.linear(embedding, weights["classifier.weight"], weights["classifier.bias"])
     torch.testing.assert_close(logits, readout)
+    # All layers: each block's map before its pooling, the last one after it, the embedding, the logits.
+    *before, last, seen, said = network(weights, x, "layers", train=False)
+    assert torch.equal(last, blocks[-1]) and torch.equal(seen, embedding) and torch.equal(said, logits)
+    for shown, block in zip(before, blocks, strict=True):
+        assert shown.shape[:2] == block.shape[:2]
+        assert all(large >= small for large, small in zip(shown.shape[2:], block.shape[2:], strict=True))
     module = network.module(train=False)
     module.load_state_dict(weights)
     torch.testing.assert_close(module(x), logits)

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from limbeck.core.errors import InputError
 from limbeck.networks import ConvNet
@@ -31,6 +35,24 @@ def test_gray_28_goes_on_as_32() -> None:
     network = ConvNet((1, 28, 28), 10, width=4)
     maps = network(torch.zeros(2, 1, 28, 28), "blocks")
     assert [tuple(block.shape) for block in maps] == [(2, 4, 16, 16), (2, 4, 8, 8), (2, 4, 4, 4)]
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max", "none"])
+def test_layers_are_the_maps_before_pooling(pooling: Literal["avg", "max", "none"]) -> None:
+    network = ConvNet((3, 16, 16), 5, depth=2, width=4, pooling=pooling)
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    seen: list[Tensor] = []
+    for block in network.blocks:
+        block.activation.register_forward_hook(lambda layer, given, found: seen.append(found))
+    layers = network(x, "layers")
+    assert len(layers) == 2 + 3 and len(seen) == 2
+    assert all(torch.equal(shown, hooked) for shown, hooked in zip(layers, seen, strict=False))
+    blocks = network(x, "blocks")
+    pooled = {"avg": F.avg_pool2d, "max": F.max_pool2d, "none": lambda maps, side: maps}[pooling]
+    torch.testing.assert_close(blocks, tuple(pooled(shown, 2) for shown in seen[:2]))
+    torch.testing.assert_close(layers[2], blocks[-1])
+    torch.testing.assert_close(layers[3], blocks[-1].flatten(1))
+    torch.testing.assert_close(layers[4], network(x))
 
 
 def test_rows_and_columns_may_differ() -> None:

@@ -47,6 +47,9 @@ def test_channels_and_classes_follow_the_data(model: str, channels: int, spec: S
     assert tuple(logits.shape) == (2, 7)
     (block,) = network(weights, x, "blocks", train=False)
     assert torch.equal(block, embedding)
+    *maps, seen, said = network(weights, x, "layers", train=False)
+    assert all(torch.equal(shown, embedding) for shown in (*maps, seen))
+    torch.testing.assert_close(said, logits)
 
 
 @pytest.mark.parametrize("model", ["vit_b_16", "swin_t", "convnext_tiny", "efficientnet_b0", "densenet121"])

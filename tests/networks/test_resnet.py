@@ -68,3 +68,13 @@ def test_too_small_images() -> None:
     with pytest.raises(InputError, match="norm=batch"):
         ResNet((3, 8, 8), 2, norm="instance")
     ResNet((3, 4, 4), 2, width=4)
+
+
+def test_layers_of_a_stem_that_pools() -> None:
+    """The stem's map before its pooling; a stage does not pool at its end."""
+    network = ResNet((3, 96, 96), 2, width=2, downsample="pool").eval()
+    with torch.no_grad():
+        blocks, layers = (network(torch.zeros(1, 3, 96, 96), output) for output in ("blocks", "layers"))
+    assert layers[0].shape[-1] == 96 and blocks[0].shape[-1] == 48
+    assert all(torch.equal(shown, block) for shown, block in zip(layers[1:5], blocks[1:], strict=True))
+    assert torch.equal(layers[5], blocks[-1]) and len(layers) == 8
