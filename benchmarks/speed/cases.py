@@ -50,7 +50,7 @@ class Case:
     """
 
     name: str
-    kind: Literal["idc", "dc", "clustering", "update", "evaluation"]
+    kind: Literal["idc", "dc", "dm", "dsdm", "clustering", "update", "evaluation"]
     classes: int
     per_class: int
     real: int = 0
@@ -184,6 +184,25 @@ CASES = {
             per_class=512,
             real=256,
             tokens=("color", "crop", "cutout", "flip", "scale", "rotate"),
+            lr=0.1,
+        ),
+        Case(
+            "dm_matching",
+            "dm",
+            classes=2,
+            per_class=512,
+            real=256,
+            tokens=("color", "crop", "cutout", "flip", "scale", "rotate"),
+            lr=1.0,
+        ),
+        Case(
+            "dsdm_matching",
+            "dsdm",
+            classes=2,
+            per_class=512,
+            real=256,
+            factor=2,
+            operations=("color", "crop", "cutout"),
             lr=0.1,
         ),
         Case(

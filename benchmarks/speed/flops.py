@@ -50,6 +50,11 @@ def needed(case: Case) -> int:
     match case.kind:
         case "idc" | "dc":
             return case.classes * (case.real * with_gradient(case) + case.decoded * second_order(case))
+        case "dm":
+            return case.classes * (case.real * forward(case) + case.decoded * 2 * forward(case))
+        case "dsdm":
+            again = case.decoded * forward(case)  # the prototypes of the updated images
+            return case.classes * (case.real * forward(case) + case.decoded * 2 * forward(case) + again)
         case "clustering":
             distances = 2 * case.per_class * case.clusters * case.width * (case.side // 8) ** 2
             return case.per_class * forward(case) + distances

@@ -26,6 +26,8 @@ TARGETS = {
     "dream_clustering": {"float32": 3.5, "bfloat16": 9.0},
     "dc_matching": {"float32": 2.0, "bfloat16": 5.0},
     "dsa_matching": {"float32": 2.0, "bfloat16": 5.0},
+    "dm_matching": {"float32": 2.0, "bfloat16": 5.5},
+    "dsdm_matching": {"float32": 2.8, "bfloat16": 7.5},
     "network_update": {"float32": 1.7, "bfloat16": 4.0},
     "evaluation": {"float32": 1.7, "bfloat16": 4.0},
 }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks.speed.cases import MEAN, STD, Case, Numbers
 
-__all__ = ["Clustering", "DCMatching", "IDCMatching", "Training", "make"]
+__all__ = ["Clustering", "DCMatching", "DMMatching", "DSDMMatching", "IDCMatching", "Training", "make"]
 
 
 class ConvNet(nn.Module):
@@ -120,6 +120,84 @@ class DCMatching:
         self.number += 1
 
 
+class DMMatching:
+    """Mean embeddings of a network that nothing is learnt of, summed over classes; one backward pass and one step."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.net = ConvNet(case).requires_grad_(False)
+        self.images = normalize(real_images(case)[0])
+        self.stored = normalize(case.stored().flatten(0, 1)).requires_grad_()
+        self.optimizer = torch.optim.SGD([self.stored], lr=case.lr, momentum=0.5)
+        self.number = 0
+        self.loss = 0.0
+
+    def step(self) -> None:
+        """One step on all classes."""
+        case = self.case
+        total = torch.zeros((), dtype=case.torch_dtype)
+        for label in range(case.classes):
+            real = self.images[case.rows(self.number, label)]
+            synthetic = self.stored[label * case.ipc : (label + 1) * case.ipc]
+            if case.tokens:
+                numbers = case.numbers(self.number, label)
+                real, synthetic = augment(real, numbers), augment(synthetic, numbers)
+            real, synthetic = self.net.embed(real).detach(), self.net.embed(synthetic)
+            total = total + ((real.mean(dim=0) - synthetic.mean(dim=0)) ** 2).sum()
+        self.optimizer.zero_grad()
+        total.backward()
+        self.optimizer.step()
+        self.loss = total.item()
+        self.number += 1
+
+
+class DSDMMatching:
+    """Classes in turn: means and covariances of packed images, a step, and at last the prototypes of all classes."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.net = ConvNet(case)
+        self.images = real_images(case)[0]
+        self.stored = case.stored().flatten(0, 1).requires_grad_()
+        self.optimizer = torch.optim.SGD([self.stored], lr=case.lr, momentum=0.5)
+        self.number = 0
+        self.losses: list[float] = []
+        self.history: list[Tensor] = []
+
+    def step(self) -> None:
+        """One round of all classes."""
+        case = self.case
+        self.losses = []
+        for label in range(case.classes):
+            real = self.images[case.rows(self.number, label)]
+            both = torch.cat([real, self.decoded(label)])
+            both = augment(normalize(both), case.numbers(self.number, label))
+            with torch.no_grad():
+                real = self.net.embed(both[: len(real)])
+            synthetic = self.net.embed(both[len(real) :])
+            loss = ((real.mean(dim=0) - synthetic.mean(dim=0)) ** 2).sum()
+            apart = covariance(real) - covariance(synthetic)
+            loss = loss + 50.0 / real.shape[1] * (apart**2).sum()
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.losses.append(loss.item())
+        with torch.no_grad():
+            for label in range(case.classes):
+                numbers = case.numbers(self.number + 10**6, label)
+                mean = self.net.embed(augment(normalize(self.decoded(label)), numbers)).mean(dim=0)
+                if self.number:
+                    self.history[label] = 0.99 * self.history[label] + 0.01 * mean
+                else:
+                    self.history.append(mean)
+        self.number += 1
+
+    def decoded(self, label: int) -> Tensor:
+        """All training images of a class."""
+        case = self.case
+        return decode(self.stored[label * case.ipc : (label + 1) * case.ipc], case.factor)
+
+
 class Clustering:
     """All images of a class embedded in one pass, Lloyd's algorithm, and the image nearest to each centre."""
 
@@ -209,7 +287,9 @@ class Training:
         return x, order, 1 - (rows.stop - rows.start) * (columns.stop - columns.start) / side**2
 
 
-def make(case: Case, start: Sequence[int] = ()) -> IDCMatching | DCMatching | Clustering | Training:
+def make(
+    case: Case, start: Sequence[int] = ()
+) -> IDCMatching | DCMatching | DMMatching | DSDMMatching | Clustering | Training:
     """The oracle of a case.
 
     Args:
@@ -221,6 +301,10 @@ def make(case: Case, start: Sequence[int] = ()) -> IDCMatching | DCMatching | Cl
             return IDCMatching(case)
         case "dc":
             return DCMatching(case)
+        case "dm":
+            return DMMatching(case)
+        case "dsdm":
+            return DSDMMatching(case)
         case "clustering":
             return Clustering(case, start)
         case _:
@@ -249,6 +333,12 @@ def decode(x: Tensor, factor: int) -> Tensor:
             piece = x[:, :, i * part : (i + 1) * part, j * part : (j + 1) * part]
             pieces.append(F.interpolate(piece, size=(side, side), mode="bilinear", align_corners=False))
     return torch.cat(pieces)
+
+
+def covariance(features: Tensor) -> Tensor:
+    """Of rows ``[N, D]``, a matrix ``[D, D]``."""
+    centred = features - features.mean(dim=0)
+    return centred.T @ centred / (len(features) - 1)
 
 
 def row_distance(one: Tensor, other: Tensor) -> Tensor:

@@ -19,8 +19,10 @@ from limbeck.engine.distill import make_context
 from limbeck.engine.settings import Settings
 from limbeck.evaluation import protocols
 from limbeck.methods.dc import dc
+from limbeck.methods.dm import dm
 from limbeck.methods.dream import dream
 from limbeck.methods.dsa import dsa
+from limbeck.methods.dsdm import dsdm
 from limbeck.methods.idc import idc
 from limbeck.pools.trained_on_real import TrainedOnReal
 from limbeck.samplers.representative import Representative
@@ -58,6 +60,7 @@ class Matching(_Contender):
         normalized = recipe.parametrization.space == "normalized"
         self.stored = context.spec.normalization.apply(stored) if normalized else stored
         self.losses = self.gradients = torch.zeros(0)
+        self.memory = self.objective.init(context)
         self.number = 0
 
     def step(self) -> None:
@@ -71,10 +74,13 @@ class Matching(_Contender):
             real=context.data.images(torch.stack([case.rows(self.number, label) for label in labels])),
             counts=(case.real,) * case.classes,
             draws=tuple(case.numbers(self.number, label) for label in labels),
+            memory=self.memory,
         )
         view = View(self.network, self.weights)
         self.losses, self.gradients = self.objective.gradients(view, block, self.peers)
         self.state, self.stored = self.optimizer.update(self.state, self.stored, self.gradients, context)
+        moment = Moment(iteration=self.number, step=0, steps=1)
+        self.memory = self.objective.advance(self.memory, context, moment, view, self.stored, self.peers)
         self.number += 1
 
 
@@ -166,6 +172,12 @@ def make(case: Case, settings: Settings) -> Matching | Clustering | NetworkUpdat
             return Matching(case, recipe if case.operations else recipe.with_(augmentation=None), settings)
         case "dc":
             return Matching(case, dsa("cifar10") if case.tokens else dc("cifar10"), settings)
+        case "dm":
+            recipe = dm("cifar10")
+            return Matching(case, recipe if case.tokens else recipe.with_(augmentation=None), settings)
+        case "dsdm":
+            recipe = dsdm("cifar10", factor=case.factor)
+            return Matching(case, recipe if case.operations else recipe.with_(augmentation=None), settings)
         case "clustering":
             return Clustering(case, settings)
         case "update":

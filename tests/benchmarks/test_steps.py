@@ -55,6 +55,35 @@ def test_dc_matching(name: str) -> None:
         same(plain.stored.detach().unflatten(0, (2, 2)), ours.stored)
 
 
+@pytest.mark.parametrize("augmented", [False, True])
+def test_dm_matching(augmented: bool) -> None:
+    case = small("dm_matching")
+    case = case if augmented else replace(case, tokens=())
+    plain, ours = oracle.DMMatching(case), product.make(case, EAGER)
+    assert isinstance(ours, product.Matching)
+    for _ in range(4):
+        plain.step()
+        ours.step()
+        same(torch.tensor(plain.loss, dtype=torch.float64), ours.losses.sum())
+        same(plain.stored.detach().unflatten(0, (2, 2)), ours.stored)
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_dsdm_matching(augmented: bool) -> None:
+    case = small("dsdm_matching")
+    case = case if augmented else replace(case, operations=())
+    plain, ours = oracle.DSDMMatching(case), product.make(case, EAGER)
+    assert isinstance(ours, product.Matching)
+    for _ in range(3):
+        plain.step()
+        ours.step()
+        same(torch.tensor(plain.losses, dtype=torch.float64), ours.losses)
+        same(plain.stored.detach().unflatten(0, (2, 2)), ours.stored)
+    if not augmented:  # the prototypes have random numbers of their own
+        same(torch.stack(plain.history), ours.memory["history"])
+    assert len(plain.history) == len(ours.memory["history"]) == 2
+
+
 def test_dream_clustering() -> None:
     case = small("dream_clustering", per_class=200, clusters=16)
     plain, ours = oracle.Clustering(case, product.cluster_start(case)), product.make(case, EAGER)

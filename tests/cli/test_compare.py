@@ -98,3 +98,14 @@ def test_a_protocol_that_depends_on_the_set_is_not_mixed(limbeck: Command, tmp_p
     assert "made for three channels" in limbeck(*words, "--length", "2").sentence
     assert "did you mean 'convnet3'" in limbeck("compare", "random", "--networks", "convnet_3").sentence
     assert list(tmp_path.iterdir()) == []
+
+
+def test_diversity_in_the_page(limbeck: Command) -> None:
+    words = ["--metrics", "accuracy", "diversity", "--teacher", "convnet1:width=4", "--teacher-epochs", "1"]
+    done = limbeck("compare", "random", "idc", *QUICK, *words, "--scatter", "none", "--out", "c")
+    assert done.status == 0
+    page = Path("c/report.html").read_text(encoding="utf-8")
+    assert "Diversity" in page and "convnet1:width=4 in evaluation mode" in page
+    assert len(list(Path("c").glob("*/diversity-*.json"))) == 2
+    done = limbeck("compare", "idc", *QUICK, "--metrics", "diversity")
+    assert "always measures accuracy" in done.sentence

@@ -149,3 +149,60 @@ def test_a_curve_needs_snapshots(limbeck: Command, run: Path) -> None:
     done = limbeck("evaluate", run, *QUICK, "--curve")
     assert done.status == 2
     assert "has no snapshots; distil with --snapshots" in done.sentence
+
+
+DIVERSE = ["--metrics", "diversity", "--teacher", "convnet1:width=4", "--teacher-epochs", "1", "--scatter", "pca"]
+QUIET = ["--progress", "quiet", "--device", "cpu"]
+
+
+def test_diversity_alone_and_beside_accuracy(limbeck: Command, run: Path) -> None:
+    done = limbeck("evaluate", run, *DIVERSE, *QUIET, "--json")
+    assert (done.status, done.err) == (0, "")
+    found = done.json
+    assert list(found) == ["diversity"]
+    file = Path(found["diversity"].pop("file"))
+    written = json.loads(file.read_text())
+    assert [entry["label"] for entry in written.pop("scatter")] == [0, 1, 2]
+    assert written == found["diversity"]
+    assert (len(written["classes"]), written["images"]) == (10, [1] * 10)
+    assert not list(run.glob("evaluation-*.json"))
+    before = file.read_bytes()
+    words = [*DIVERSE[2:], *QUICK, "--metrics", "accuracy", "diversity"]
+    both = limbeck("evaluate", run, *words, "--json").json
+    assert both["protocol"]["name"] == "limbeck"
+    assert both["diversity"]["file"] == str(file) and file.read_bytes() == before
+    done = limbeck("evaluate", run, *DIVERSE, *QUIET)
+    assert "per pair" in done.out and f"written to {file}" in done.err
+    assert limbeck("report", run).status == 0
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert "Diversity" in page and "principal components" in page
+
+
+def test_sets_beside_each_other_are_related(limbeck: Command, run: Path, tmp_path: Path) -> None:
+    assert limbeck("distill", "random", "--ipc", "1", "--out", "picked", *QUIET).status == 0
+    assert limbeck("distill", "random", "--ipc", "2", "--out", "twice", *QUIET).status == 0
+    assert limbeck("distill", "random", "--ipc", "2", "--seed", "1", "--out", "other", *QUIET).status == 0
+    shares = limbeck("evaluate", "twice", *DIVERSE, *QUIET, "--beside", "other", "--json").json["diversity"]["relative"]
+    assert set(shares) == {"twice", "other"}
+    assert 0 < min(shares.values()) < max(shares.values()) <= 1
+    assert "relative" in limbeck("evaluate", "twice", *DIVERSE, *QUIET, "--beside", "other").out
+    done = limbeck("evaluate", "twice", *DIVERSE, *QUIET, "--beside", "picked")
+    assert done.status == 2 and "depends on the size of a set" in done.sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--metrics", "diversity", "diversity"], "each once"),
+        (["--metrics", "diversity", "--curve"], "--curve judges accuracy"),
+        (["--metrics", "diversity", "--teacher", "convnetto"], "unknown network"),
+        (["--metrics", "diversity", "--teacher-epochs", "-1"], "epochs >= 0"),
+        (["--beside", "."], "holds no finished distilled set"),
+    ],
+)
+def test_wrong_wishes_for_diversity(words: list[str], message: str, limbeck: Command, run: Path) -> None:
+    done = limbeck("evaluate", run, *QUIET, *words)
+    assert done.status == 2
+    assert message in done.sentence
+    done = limbeck("evaluate", run, *QUIET, "--beside", run)
+    assert "add --metrics diversity" in done.sentence

@@ -21,7 +21,7 @@ def test_methods_and_baselines_are_listed(limbeck: Command) -> None:
     assert done.status == 0
     assert done.err == ""
     kinds = {entry["name"]: entry["kind"] for entry in done.json}
-    assert kinds["random"] == kinds["herding"] == kinds["kcenter"] == "baseline"
+    assert kinds["random"] == kinds["herding"] == kinds["kcenter"] == kinds["forgetting"] == "baseline"
     assert kinds["idc"] == kinds["dream"] == "method"
     assert list(kinds.values()) == sorted(kinds.values(), reverse=True)
     assert all(entry["summary"].endswith(".") for entry in done.json)

@@ -11,6 +11,7 @@ import pytest
 
 from limbeck.cli import main as module
 from limbeck.cli.main import VERBS, main
+from limbeck.cli.shared import DiversityOptions
 from limbeck.core.errors import InputError, Interrupted, RunError
 from limbeck.core.execution import ExecutionSettings
 from limbeck.data import LoadOptions
@@ -28,12 +29,12 @@ FIELDS = {
         *("load", "settings", "json"),
     ],
     "evaluate": [
-        *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "data", "curve"),
-        *("seed", "device", "execution", "progress", "load", "json"),
+        *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "data", "metrics"),
+        *("diversity", "beside", "curve", "seed", "device", "execution", "progress", "load", "json"),
     ],
     "compare": [
-        *("methods", "data", "ipc", "seeds", "preset", "protocol", "networks", "repeats", "length", "full", "out"),
-        *("load", "settings", "json"),
+        *("methods", "data", "ipc", "seeds", "preset", "protocol", "networks", "repeats", "length", "full"),
+        *("metrics", "diversity", "out", "load", "settings", "json"),
     ],
     "export": ["run_", "where", "to", "decoded", "json"],
     "report": ["runs", "out", "overwrite", "json"],
@@ -46,11 +47,18 @@ SHARED = {
         *("precision", "compile", "microbatch", "allocator"),
         *("device", "dtype", "checkpoint_minutes", "progress", "class_block", "blocks", "snapshots", "network_cache"),
     ],
+    DiversityOptions: ["teacher", "teacher_epochs", "scatter"],
     LoadOptions: [
         *("validation", "split_seed", "normalization", "image_size", "fit", "channels", "root", "download", "cache"),
-        *("image_column", "label_column", "test_fraction"),
+        *("image_column", "audio_column", "label_column", "test_fraction", "sample_rate", "seconds"),
     ],
 }
+
+_GROUPS = (
+    *(("settings", Settings), ("execution", ExecutionSettings), ("load", LoadOptions)),
+    ("diversity", DiversityOptions),
+)
+"""Fields whose own fields are the flags."""
 
 
 def names(kind: type) -> list[str]:
@@ -80,7 +88,7 @@ def test_every_verb_has_help_for_each_of_its_flags(verb: str, limbeck: Command) 
     path, kind = VERBS[verb]
     positional = {"what", "method", "methods", "run_", "where", "runs"}
     flags = [name for name in names(getattr(importlib.import_module(path), kind)) if name not in positional]
-    for group, shared in (("settings", Settings), ("execution", ExecutionSettings), ("load", LoadOptions)):
+    for group, shared in _GROUPS:
         if group in flags:
             flags.remove(group)
             flags += names(shared)

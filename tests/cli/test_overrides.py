@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from limbeck.cli.overrides import apply, split
@@ -124,3 +126,24 @@ def test_wrong_values_end_with_status_2(fields: list[str], capsys: pytest.Captur
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "clamp"),
+    [
+        (["--optimizer.clamp", "below"], "below"),
+        (["--optimizer.clamp=below"], "below"),
+        (["--optimizer.clamp"], True),
+        (["--optimizer.no-clamp"], False),
+        (["--optimizer.no_clamp", "--optimizer.lr", "1"], False),
+        (["--optimizer.clamp", "False"], False),
+    ],
+)
+def test_a_field_that_is_true_false_or_a_word(flags: list[str], clamp: object) -> None:
+    recipe = apply(idc("digits").with_(optimizer__clamp=not clamp), [], flags, "limbeck")
+    assert recipe.optimizer == replace(idc("digits").optimizer, clamp=clamp, lr=recipe.optimizer.lr)
+
+
+def test_a_word_is_changed_back_by_a_flag() -> None:
+    recipe = idc("mini-speech-commands")
+    assert apply(recipe, [], ["--optimizer.no-clamp"], "limbeck") == recipe.with_(optimizer__clamp=False)

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 from limbeck.cli.shared import (
+    DiversityOptions,
     choose_preset,
     choose_recipe,
+    chosen_metrics,
     load_again,
     load_data,
     note,
+    preset_name,
     print_json,
     run_folder,
     seeds_of,
@@ -18,10 +21,12 @@ from limbeck.cli.shared import (
 from limbeck.core.errors import InputError
 from limbeck.data import LoadOptions
 from limbeck.engine.run_file import DataReference
+from limbeck.evaluation.diversity import DiversityProtocol
 from limbeck.methods.dc import dc
 from limbeck.methods.dream import dream
 from limbeck.methods.idc import idc
 from limbeck.registry import method
+from tests.data.makers import write_classes, write_tones
 
 
 @pytest.mark.parametrize(
@@ -91,3 +96,28 @@ def test_data_are_loaded_again_as_they_were() -> None:
     assert load_again(reference, options).spec.digest == data.spec.digest
     with pytest.raises(InputError, match="name them with --data to load them otherwise"):
         load_again(reference, LoadOptions(image_size=4))
+
+
+def test_metrics_are_named_once() -> None:
+    assert chosen_metrics(["diversity", "accuracy"]) == ("diversity", "accuracy")
+    for wrong in ([], ["accuracy", "accuracy"]):
+        with pytest.raises(InputError, match="each once"):
+            chosen_metrics(wrong)  # type: ignore[arg-type]
+
+
+def test_options_of_diversity_are_a_protocol() -> None:
+    assert DiversityOptions().protocol() == DiversityProtocol()
+    found = DiversityOptions(teacher="mlp", teacher_epochs=3, scatter="none").protocol()
+    assert (found.network, found.epochs, found.projection) == ("mlp", 3, "none")
+
+
+def test_presets_of_sound_are_those_of_speech(tmp_path: Path) -> None:
+    for name in ("words", "mini_speech_commands", "digits"):
+        write_tones(tmp_path / name, {"a": 1})
+    write_classes(tmp_path / "pictures", {"a": 1})
+    spoken = choose_preset(method("idc"), None, preset_name(str(tmp_path / "mini_speech_commands")))
+    assert spoken == "mini-speech-commands"
+    # Other sound gets what suits a CPU, whatever pictures may be called like it.
+    assert [preset_name(str(tmp_path / name)) for name in ("words", "digits")] == ["fsdd", "fsdd"]
+    assert preset_name(str(tmp_path / "pictures")) == "pictures"
+    assert preset_name("cifar10") == "cifar10"

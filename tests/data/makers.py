@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from limbeck.data import Labelled, LabelledSplits
+from limbeck.formats.wav import wav_bytes
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -68,6 +69,24 @@ def write_parquet(
     if features is not None:
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     pyarrow.parquet.write_table(table, path)
+
+
+def tone(frequency: float, seconds: float = 1.0, rate: int = 16_000, loudness: float = 0.5) -> torch.Tensor:
+    """A sine, ``[S]``."""
+    moments = torch.arange(round(seconds * rate), dtype=torch.float64) / rate
+    return loudness * torch.sin(2 * torch.pi * frequency * moments)
+
+
+def write_tone(path: Path, frequency: float, seconds: float = 1.0, rate: int = 16_000, loudness: float = 0.5) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(wav_bytes(tone(frequency, seconds, rate, loudness), rate))
+
+
+def write_tones(folder: Path, counts: dict[str, int]) -> None:
+    """``counts[name]`` sines in ``folder/name``, one pitch for each class, another loudness for each recording."""
+    for place, (name, count) in enumerate(counts.items()):
+        for number in range(count):
+            write_tone(folder / name / f"{number:03d}.wav", 500.0 * (place + 1), loudness=0.2 + 0.05 * (number % 8))
 
 
 def labelled(labels: list[int], shape: tuple[int, int, int] = (1, 2, 2), start: int = 0) -> Labelled:

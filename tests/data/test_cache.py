@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from limbeck.data import LabelledSplits, load
+from limbeck.core.sound import Sound
+from limbeck.data import Labelled, LabelledSplits, load
 from limbeck.data import decode as decoding
 from limbeck.data.cache import cache_key, cached, default_cache
-from tests.data.makers import labelled, splits, write_classes, write_picture
+from tests.data.makers import labelled, splits, write_classes, write_picture, write_tones
 from tests.data.makers import plane as plane_of
 
 SPLITS = splits([0, 1, 0], 2, test=labelled([1, 0], start=7))
@@ -124,3 +126,28 @@ def test_another_cache_or_none(tmp_path: Path, private_cache: Path, decoded: lis
     load(root, cache=tmp_path / "mine")
     assert len(decoded) == 6 and len(list((tmp_path / "mine").iterdir())) == 1
     assert not private_cache.exists()
+
+
+def test_sound_comes_back_with_its_marks(tmp_path: Path) -> None:
+    part = Labelled(pixels=torch.rand(2, 1, 3, 3), labels=torch.tensor([0, 1]), marks=torch.tensor([5, -7]))
+    sound = LabelledSplits(name="s", class_names=("a", "b"), train=part, sound=Sound(sample_rate=8_000))
+    cached(tmp_path, "key", lambda: sound)
+    again = cached(tmp_path, "key", never)
+    assert again.sound == sound.sound and again.train.marks is not None
+    assert torch.equal(again.train.pixels, part.pixels) and again.train.marks.tolist() == [5, -7]
+
+
+def test_an_entry_from_before_there_was_sound_is_read(tmp_path: Path) -> None:
+    cached(tmp_path, "key", lambda: SPLITS)
+    file = tmp_path / "key" / "entry.json"
+    about = json.loads(file.read_text(encoding="utf-8"))
+    del about["sound"]
+    file.write_text(json.dumps(about), encoding="utf-8")
+    assert cached(tmp_path, "key", never).sound is None
+
+
+def test_other_lengths_and_rates_of_recordings_are_other_entries(tmp_path: Path, private_cache: Path) -> None:
+    write_tones(tmp_path / "words", {"a": 3, "b": 3})
+    for changes in ({}, {}, {"seconds": 0.5}, {"sample_rate": 8_000}, {"image_size": 32}):
+        load(tmp_path / "words", **changes)
+    assert len(list((private_cache / "data").iterdir())) == 4

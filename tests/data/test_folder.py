@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from limbeck.core.errors import InputError
 from limbeck.data import load
-from tests.data.makers import plane, write_classes, write_picture
+from limbeck.data.folder import find_folder
+from tests.data.makers import plane, write_classes, write_picture, write_tones
 
 
 def test_parts_and_classes(tmp_path: Path) -> None:
@@ -84,7 +86,9 @@ def test_parts_of_different_classes(tmp_path: Path, train: str, test: str, sente
 
 
 def test_folders_that_are_no_data_set(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds neither parquet files nor class folders with pictures; arrange"):
+    with pytest.raises(
+        InputError, match="neither parquet files nor class folders with pictures or recordings; arrange"
+    ):
         load(tmp_path)
     write_classes(tmp_path / "test", {"a": 1})
     with pytest.raises(InputError, match="has no training folder; add train/<class>/ beside 'test'"):
@@ -117,3 +121,62 @@ def test_parts_of_different_sizes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"test images are 3x4x5 .* training images are 1x4x5; .* \(--channels\)"):
         load(tmp_path)
     assert load(tmp_path, channels="rgb").spec.shape == (3, 4, 5)
+
+
+def test_recordings_are_read_like_pictures(tmp_path: Path) -> None:
+    write_tones(tmp_path / "pets" / "train", {"cat": 3, "dog": 4})
+    write_tones(tmp_path / "pets" / "test", {"cat": 2, "dog": 1})
+    data = load(tmp_path / "pets", validation=0, cache=False)
+    assert data.spec.class_names == ("cat", "dog") and data.spec.shape == (1, 64, 64)
+    assert data.train.class_counts() == [3, 4] and data.require_test().class_counts() == [2, 1]
+    assert data.spec.sound is not None and data.train.pixels.dtype == torch.float32
+    # 500 and 1,000 Hz of 8,000, in 64 rows.
+    peaks = data.train.images(range(7))[:, 0, :, 30].argmax(dim=1)
+    assert peaks.tolist() == [4, 4, 4, 8, 8, 8, 8]
+
+
+def test_recordings_without_parts_are_split(tmp_path: Path) -> None:
+    write_tones(tmp_path, {"a": 10, "b": 5})
+    data = load(tmp_path, validation=0)
+    assert (data.train.class_counts(), data.require_test().class_counts()) == ([8, 4], [2, 1])
+
+
+@pytest.mark.parametrize("by", ["name", "classes"])
+def test_every_eighth_recording_of_mini_speech_commands_is_for_testing(tmp_path: Path, by: str) -> None:
+    words = ("down", "go", "left", "no", "right", "stop", "up", "yes")
+    root = tmp_path / ("mini_speech_commands" if by == "name" else "words")
+    classes = words[:2] if by == "name" else words
+    write_tones(root, dict.fromkeys(classes, 10))
+    write_tones(root, {"_background_noise_": 1})
+    (root / "README.md").write_text("Speech Commands")
+    found = find_folder(root)
+    assert found.sound and not found.carve and found.class_names == classes
+    for test, train in zip(found.parts["test"], found.parts["train"], strict=True):
+        assert [file.name for file in test] == ["000.wav", "008.wav"]
+        assert [file.name for file in train] == [f"{number:03d}.wav" for number in (1, 2, 3, 4, 5, 6, 7, 9)]
+
+
+def test_a_named_test_part_of_mini_speech_commands_is_kept(tmp_path: Path) -> None:
+    write_tones(tmp_path / "mini_speech_commands" / "train", {"go": 9})
+    write_tones(tmp_path / "mini_speech_commands" / "test", {"go": 1})
+    assert [len(files) for files in find_folder(tmp_path / "mini_speech_commands").parts["train"]] == [9]
+
+
+def test_what_there_is_more_of_decides_between_pictures_and_recordings(tmp_path: Path) -> None:
+    write_classes(tmp_path, {"a": 2, "b": 2})
+    write_tones(tmp_path, {"a": 1, "b": 3})
+    assert not find_folder(tmp_path).sound
+    write_tones(tmp_path, {"a": 2, "b": 3})
+    found = find_folder(tmp_path)
+    assert found.sound and {file.suffix for file in found.files} == {".wav"}
+    assert [len(files) for files in found.parts["train"]] == [2, 3]
+
+
+def test_a_class_without_recordings_and_a_broken_one_are_named(tmp_path: Path) -> None:
+    write_tones(tmp_path / "words", {"a": 3})
+    (tmp_path / "words" / "b").mkdir()
+    with pytest.raises(InputError, match="class folder 'b' of 'words' has no recordings"):
+        load(tmp_path / "words")
+    (tmp_path / "words" / "b" / "x.wav").write_text("oh")
+    with pytest.raises(InputError, match=r"cannot read recording 'b/x\.wav' of 'words': it is no recording"):
+        load(tmp_path / "words")

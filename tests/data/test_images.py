@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec, Normalization
+from limbeck.core.sound import Sound
 from limbeck.data import ImageSet, check_ipc
 
 LABELS = [2, 0, 1, 0, 2, 0]
@@ -147,3 +149,19 @@ def test_on_a_gpu() -> None:
         assert torch.equal(there.images(rows).cpu(), data.images(rows.cpu()))
     assert there.pixels.dtype == torch.uint8 and there.labels.device.type == "cpu"
     assert torch.equal(there.subset([2]).images([0]).cpu(), data.images([2]))
+
+
+def test_spectrograms_are_not_rounded() -> None:
+    values = torch.linspace(-0.1, 1.2, 6 * 8).view(6, 1, 2, 4)
+    spec = replace(image_set(1).spec, sound=Sound())
+    data = ImageSet(values, torch.tensor(LABELS), spec)
+    assert torch.equal(data.images([4, 1]), values[[4, 1]])
+    assert torch.equal(data.to("cpu", torch.float64).images([0]), values[:1].double())
+    image, _ = data[2]
+    image.zero_()
+    data.images([2]).zero_()
+    assert torch.equal(data.stored([2]), values[2:3])
+    with pytest.raises(InputError, match="pixels must be float32 of shape"):
+        ImageSet(values.to(torch.uint8), torch.tensor(LABELS), spec)
+    with pytest.raises(InputError, match="pixels must be uint8 of shape"):
+        ImageSet(values, torch.tensor(LABELS), replace(spec, sound=None))

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from limbeck.core.errors import InputError
-from limbeck.data import NAMES, LoadOptions, load
-from tests.data.makers import write_classes
+from limbeck.data import NAMES, LoadOptions, holds_sound, load
+from tests.data.makers import write_classes, write_tones
 
 
 def test_names() -> None:
@@ -61,7 +62,7 @@ def test_home_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("digits", {"label_column": "x"}, "label_column .* has no effect on 'digits'"),
         ("digits", {"normalization": "published"}, "no published normalization is known for 'digits'"),
         ("digits", {"validation": 1}, r"validation must lie in \[0, 1\), not 1"),
-        ("digits", {"colour": "x"}, "unknown loading option 'colour'; known: cache, channels"),
+        ("digits", {"colour": "x"}, "unknown loading option 'colour'; known: audio_column, cache, channels"),
         ("folder", {"image_column": "x"}, "image_column .* has no effect on"),
         ("folder", {"root": Path("x")}, "root .* has no effect on"),
         ("folder", {"test_fraction": 1.5}, r"test_fraction must lie in \[0, 1\)"),
@@ -71,3 +72,27 @@ def test_options_that_do_not_apply(tmp_path: Path, source: str, changes, sentenc
     write_classes(tmp_path / "folder", {"a": 3})
     with pytest.raises(InputError, match=sentence):
         load(tmp_path / source if source == "folder" else source, **changes)
+
+
+@pytest.mark.parametrize("change", [{"sample_rate": 8_000}, {"seconds": 2.0}, {"audio_column": "x"}])
+def test_options_of_sound_are_refused_for_pictures(tmp_path: Path, change: dict[str, Any]) -> None:
+    write_classes(tmp_path, {"a": 3, "b": 3})
+    for source in ("digits", tmp_path):
+        with pytest.raises(InputError, match="has no effect on"):
+            load(source, **change)
+
+
+def test_options_of_pictures_are_refused_for_sound(tmp_path: Path) -> None:
+    write_tones(tmp_path, {"a": 3, "b": 3})
+    for change in ({"fit": "resize"}, {"channels": "gray"}, {"image_column": "x"}, {"audio_column": "x"}):
+        with pytest.raises(InputError, match="has no effect on"):
+            load(tmp_path, **change)
+
+
+def test_sound_is_known_before_it_is_read(tmp_path: Path) -> None:
+    write_classes(tmp_path / "pictures", {"a": 1})
+    write_tones(tmp_path / "sounds", {"a": 1})
+    (tmp_path / "sounds" / "a" / "000.wav").write_text("not read")
+    assert holds_sound(tmp_path / "sounds")
+    for other in (tmp_path / "pictures", tmp_path / "nothing", tmp_path, "digits"):
+        assert not holds_sound(other)

@@ -87,3 +87,20 @@ def test_constants_that_do_not_exist_or_do_not_fit() -> None:
         normalization_for("published", "cifar10", GRAY)
     with pytest.raises(InputError, match="unknown normalization 'zca'"):
         normalization_for("zca", "cifar10", RGB)  # type: ignore[arg-type]
+
+
+def test_unrounded_values_are_measured_in_float64() -> None:
+    values = torch.rand(5000, 2, 3, 3, generator=torch.Generator().manual_seed(0)) * 0.01 + 0.5
+    found = measure(values)
+    exact = values.double()
+    assert found.mean == pytest.approx(exact.mean(dim=(0, 2, 3)).tolist(), rel=1e-12)
+    assert found.std == pytest.approx([STD_FLOOR, STD_FLOOR])
+    wide = measure(values * 10)
+    assert wide.std == pytest.approx((values * 10).double().std(dim=(0, 2, 3), unbiased=False).tolist(), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["mini_speech_commands", "Mini-Speech-Commands", "MiniSpeechCommands"])
+def test_mini_speech_commands_is_known_but_has_no_constants(name: str) -> None:
+    assert canonical_name(name) == "mini-speech-commands"
+    with pytest.raises(InputError, match="no published normalization"):
+        normalization_for("published", name, torch.zeros(1, 1, 2, 2))

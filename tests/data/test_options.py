@@ -13,7 +13,8 @@ from limbeck.data.framing import Framing
 def test_the_command_line_reads_every_field() -> None:
     words = (
         "--validation 0.2 --split-seed 3 --normalization idc --image-size 8 9 --fit resize --channels rgb "
-        "--root r --download --cache False --image-column i --label-column l --test-fraction 0.3"
+        "--root r --download --cache False --image-column i --label-column l --test-fraction 0.3 "
+        "--audio-column a --sample-rate 8000 --seconds 2.5"
     )
     assert tyro.cli(LoadOptions, args=words.split()) == LoadOptions(
         validation=0.2,
@@ -28,6 +29,9 @@ def test_the_command_line_reads_every_field() -> None:
         image_column="i",
         label_column="l",
         test_fraction=0.3,
+        audio_column="a",
+        sample_rate=8_000,
+        seconds=2.5,
     )
     assert tyro.cli(LoadOptions, args=["--image-size", "8", "--cache", "c"]) == LoadOptions(
         image_size=8, cache=Path("c")

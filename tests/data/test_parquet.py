@@ -12,7 +12,9 @@ from PIL import Image
 
 from limbeck.core.errors import InputError
 from limbeck.data import load
-from tests.data.makers import encode, plane, shared, write_parquet
+from limbeck.data.parquet import find_parquet
+from limbeck.formats.wav import wav_bytes
+from tests.data.makers import encode, plane, shared, tone, write_parquet
 
 NAMES = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}
 
@@ -166,9 +168,13 @@ def test_a_file_that_is_no_parquet(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_sound_is_no_picture() -> None:
-    with pytest.raises(InputError, match=r"no column that is clearly the image column; .* audio, label"):
-        load(shared("fsdd"))
+def test_spoken_digits_load_with_one_call() -> None:
+    data = load(shared("fsdd"))
+    assert data.spec.class_names[:3] == ("zero", "one", "two") and data.spec.shape == (1, 64, 64)
+    assert (len(data.train), len(data.require_test())) == (2430, 300)
+    # Telephone quality: nothing above 4,000 Hz, the middle of the rows.
+    loudness = data.train.images(range(100)).mean(dim=(0, 1, 3))
+    assert loudness[:30].min() > 3 * loudness[36:].max()
 
 
 def raw(file: Path, row: int) -> np.ndarray[Any, Any]:
@@ -200,3 +206,52 @@ def test_real_data(name: str, shape: tuple[int, ...], count: int, first: str, pr
     again = load(folder)
     assert again.spec == data.spec
     assert torch.equal(again.train.pixels, data.train.pixels) and torch.equal(again.train.labels, data.train.labels)
+
+
+def recordings(count: int) -> list[bytes | None]:
+    return [wav_bytes(tone(500.0 * (number + 1), 0.2, 8_000), 8_000) for number in range(count)]
+
+
+SOUND = {"sound": {"_type": "Audio"}, "label": {"_type": "ClassLabel", "names": ["one", "two"]}}
+
+
+@pytest.mark.parametrize(
+    ("columns", "features", "options"),
+    [
+        (("audio", "label"), None, {}),
+        (("sound", "label"), SOUND, {}),
+        (("image", "label"), None, {"audio_column": "image"}),
+    ],
+)
+def test_a_column_of_recordings_is_found(
+    tmp_path: Path, columns: tuple[str, str], features: Any, options: dict[str, Any]
+) -> None:
+    for part in ("train", "test"):
+        write_parquet(tmp_path / f"{part}-0.parquet", recordings(2), [0, 1], features=features, columns=columns)
+    data = load(tmp_path, validation=0, **options)
+    assert data.spec.sound is not None and len(data.train) == len(data.require_test()) == 2
+    assert data.train.images([0, 1])[:, 0, :, 3].argmax(dim=1).tolist() == [4, 8]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        ([recordings(1)[0], b"x"], {}, "cannot read row 1 of 'train-0.parquet': it is no recording"),
+        ([recordings(1)[0], None], {}, "row 1 of 'train-0.parquet' has no recording"),
+        (recordings(2), {"audio_column": "label"}, "column 'label' .* cannot hold both examples and labels"),
+        (recordings(2), {"audio_column": "nope"}, "has no column 'nope'; set audio_column"),
+        (recordings(2), {"audio_column": "audio", "image_column": "audio"}, "exclude one another"),
+        (recordings(2), {"fit": "resize"}, "fit .* has no effect on"),
+    ],
+)
+def test_recordings_that_cannot_be(tmp_path: Path, rows: Any, options: dict[str, Any], message: str) -> None:
+    write_parquet(tmp_path / "train-0.parquet", rows, [0, 1], columns=("audio", "label"))
+    with pytest.raises(InputError, match=message):
+        load(tmp_path, **options)
+
+
+def test_pictures_go_before_recordings(tmp_path: Path) -> None:
+    features = {"image": {"_type": "Image"}, "audio": {"_type": "Audio"}}
+    write_parquet(tmp_path / "train-0.parquet", pictures(4), [0, 1, 0, 1], features=features)
+    found = find_parquet(tmp_path, None, None)
+    assert found is not None and not found.sound

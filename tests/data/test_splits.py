@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from limbeck.core.errors import InputError
+from limbeck.core.sound import Sound
 from limbeck.core.streams import Streams
-from limbeck.data import Data, ImageSet, LabelledSplits, make
+from limbeck.data import Data, ImageSet, Labelled, LabelledSplits, make
 from limbeck.data.splits import carve_test
 from tests.data.makers import labelled, splits
 
@@ -154,3 +156,61 @@ def test_data_is_frozen() -> None:
     assert isinstance(data, Data)
     with pytest.raises(AttributeError):
         data.test = None  # type: ignore[misc]
+
+
+def sounding(labels: list[int], low: float, high: float) -> Labelled:
+    count = len(labels)
+    values = torch.linspace(low, high, 4 * count).view(count, 1, 2, 2)
+    return Labelled(pixels=values, labels=torch.tensor(labels), marks=torch.arange(count))
+
+
+def test_sound_is_scaled_by_its_training_part() -> None:
+    parts = LabelledSplits(
+        name="toy",
+        class_names=("a", "b"),
+        train=sounding([0, 1, 0, 1], -6.0, 2.0),
+        test=sounding([0, 1], -10.0, 6.0),
+        sound=Sound(),
+    )
+    data = make(parts, validation=0)
+    sound = data.spec.sound
+    assert sound is not None and (sound.low, sound.high) == (-6.0, 2.0)
+    assert (float(data.train.pixels.min()), float(data.train.pixels.max())) == (0.0, 1.0)
+    assert data.test is not None
+    assert (float(data.test.pixels.min()), float(data.test.pixels.max())) == (-0.5, 1.5)
+    # Networks see what they would see if the logarithms themselves were normalized.
+    logarithms = parts.train.pixels
+    seen = data.spec.normalization.apply(data.train.images(range(4)))
+    torch.testing.assert_close(seen, (logarithms - logarithms.mean()) / logarithms.std(unbiased=False))
+
+
+def test_the_digest_of_sound_is_that_of_the_recordings() -> None:
+    def digest(**changes: Any) -> str:
+        train = sounding([0, 1, 0, 1], -6.0, 2.0)
+        sound = changes.pop("sound", Sound())
+        return make(
+            LabelledSplits(name="toy", class_names=("a", "b"), train=replace(train, **changes), sound=sound),
+            validation=0,
+        ).spec.digest
+
+    pixels = sounding([0, 1, 0, 1], -6.0, 2.0 + 1e-6).pixels
+    assert digest() == digest(pixels=pixels)
+    others = [digest(marks=torch.arange(1, 5)), digest(labels=torch.tensor([1, 0, 0, 1])), digest(sound=Sound(hop=64))]
+    assert len({digest(), *others}) == 4
+
+
+def test_the_validation_part_of_sound_is_not_measured() -> None:
+    data = make(
+        LabelledSplits(name="toy", class_names=("a",), train=sounding([0] * 10, 0.0, 1.0), sound=Sound()),
+        validation=0.5,
+        split_seed=1,
+    )
+    assert data.validation is not None
+    assert float(data.train.pixels.min()) == 0 and float(data.train.pixels.max()) == 1
+    whole = torch.cat([data.train.pixels, data.validation.pixels])
+    assert float(whole.max() - whole.min()) > 1
+
+
+def test_silent_recordings_are_refused() -> None:
+    with pytest.raises(InputError, match="all training recordings of 'toy' are silent"):
+        make(LabelledSplits(name="toy", class_names=("a",), train=sounding([0, 0], 1.0, 1.0), sound=Sound()))

@@ -16,6 +16,7 @@ from limbeck.engine.distill import distill, make_context
 from limbeck.engine.plan import disk_bytes, memory_bytes, plan, shortage
 from limbeck.engine.settings import Settings
 from limbeck.engine.workload import flops, workload
+from limbeck.methods.forgetting import forgetting
 from limbeck.methods.herding import herding
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
@@ -36,6 +37,15 @@ def test_a_baseline_costs_the_training_of_its_network(digits: Data) -> None:
     assert flops(random(), make_context(random(), digits, 1, 0, QUIET)) == 0.0
     found = plan(recipe, context, Path())
     assert found.steps == 0 and found.seconds > 0
+
+
+def test_an_initializer_that_trains_its_own_network_is_counted(digits: Data) -> None:
+    recipe = forgetting("digits").with_(initializer__epochs=3)
+    context = make_context(recipe, digits, 1, 0, QUIET)
+    network = context.network(recipe.initializer.network)
+    assert flops(recipe, context) == 3 * 3 * len(digits.train) * network.flops(digits.spec.shape)
+    found = plan(recipe, context, Path())
+    assert found.steps == 0 and found.preparation_seconds > 0
 
 
 def test_a_plan_is_about_what_the_run_takes(digits: Data, tmp_path: Path) -> None:

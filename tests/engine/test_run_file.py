@@ -10,9 +10,12 @@ from limbeck import registry
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
 from limbeck.data import LoadOptions
+from limbeck.engine.folder import RunFolder
 from limbeck.engine.run_file import FILE, DataReference, RunFile, read_run_file, write_run_file
 from limbeck.methods.random import random
 from tests.engine.tiny import tiny_dream, tiny_idc
+
+ADDED = ("audio_column", "sample_rate", "seconds")
 
 
 def run_file(recipe: Recipe | None = None) -> RunFile:
@@ -100,3 +103,17 @@ def test_no_code_of_a_run_file_is_run(tmp_path: Path) -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no run file"):
         read_run_file(tmp_path / "run.yaml", registry.parts())
+
+
+def test_a_run_file_from_before_there_was_sound_is_read_and_resumed(tmp_path: Path) -> None:
+    run = run_file()
+    write_run_file(tmp_path, run)
+    file = tmp_path / FILE
+    kept = [line for line in file.read_text(encoding="utf-8").splitlines() if line.split(":")[0].strip() not in ADDED]
+    assert len(kept) == len(file.read_text(encoding="utf-8").splitlines()) - 3
+    file.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    assert read_run_file(tmp_path, registry.parts()) == run
+    RunFolder(tmp_path, run)
+    with pytest.raises(InputError, match=r"its data\.options\.seconds is 1\.0, now 2\.0"):
+        options = replace(run.data.options or LoadOptions(), seconds=2.0)
+        RunFolder(tmp_path, replace(run, data=replace(run.data, options=options)))

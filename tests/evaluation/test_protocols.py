@@ -13,6 +13,7 @@ from limbeck.augmentations.imagenet_augment import ImagenetAugment
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec, Normalization
+from limbeck.core.sound import Sound
 from limbeck.data import Data
 from limbeck.evaluation.protocols import PROTOCOLS, Protocol, dc, dsa, for_data, for_set, idc, idc_imagenet, limbeck
 from limbeck.methods.idc import idc as idc_recipe
@@ -250,3 +251,14 @@ def test_dc_refuses_names_of_networks_that_do_not_exist() -> None:
         dc(networks=("resnet_18",))
     with pytest.raises(InputError, match="unknown convnet3 option 'nom'"):
         dc(networks=("convnet3:nom=batch",))
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_sound_is_neither_augmented_nor_mixed(digits: Data, name: str) -> None:
+    spec = replace(digits.spec, name="words", height=64, width=64, sound=Sound())
+    found = for_data(name, spec)
+    assert found.networks == ("convnet4",)
+    assert found.training.augmentation is None and found.training.cutmix == 0
+    plain = for_data(name, replace(spec, sound=None), ("convnet4",))
+    assert replace(plain, training=found.training) == found
+    assert for_data(name, spec, ("mlp",)).networks == ("mlp",)

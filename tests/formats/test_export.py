@@ -8,14 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec, Normalization
+from limbeck.core.sound import Sound
 from limbeck.formats.export import export
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
+from limbeck.ops.sound import log_spectrograms
+from tests.data.makers import tone
 
 NAMES = ("a/b", "..", "zebra", "", "ünïcode é", "con:*?\\", ".hidden", "apple" * 80, "a b", "-rf")
 
@@ -167,3 +171,48 @@ def test_nothing_is_pickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(pickle, "dump", None)
     monkeypatch.setattr(pickle, "dumps", None)
     export(distilled(), "npz", tmp_path / "set")
+
+
+def sounding(factor: int = 1) -> Distilled:
+    """Three classes of tones, two clips each; with factor 2, two stored spectrograms of two clips."""
+    sound = Sound()
+    pitches = torch.stack([tone(600.0 * (1 + number // 2)) for number in range(6)]).float()
+    logarithms = log_spectrograms(pitches, sound, (64, 64))
+    sound = replace(sound, low=float(logarithms.min()), high=float(logarithms.max()))
+    spec = DataSpec("tones", 1, 64, 64, ("low", "a/b", "high"), Normalization((0.2,), (0.5,)), "0" * 32, sound)
+    recipe = idc("mini-speech-commands") if factor > 1 else random()
+    return Distilled(sound.to_unit(logarithms).view(3, 2, 1, 64, 64), spec, recipe, seed=0)
+
+
+def test_every_clip_is_a_recording_of_its_class(tmp_path: Path) -> None:
+    made = sounding()
+    assert export(made, "wav", tmp_path / "out") == tmp_path / "out"
+    files = sorted((tmp_path / "out" / "train").rglob("*.wav"))
+    assert [file.relative_to(tmp_path / "out" / "train").as_posix() for file in files] == [
+        f"{folder}/{number}.wav"
+        for folder, numbers in (("000_low", "01"), ("001_a_b", "23"), ("002_high", "45"))
+        for number in numbers
+    ]
+    for number, file in enumerate(files):
+        samples, rate = soundfile.read(file, dtype="float32")
+        assert rate == 16_000 and len(samples) == 16_000 and abs(samples).max() == pytest.approx(0.9, abs=1e-3)
+        peak = np.abs(np.fft.rfft(samples)).argmax()
+        assert abs(peak - 600 * (1 + number // 2)) < 63  # one frequency of the spectrogram
+    named = json.loads((tmp_path / "out" / "classes.json").read_text(encoding="utf-8"))
+    assert list(named.values()) == ["low", "a/b", "high"]
+
+
+def test_equal_sets_are_equal_recordings_and_packed_ones_are_decoded(tmp_path: Path) -> None:
+    made = sounding(factor=2)
+    for name in ("one", "two"):
+        export(made, "wav", tmp_path / name)
+    one, two = (sorted((tmp_path / name).rglob("*.wav")) for name in ("one", "two"))
+    assert len(one) == 12 and [file.read_bytes() for file in one] == [file.read_bytes() for file in two]
+
+
+def test_what_cannot_be_heard_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds pictures, which cannot be heard"):
+        export(distilled(1), "wav", tmp_path / "out")
+    with pytest.raises(InputError, match="leave --no-decoded out for wav"):
+        export(sounding(), "wav", tmp_path / "out", decoded=False)
+    assert not (tmp_path / "out").exists()

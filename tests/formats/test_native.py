@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
+from limbeck.core.sound import Sound
 from limbeck.data import Data
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
@@ -134,3 +136,15 @@ def test_pickle_and_torch_load_are_not_in_the_path(folder: Path, monkeypatch: py
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, None)
     assert load(folder).ipc == 2
+
+
+def test_what_a_set_sounds_like_comes_back(original: Distilled, tmp_path: Path) -> None:
+    sound = Sound(sample_rate=8_000, low=-6.9, high=3.25)
+    write_set(tmp_path / "run", replace(original, spec=replace(original.spec, sound=sound)))
+    assert load(tmp_path / "run").spec.sound == sound
+    assert "spectrograms of 2 s of sound" in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+
+
+def test_pictures_are_described_as_before_there_was_sound(folder: Path) -> None:
+    assert "sound" not in json.loads((folder / SIDECAR).read_text(encoding="utf-8"))["data"]
+    assert "sound" not in (folder / "README.md").read_text(encoding="utf-8")

@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from limbeck import networks
 from limbeck.augmentations.idc_augment import IDCAugment
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
+from limbeck.data import load
+from limbeck.engine.distill import distill
+from limbeck.engine.settings import Settings
 from limbeck.initializers.real import Mixed
 from limbeck.labelers.hard import Hard
 from limbeck.methods.idc import PRESETS, idc
 from limbeck.parametrizations.partition import Partition
 from limbeck.parametrizations.plain import Plain
+from tests.data.makers import write_tones
 
 PUBLISHED = {
     # network, metric, iterations, n_data, early epochs, factor, CutMix, height
@@ -44,7 +51,7 @@ STEP_SIZES = [
     ("mini-speech-commands", 10, 3e-3),
 ]
 
-OTHER_TRAINING = {"imagenet100": (0.1, 0.9, 1e-4, 128)}
+OTHER_TRAINING = {"mini-speech-commands": (3e-4, 0.9, 5e-4, 64), "imagenet100": (0.1, 0.9, 1e-4, 128)}
 """Step size, momentum, weight decay and batch of the networks where they are not 0.01, 0.9, 5e-4 and 64."""
 
 
@@ -66,7 +73,11 @@ def test_settings_are_the_published_ones(preset: str) -> None:
     found = (training.lr, training.momentum, training.weight_decay, training.batch_size)
     assert found == OTHER_TRAINING.get(preset, (0.01, 0.9, 5e-4, 64))
     assert recipe.sampler.batch_size == 64 and pool.start == ""
-    assert (recipe.optimizer.momentum, recipe.optimizer.turns, recipe.optimizer.clamp) == (0.5, "class", True)
+    assert (recipe.optimizer.momentum, recipe.optimizer.turns, recipe.optimizer.clamp) == (
+        0.5,
+        "class",
+        "below" if preset == "mini-speech-commands" else True,
+    )
     assert (recipe.objective.bias, recipe.objective.classifier, recipe.objective.synthetic_batch) == (False, False, 128)
     assert recipe.initializer == Mixed() and recipe.labeler == Hard()
 
@@ -95,6 +106,24 @@ def test_speech_is_cut_in_time_and_not_augmented() -> None:
     recipe = fields(idc("mini-speech-commands"))
     assert recipe.parametrization == Partition(factor=2, axes="columns")
     assert recipe.augmentation is None and recipe.pool.training.augmentation is None
+    assert recipe.optimizer.clamp == "below" and recipe.pool.training.lr == 3e-4
+
+
+def test_speech_runs_from_a_folder_of_recordings(tmp_path: Path) -> None:
+    write_tones(tmp_path / "mini_speech_commands", {"go": 16, "stop": 16})
+    data = load(tmp_path / "mini_speech_commands", cache=False)
+    assert data.require_test().class_counts() == [2, 2]
+    module = networks.build("convnet4", replace(data.spec, class_names=tuple("abcdefgh"))).module()
+    assert sum(weights.numel() for weights in module.parameters()) == 461_448
+    recipe = idc("mini-speech-commands").with_(
+        pool__network="convnet4:width=4", pool__samples=8, curriculum__iterations=2, curriculum__steps=1
+    )
+    made = distill(recipe, data, ipc=1, settings=Settings(device="cpu", progress="quiet"))
+    assert made.stored.shape == (2, 1, 1, 64, 64) and made.stored.isfinite().all()
+    images, labels = made.decoded()
+    assert images.shape == (4, 1, 64, 64) and labels.tolist() == [0, 0, 1, 1]
+    # The pitch of a class, an eighth of 4,000 Hz and twice that, is still where it was.
+    assert images[:, 0, 1:, 20:44].mean(dim=2).argmax(dim=1).add(1).tolist() == [4, 4, 8, 8]
 
 
 def test_factor_one_is_idc_i() -> None:

@@ -41,3 +41,33 @@ def test_impossible_counts_are_refused(count: int) -> None:
         selection.herding(torch.ones(4, 2), count)
     with pytest.raises(InputError, match="rows"):
         selection.k_center(torch.ones(4, 2), count, 0)
+
+
+def test_forgetting_counts_right_then_wrong() -> None:
+    right, wrong = 1, 0
+    visits = torch.tensor(
+        [
+            [right, right, wrong, wrong, right],
+            [wrong, right, right, wrong, right],
+            [right, right, wrong, wrong, wrong],
+            [wrong, right, right, wrong, wrong],
+        ]
+    )
+    events = selection.forgetting_events(visits, torch.ones(5, dtype=torch.int64))
+    assert events.tolist() == [2, 0, 1, 0, 1]
+    events = selection.forgetting_events(visits, torch.ones(5, dtype=torch.int64), "infinity")
+    assert events.tolist() == [2, 0, 1, torch.inf, 1]
+
+
+def test_the_first_visit_forgets_nothing() -> None:
+    labels = torch.tensor([0, 1])
+    assert selection.forgetting_events(torch.tensor([[0, 0]]), labels).tolist() == [0, 0]
+    assert selection.forgetting_events(torch.tensor([[0, 0]]), labels, "infinity").tolist() == [0, torch.inf]
+
+
+def test_the_largest_come_first_and_ties_from_behind() -> None:
+    scores = torch.tensor([1.0, 3.0, 0.0, 3.0, torch.inf, 1.0])
+    assert selection.largest(scores, 6).tolist() == [4, 3, 1, 5, 0, 2]
+    assert selection.largest(scores, 2).tolist() == [4, 3]
+    with pytest.raises(InputError, match="rows"):
+        selection.largest(scores, 7)

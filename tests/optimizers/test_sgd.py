@@ -136,3 +136,9 @@ def test_the_step_size_drops_at_its_iterations(context_of: Callable[..., Context
     assert moved == pytest.approx([0.8, 0.8, 0.4, 0.2, 0.2])
     with pytest.raises(InputError, match="drop_factor above 0"):
         SGD(drop_factor=0.0).check(context)
+
+
+def test_clamping_from_below_alone() -> None:
+    stored = torch.tensor([-3.0, 0.25, 7.0]).view(1, 1, 1, 1, 3)
+    low, high = torch.tensor([-0.5]).view(1, 1, 1), torch.tensor([0.5]).view(1, 1, 1)
+    assert SGD(clamp="below").open_iteration({}, stored, low, high, 0)[1].flatten().tolist() == [-0.5, 0.25, 7.0]

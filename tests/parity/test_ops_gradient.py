@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from limbeck.ops import cutmix, gradient_distance, kmeans, partition, selection, transforms
+from limbeck.ops import cutmix, diversity, gradient_distance, kmeans, partition, selection, transforms
 from tests.parity.vectors_dir import find
 
 TOLERANCE = 1e-9
@@ -420,3 +420,25 @@ def test_coreset_orders(path: Path) -> None:
         assert rows[selection.k_center(features[rows], len(centres), 0)].tolist() == centres.tolist()
     order = vectors["kcenter_order_all_start0"]
     assert selection.k_center(features, len(order), 0).tolist() == order.tolist()
+
+
+@files("coreset")
+def test_forgetting_events(path: Path) -> None:
+    vectors = load(path)
+    predictions, labels = tensor(vectors["forget_predictions_epoch_by_sample"]), tensor(vectors["forget_labels"])
+    events = selection.forgetting_events(predictions, labels)
+    assert events.tolist() == vectors["forget_events"].tolist()
+    assert events.max() > 0
+
+
+@files("reference_mmd_and_feature_distance")
+def test_mmd_and_feature_distance(path: Path) -> None:
+    vectors = load(path)
+    x, y = tensor(vectors["X"]), tensor(vectors["Y"])
+    close(diversity.feature_distance(y), vectors["feature_distance_eq20_Y"])
+    close(diversity.mmd2_linear(x, y), vectors["mmd2_linear"])
+    for number, gamma in enumerate(vectors["gamma"].tolist()):
+        moved = y.clone().requires_grad_()
+        value = diversity.mmd2_gaussian(x, moved, gamma)
+        close(value, vectors[f"mmd2_gauss_g{number}"])
+        close(torch.autograd.grad(value, moved)[0], vectors[f"mmd2_gauss_g{number}_grad_Y"])

@@ -14,10 +14,13 @@ from limbeck.core.errors import InputError
 from limbeck.data import Data
 from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.settings import Settings
+from limbeck.evaluation.diversity import DiversityProtocol, Reference, refer
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats.native import load
 from limbeck.methods.random import random
+from limbeck.reports import compare as comparing
 from limbeck.reports.compare import COMPARISON, Comparison, compare
+from limbeck.reports.runs import read_run
 from tests.engine.tiny import NETWORK, tiny_idc
 
 QUIET = Settings(device="cpu", progress="quiet")
@@ -199,3 +202,22 @@ def test_snapshots_are_judged_too_but_not_those_of_a_coreset(digits: Data, tmp_p
         learnt = comparison.rows[1].accuracies[2 * seed : 2 * seed + 2]
         assert curve["points"][-1]["networks"][0]["accuracies"] == list(learnt)
         assert sorted(path.name[:5] for path in (tmp_path / f"random-ipc1-seed{seed}").glob("*curve*")) == []
+
+
+def test_diversity_is_measured_by_one_teacher(digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[int] = []
+
+    def counted(*arguments: Any, **named: Any) -> Reference:
+        trained.append(1)
+        return refer(*arguments, **named)
+
+    monkeypatch.setattr(comparing, "refer", counted)
+    protocol = DiversityProtocol(network="convnet1:width=4", epochs=1, projection="none")
+    run(digits, tmp_path, full=False, ipcs=(2,), diversity=protocol)
+    run(digits, tmp_path, full=False, ipcs=(2,), diversity=protocol)
+    assert trained == [1]
+    found = [read_run(path.parent).diversities for path in sorted(tmp_path.glob("*/distilled.json"))]
+    assert len(found) == 4 and all(len(each) == 1 and each[0]["seed"] == 0 for each in found)
+    with pytest.raises(InputError, match="epochs >= 0"):
+        run(digits, tmp_path / "other", diversity=replace(protocol, epochs=-1))
+    assert not (tmp_path / "other").exists()

@@ -12,11 +12,12 @@ from limbeck.core.errors import InputError
 from limbeck.data import Data, LoadOptions, load
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
+from limbeck.evaluation.diversity import DiversityProtocol, Reference, refer
 from limbeck.evaluation.evaluate import evaluate
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats import native
 from limbeck.reports import judging
-from limbeck.reports.judging import judge, judge_snapshots
+from limbeck.reports.judging import judge, judge_diversity, judge_snapshots
 from limbeck.reports.runs import read_run
 from tests.engine.tiny import NETWORK, tiny_idc
 
@@ -129,3 +130,22 @@ def test_what_is_missing_is_named(run: Path, digits: Data) -> None:
     with pytest.raises(InputError, match=r"has no snapshots; distil with --snapshots") as caught:
         judge_snapshots(run, digits, PROTOCOL)
     assert "\n" not in str(caught.value)
+
+
+def test_diversity_is_measured_once(run: Path, digits: Data) -> None:
+    protocol = DiversityProtocol(network="convnet1:width=4", epochs=1, projection="none")
+    asked: list[int] = []
+
+    def reference() -> Reference:
+        asked.append(1)
+        return refer(digits.train, protocol)
+
+    first = judge_diversity(run, native.load(run), digits, protocol, reference)
+    before = first.read_bytes()
+    assert judge_diversity(run, native.load(run), digits, protocol, reference) == first
+    assert (len(asked), first.read_bytes()) == (1, before)
+    assert read_run(run).diversities == (json.loads(before),)
+    with pytest.raises(AssertionError, match="made otherwise"):
+        judge_diversity(run, native.load(run), digits, replace(protocol, epochs=2), reference)
+    protocol = replace(protocol, epochs=2)
+    assert judge_diversity(run, native.load(run), digits, protocol, reference) != first

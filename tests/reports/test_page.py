@@ -6,11 +6,13 @@ import base64
 import io
 import json
 import re
+import wave
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -18,12 +20,16 @@ import limbeck as lb
 from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
 from limbeck.data.splits import Data
+from limbeck.evaluation.diversity import DiversityProtocol, diversity, refer
 from limbeck.evaluation.protocols import Protocol, dc
+from limbeck.initializers.real import Mixed
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
+from limbeck.parametrizations.partition import Partition
 from limbeck.reports.compare import COMPARISON, Comparison, compare
 from limbeck.reports.page import _in_words, write_page
-from limbeck.reports.runs import Run, read_run
+from limbeck.reports.runs import Run, diversity_as_plain, read_run
+from tests.data.makers import write_tones
 
 TINY = {"curriculum__iterations": 1, "curriculum__steps": 2, "pool__network": "convnet2:width=8"}
 NETWORKS = ("convnet2:width=8", "convnet1:width=4")
@@ -314,6 +320,33 @@ def test_growth_has_a_figure_for_each_width_and_a_table(runs: list[Run], tmp_pat
     assert "1 idc 50.0 ± 0.0 30.0 ± 0.0 200 3 min 21 s 1" in Page((tmp_path / "page.html").read_text("utf-8")).text
 
 
+def test_diversity_has_a_table_and_a_scatter(digits: Data, runs: list[Run], tmp_path: Path) -> None:
+    protocol = DiversityProtocol(network="convnet1:width=4", epochs=1, projection="pca", projected_classes=2)
+    reference = refer(digits.train, protocol)
+    shown = [
+        replace(run, diversities=(json.loads(json.dumps(diversity_as_plain(diversity(run.distilled, reference)))),))
+        for run in runs
+        if run.distilled.ipc == 3 and run.distilled.seed == 0
+    ]
+    write_page(tmp_path / "page.html", [*shown, runs[0]], None, "Diverse")
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "#diversity" in page.values("href")
+    assert "flattened, before any global pooling, of convnet1:width=4 in evaluation mode" in page.text
+    for run in shown:
+        mean = run.diversities[0]["mean"]
+        assert f"{100 * mean['coverage']:.1f} {mean['mmd2']:#.4g}" in page.text
+    assert re.search(r"real images – – – [\d.]+ [\d.]+ [\d.]+ [\d.]+ – –", page.text)
+    drawn = [text for text in page.values("alt") if "(principal components), classes 0 and 1." in text]
+    assert len(drawn) == len(shown) == 2
+    assert page.text.count("By class") == 1
+
+
+def test_a_protocol_with_nesterov_says_so() -> None:
+    protocol = replace(PROTOCOL, training=replace(PROTOCOL.training, nesterov=True))
+    assert "SGD with Nesterov momentum 0.9" in " ".join(_in_words(encode(protocol), [7]))
+    assert "Nesterov" not in " ".join(_in_words(encode(PROTOCOL), [7]))
+
+
 def test_recipes_of_one_name_are_told_apart(runs: list[Run], tmp_path: Path) -> None:
     run = next(run for run in runs if run.method == "idc")
     recipe = run.distilled.recipe.with_(initializer=random().initializer)
@@ -341,3 +374,39 @@ def test_a_protocol_that_forgets_its_velocity_says_so() -> None:
     (first, second, *_) = _in_words(encode(dc(networks=("mlp",), repeats=2)), [7])
     assert first.startswith("2 fresh networks of mlp for every set") and "301 epochs" in first
     assert second.endswith("multiplied by 0.1 after 50 % of the training, where the velocity starts from zero again.")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_sound_is_shown_and_played(packed: bool, tmp_path: Path) -> None:
+    write_tones(tmp_path / "words", {"low": 12, "high": 12})
+    data = lb.data.load(tmp_path / "words", cache=False)
+    recipe = (
+        random().with_(parametrization=Partition(factor=2, axes="columns"), initializer=Mixed()) if packed else random()
+    )
+    lb.distill(recipe, data, ipc=2, out=tmp_path / "run", settings=lb.Settings(progress="quiet"))
+    write_page(tmp_path / "page.html", [read_run(tmp_path / "run")], None, "sound")
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    page = Page(html)
+    assert "spectrograms of 1 s of sound at 16,000 Hz" in page.text and "Griffin-Lim" in page.text
+    players = [found for tag, found in page.tags if tag == "audio"]
+    assert len(players) == 4 and all("controls" in found for found in players)
+    assert "media-src data:" in html
+    peaks = []
+    for kind, content in page.pictures():
+        if kind == "audio/wav":
+            with wave.open(io.BytesIO(content)) as file:
+                assert file.getnframes() == (32_000 if packed else 16_000) and file.getframerate() == 16_000
+                samples = np.frombuffer(file.readframes(file.getnframes()), dtype=np.uint8).astype(float) - 128
+            peaks.append(np.abs(np.fft.rfft(samples)).argmax() / len(samples) * 16_000)
+    # Classes are sorted by name: high (1,000 Hz) is the first.
+    assert [round(peak, -2) for peak in peaks] == [1000, 1000, 500, 500]
+    colours = [
+        Image.open(io.BytesIO(content)).convert("RGB") for kind, content in page.pictures() if kind == "image/png"
+    ]
+    assert len(colours) == 4
+    bright = np.asarray(colours[0]).sum(axis=(1, 2)).argmax() / colours[0].height
+    assert bright == pytest.approx(1 - 1000 / 8000, abs=0.05)
+
+
+def test_pictures_are_not_played(page: Page) -> None:
+    assert not [tag for tag, _ in page.tags if tag == "audio"] and "Griffin-Lim" not in page.text

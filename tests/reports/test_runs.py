@@ -13,9 +13,19 @@ from limbeck.core.execution import Execution
 from limbeck.data import Data
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
+from limbeck.evaluation.diversity import DiversityProtocol, DiversityScores, Figures
 from limbeck.evaluation.evaluate import NetworkScores, Scores
 from limbeck.evaluation.protocols import Protocol
-from limbeck.reports.runs import curve_file, evaluation_file, read_run, scores_as_plain, write_scores
+from limbeck.reports.runs import (
+    curve_file,
+    diversity_as_plain,
+    diversity_file,
+    evaluation_file,
+    read_run,
+    scores_as_plain,
+    write_diversity,
+    write_scores,
+)
 from tests.engine.tiny import tiny_dream
 
 PROTOCOL = Protocol(name="tiny", networks=("mlp", "convnet2"), repeats=2)
@@ -133,6 +143,7 @@ def test_curves_are_read_beside_evaluations(folder: Path) -> None:
         ("log.jsonl", lambda path: path.write_text("[1, 2]\n")),
         ("evaluation-tiny-0.json", lambda path: path.write_text("")),
         ("curve-tiny-0.json", lambda path: path.write_text("[]")),
+        ("diversity-0.json", lambda path: path.write_text("{")),
         ("distilled.json", lambda path: path.unlink()),
     ],
 )
@@ -156,3 +167,41 @@ def test_written_scores_are_strict_json(folder: Path) -> None:
         raise AssertionError(constant)
 
     json.loads(path.read_text(), parse_constant=refuse)
+
+
+FIGURES = Figures(4.0, 2.0, 1.0, 1.5, 0.1, 0.5, 0.2, 3.0, 1.2, 2.5, 0.3)
+DIVERSITY = DiversityScores(
+    protocol=DiversityProtocol(network="mlp"),
+    seed=4,
+    features="vector",
+    dimensions=8,
+    teacher_accuracy=0.9,
+    images=(1, 1),
+    real_images=(5, 6),
+    classes=(FIGURES, replace(FIGURES, pair_distance=None, coverage=1.0)),
+    scatter=(),
+    execution=Execution(),
+    seconds=1.5,
+)
+
+
+def test_diversity_is_written_beside_the_set_and_read_back(folder: Path) -> None:
+    distilled = read_run(folder).distilled
+    path = write_diversity(folder, DIVERSITY, distilled)
+    assert path.name == diversity_file(DIVERSITY.protocol, 4, "float32") and path.name.startswith("diversity-")
+    (found,) = read_run(folder).diversities
+    assert found == json.loads(json.dumps(diversity_as_plain(DIVERSITY)))
+    assert (found["mean"]["coverage"], found["mean"]["pair_distance"]) == (0.75, None)
+    assert found["classes"][0]["effective_rank"] == 1.5
+    assert "data" not in found
+    other = write_diversity(folder, DIVERSITY, distilled, replace(distilled.spec, name="other", digest="other"))
+    assert json.loads(other.read_text())["data"] == "other"
+    names = {
+        path.name,
+        other.name,
+        diversity_file(DIVERSITY.protocol, 5, "float32"),
+        diversity_file(DIVERSITY.protocol, 4, "uint8"),
+        diversity_file(replace(DIVERSITY.protocol, epochs=1), 4, "float32"),
+        diversity_file(DIVERSITY.protocol, 4, "float32", precision="bfloat16"),
+    }
+    assert len(names) == 6

@@ -18,6 +18,7 @@ from limbeck.reports.tables import (
     best_rows,
     comparison_table,
     curve_table,
+    diversity_table,
     human_bytes,
     human_seconds,
     listing,
@@ -153,3 +154,24 @@ def test_durations_are_rounded_to_what_matters(seconds: float, text: str) -> Non
 def test_one_network_has_no_deviation() -> None:
     assert percent(0.5, 0.0, 1) == "50.0"
     assert percent(0.5, 0.0, 2) == "50.0 ± 0.0"
+
+
+def test_diversity_beside_that_of_the_real_images() -> None:
+    figures = {
+        **{"feature_distance": 12345.6, "pair_distance": None, "covariance_trace": 0.5, "effective_rank": 4.7},
+        **{"neighbour_distance": 0.0, "coverage": 0.298, "mmd2": 0.23612, "real_pair_distance": 1.671},
+        **{"real_covariance_trace": 0.8252, "real_effective_rank": 9.93, "real_neighbour_distance": 0.4797},
+    }
+    protocol = {"network": "convnet3", "epochs": 20}
+    found = {
+        "protocol": protocol,
+        "dimensions": 2048,
+        "features": "flattened map",
+        "mean": figures,
+        "classes": [figures],
+    }
+    text = shown(diversity_table(found, "runs/a"))
+    assert "features of convnet3 after 20 epochs (2,048 numbers, flattened map)" in text
+    assert cells(text, "mean 12,346") == "mean 12,346 – 0.5000 4.700 0.000 29.8 0.2361"
+    assert cells(text, "0 12,346") == "0 12,346 – 0.5000 4.700 0.000 29.8 0.2361"
+    assert cells(text, "real –") == "real – 1.671 0.8252 9.930 0.4797 – –"

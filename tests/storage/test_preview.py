@@ -67,3 +67,14 @@ def test_normalized_images_are_shown_as_they_look(portion: Callable[..., ImageSe
 
 def test_a_single_image(portion: Callable[..., ImageSet]) -> None:
     assert contact_sheet(make(portion, 1, "unit"), classes=1, scale=1).size[0] >= 8
+
+
+def test_low_frequencies_are_at_the_bottom_and_loud_ones_bright() -> None:
+    image = torch.zeros(1, 1, 1, 3, 2)
+    image[0, 0, 0, 0] = 1.0  # the lowest frequency is loud
+    pixels = np.asarray(picture(image, scale=1, gap=0, sound=True)).astype(int)
+    assert pixels.shape == (3, 2, 3)
+    assert pixels[2].sum() > 5 * pixels[0].sum() and np.array_equal(pixels[0], pixels[1])
+    levels = torch.linspace(0, 1, 32).view(1, 1, 1, 1, 32)
+    light = np.asarray(picture(levels, scale=1, gap=0, sound=True))[0] @ np.array([0.2126, 0.7152, 0.0722])
+    assert (np.diff(light) > 0).all()

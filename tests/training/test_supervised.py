@@ -11,11 +11,12 @@ from torch import Tensor
 
 from limbeck.augmentations.idc_augment import IDCAugment
 from limbeck.core.context import Context
-from limbeck.core.errors import RunError
+from limbeck.core.errors import InputError, RunError
+from limbeck.core.execution import Execution
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.streams import Streams
 from limbeck.ops import cutmix
-from limbeck.training.supervised import Training, accuracy, fit, still, supervised_step
+from limbeck.training.supervised import Training, accuracy, fit, still, supervised_step, watched_step
 
 SHAPE = (1, 8, 8)
 
@@ -42,13 +43,15 @@ def same(module: torch.nn.Module, weights: Weights) -> None:
 
 
 @pytest.mark.parametrize("network_name", ["convnet1:width=4", "convnet1:width=4,norm=batch"])
-@pytest.mark.parametrize("augmented", [False, True])
-def test_steps_equal_torch_sgd(context: Context, network_name: str, augmented: bool) -> None:
+@pytest.mark.parametrize(("augmented", "nesterov"), [(False, False), (True, False), (False, True)])
+def test_steps_equal_torch_sgd(context: Context, network_name: str, augmented: bool, nesterov: bool) -> None:
     network, weights = start(context, network_name)
     module = module_of(network, weights)
     augmentation = IDCAugment(operations=("color", "crop")) if augmented else None
-    training = Training(lr=0.05, momentum=0.8, weight_decay=0.01, augmentation=augmentation, cutmix=0.6)
-    optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.8, weight_decay=0.01)
+    training = Training(
+        lr=0.05, momentum=0.8, nesterov=nesterov, weight_decay=0.01, augmentation=augmentation, cutmix=0.6
+    )
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.8, weight_decay=0.01, nesterov=nesterov)
     velocity, mixed = still(network, weights), 0
     images, labels = context.spec.normalization.apply(context.data.images(torch.arange(9))), context.data.labels[:9]
     for number in range(6):
@@ -82,6 +85,37 @@ def test_the_schedule_overrides_the_step_size(context: Context) -> None:
     draws = training.draw(context.streams, SHAPE, 6, 0)
     supervised_step(network, weights, still(network, weights), images, labels, training, draws, 0.0)
     assert all(torch.equal(weights[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("microbatch", [0, 4])
+@pytest.mark.parametrize("network_name", ["convnet1:width=4", "convnet1:width=4,norm=batch"])
+def test_a_watched_step_is_the_same_step_and_tells_what_it_saw(
+    context: Context, network_name: str, microbatch: int
+) -> None:
+    network, weights = start(context, network_name)
+    network = network.to(network.device, network.dtype, Execution(microbatch=microbatch))
+    other = {name: tensor.clone() for name, tensor in weights.items()}
+    training = Training(lr=0.05, augmentation=IDCAugment(operations=("color", "crop")))
+    velocities = still(network, weights), still(network, other)
+    images, labels = context.spec.normalization.apply(context.data.images(torch.arange(11))), context.data.labels[:11]
+    differed = 0
+    for number in range(5):
+        draws = training.draw(context.streams, SHAPE, 11, number)
+        before = module_of(network, weights)
+        loss, guesses = watched_step(network, weights, velocities[0], images, labels, training, draws, 0.05)
+        assert torch.equal(loss, supervised_step(network, other, velocities[1], images, labels, training, draws, 0.05))
+        assert all(torch.equal(weights[name], tensor) for name, tensor in other.items())
+        assert training.augmentation is not None
+        seen = training.augmentation.apply(images, draws.augmentation)
+        assert torch.equal(guesses, before(seen).argmax(dim=1))
+        differed += int(not torch.equal(guesses, before.eval()(images).argmax(dim=1)))
+    assert differed, "the images as they are would have done as well"
+
+
+def test_looking_ahead_needs_momentum() -> None:
+    with pytest.raises(InputError, match="no momentum to look ahead with"):
+        Training(momentum=0.0, nesterov=True).check("pool 'pretrained'")
+    Training(momentum=0.5, nesterov=True).check("pool 'pretrained'")
 
 
 def test_draws_are_keyed_and_cutmix_has_its_probability(context: Context) -> None:
@@ -143,6 +177,28 @@ def test_fit_equals_a_plain_loop(context: Context) -> None:
             F.cross_entropy(logits, context.data.labels[rows]).backward()
             optimizer.step()
     same(module, weights)
+
+
+def test_watching_changes_nothing_and_sees_every_image_once_an_epoch(context: Context) -> None:
+    _, _, expected = run_fit(context, steps=6, batch=16)
+    network, weights = start(context)
+    seen: list[tuple[int, list[int], int]] = []
+    for _ in fit(
+        network,
+        weights,
+        lambda rows: context.spec.normalization.apply(context.data.images(rows)),
+        context.data.labels,
+        Training(batch_size=16),
+        Streams(5),
+        SHAPE,
+        lambda epoch: 0.01,
+        6,
+        watch=lambda epoch, rows, guesses: seen.append((epoch, rows.tolist(), len(guesses))),
+    ):
+        pass
+    assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
+    assert [(epoch, count) for epoch, _, count in seen] == [(0, 16), (0, 16), (0, 4), (1, 16), (1, 16), (1, 4)]
+    assert sorted(chain(*(rows for _, rows, _ in seen[:3]))) == list(range(36))
 
 
 def test_the_mean_loss_of_an_epoch_is_reported(context: Context) -> None:

@@ -10,7 +10,18 @@ from pathlib import Path
 import tyro
 
 from limbeck.cli.overrides import apply
-from limbeck.cli.shared import choose_recipe, load_data, note, print_json, run_folder, seeds_of
+from limbeck.cli.shared import (
+    DiversityOptions,
+    Metric,
+    choose_recipe,
+    chosen_metrics,
+    load_data,
+    note,
+    preset_name,
+    print_json,
+    run_folder,
+    seeds_of,
+)
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec
 from limbeck.core.recipe import Recipe
@@ -34,7 +45,7 @@ class Compare:
     """
 
     methods: tyro.conf.Positional[tuple[str, ...]]
-    """Methods and baselines, for example: random herding kcenter dream."""
+    """Methods and baselines, for example: random herding kcenter forgetting dream."""
     data: str = "digits"
     """Data set by name, or a folder of images or parquet files."""
     ipc: tuple[int, ...] = (10,)
@@ -53,6 +64,11 @@ class Compare:
     """Updates (limbeck) or epochs (the others) instead of the protocol's."""
     full: bool = False
     """Also train on all real images."""
+    metrics: tuple[Metric, ...] = ("accuracy",)
+    """What to measure: accuracy, which is always measured, and with 'accuracy diversity' also the features of all sets
+    beside those of the real images, by one teacher."""
+    diversity: tyro.conf.OmitArgPrefixes[DiversityOptions] = field(default_factory=DiversityOptions)
+    """How diversity is measured."""
     out: Path | None = None
     """Folder for runs, comparison.json and report.html; runs/compare-DATA by default."""
     load: tyro.conf.OmitArgPrefixes[LoadOptions] = field(default_factory=LoadOptions)
@@ -70,7 +86,7 @@ class Compare:
             raise InputError("a method is named twice; name each once.")
         if not self.ipc or len(set(self.ipc)) < len(self.ipc):
             raise InputError("--ipc takes one or several different numbers, for example --ipc 1 10.")
-        name = Path(self.data).name
+        name = preset_name(self.data)
         recipes: dict[str, dict[int, Recipe]] = {}
         for method, ipc in itertools.product(self.methods, self.ipc):
             recipe = choose_recipe(method, self._preset(method), None, name, ipc)
@@ -79,7 +95,9 @@ class Compare:
         learnt = [recipe for by_ipc in recipes.values() for recipe in by_ipc.values() if recipe.objective is not None]
         if (swaps or fields) and not learnt:
             raise InputError("--with and --SLOT.FIELD change no baseline; name a method that learns or leave them out.")
-        seeds = seeds_of(self.seeds)
+        seeds, metrics = seeds_of(self.seeds), chosen_metrics(self.metrics)
+        if "accuracy" not in metrics:
+            raise InputError("a comparison always measures accuracy; use --metrics accuracy diversity.")
         data = load_data(self.data, self.load)
         protocol = self._one_protocol(data.spec, recipes)
         out = run_folder(self.out, "compare", data.spec.name)
@@ -91,6 +109,7 @@ class Compare:
             protocol=protocol,
             out=out,
             full=self.full,
+            diversity=self.diversity.protocol() if "diversity" in metrics else None,
             settings=self.settings,
         )
         show_comparison(comparison, recipes, out, self.json, f"limbeck compare {' '.join(self.methods)}")

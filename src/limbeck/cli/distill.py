@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from limbeck.cli.overrides import apply
-from limbeck.cli.shared import choose_recipe, load_again, load_data, note, print_json, run_folder
+from limbeck.cli.shared import choose_recipe, load_again, load_data, note, preset_name, print_json, run_folder
 from limbeck.core.distilled import Storage
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
@@ -82,7 +82,7 @@ class Distill:
     def _asked(self, swaps: list[str], fields: list[str]) -> tuple[Data, Recipe, int, int, Storage, Settings]:
         source = self.data if self.data is not None else "digits"
         ipc = 10 if self.ipc is None else self.ipc
-        name = Path(source).name
+        name = preset_name(source)
         recipe = choose_recipe(self.method, self.preset, self.base, name, ipc)
         recipe = apply(recipe, swaps, fields, f"limbeck distill {self.method}")
         recipe.check()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
 
-from limbeck.cli.shared import load_again, load_data, note, print_json
+from limbeck.cli.shared import DiversityOptions, Metric, chosen_metrics, load_again, load_data, note, print_json
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.execution import ExecutionSettings
@@ -18,20 +19,22 @@ from limbeck.engine.progress import progress
 from limbeck.engine.run_file import FILE, read_run_file
 from limbeck.engine.settings import ProgressMode, Settings
 from limbeck.engine.snapshots import read_snapshots
+from limbeck.evaluation.diversity import Reference, refer
 from limbeck.evaluation.evaluate import evaluate
 from limbeck.evaluation.protocols import Protocol, ProtocolName, for_set
 from limbeck.formats.native import load
 from limbeck.registry import parts
-from limbeck.reports.judging import judge_snapshots
+from limbeck.reports.diversity import relative_distances
+from limbeck.reports.judging import judge_diversity, judge_snapshots
 from limbeck.reports.runs import read_json, scores_as_plain, write_scores
-from limbeck.reports.tables import curve_table, scores_table
+from limbeck.reports.tables import curve_table, diversity_table, listing, scores_table
 
 __all__ = ["Evaluate"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Train fresh networks on a distilled set and report their accuracy on the test images."""
+    """Train fresh networks on a distilled set and report their accuracy on the test images; or its diversity."""
 
     run_: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a finished run."""
@@ -48,6 +51,14 @@ class Evaluate:
     """Step sizes to choose from on the validation part."""
     data: str | None = None
     """Data set; that of the run by default."""
+    metrics: tuple[Metric, ...] = ("accuracy",)
+    """What to measure: accuracy (fresh networks trained on the set), diversity (its features beside those of the real
+    images), or both."""
+    diversity: tyro.conf.OmitArgPrefixes[DiversityOptions] = field(default_factory=DiversityOptions)
+    """How diversity is measured."""
+    beside: tuple[Path, ...] = ()
+    """Further finished runs on the same data, with --metrics diversity: measured by the same teacher, and their feature
+    distances are set in relation to the largest."""
     curve: bool = False
     """Judge the snapshots of the run ('limbeck distill --snapshots') as well as its result, and write how accuracy
     grew; what has been judged alike is not judged again."""
@@ -68,16 +79,36 @@ class Evaluate:
     def run(self, swaps: list[str], fields: list[str]) -> int:
         """Evaluate."""
         device = Settings(device=self.device).torch_device()
-        distilled = load(self.run_)
+        metrics = chosen_metrics(self.metrics)
+        if self.curve and metrics != ("accuracy",):
+            raise InputError("--curve judges accuracy; measure diversity in a command of its own.")
+        distilled, beside = load(self.run_), {folder: load(folder) for folder in self.beside}
+        if beside and "diversity" not in metrics:
+            raise InputError("--beside names sets whose diversity is compared; add --metrics diversity.")
+        for folder, other in beside.items():
+            if other.spec.digest != distilled.spec.digest:
+                raise InputError(f"{folder} was made from other data than {self.run_}; name runs on the same data.")
         data = self._data(distilled)
         protocol = for_set(self.protocol, distilled, self.networks, self.repeats)
         if self.length is not None:
             protocol = replace(protocol, length=self.length)
         if self.learning_rates:
             protocol = replace(protocol, learning_rates=self.learning_rates)
-        test = data.require_test()
         if self.curve:
+            data.require_test()
             return self._curve(data, protocol, device)
+        found: dict[str, Any] = {}
+        if "accuracy" in metrics:
+            found |= self._accuracy(distilled, data, protocol, device)
+        if "diversity" in metrics:
+            found["diversity"] = self._diversity(distilled, beside, data, device)
+        if self.json:
+            print_json(found)
+        return 0
+
+    def _accuracy(self, distilled: Distilled, data: Data, protocol: Protocol, device: torch.device) -> dict[str, Any]:
+        """Train networks and write what they reach; the scores and their file."""
+        test = data.require_test()
         with progress(self.progress) as display:
             display.start("evaluating", len(protocol.networks) * protocol.repeats)
             scores = evaluate(
@@ -91,14 +122,65 @@ class Evaluate:
                 done=lambda done, total: display.advance(done),
             )
         path = write_scores(self.run_, scores, distilled, data.spec)
-        if self.json:
-            print_json({**scores_as_plain(scores, distilled.bytes), "file": str(path)})
-        else:
+        if not self.json:
             from rich.console import Console
 
             Console().print(scores_table(scores, str(self.run_)))
             note(f"written to {path}")
-        return 0
+        return {**scores_as_plain(scores, distilled.bytes), "file": str(path)}
+
+    def _diversity(
+        self, distilled: Distilled, beside: dict[Path, Distilled], data: Data, device: torch.device
+    ) -> dict[str, Any]:
+        """Measure diversity unless it has been; the figures, without what is only drawn, and their file."""
+        protocol, sets = self.diversity.protocol(), {self.run_: distilled, **beside}
+        with progress(self.progress) as display:
+
+            @functools.cache
+            def reference() -> Reference:
+                display.start("training the teacher", protocol.epochs + data.spec.classes)
+                return refer(
+                    data.train,
+                    protocol,
+                    seed=self.seed,
+                    device=device,
+                    execution=self.execution,
+                    done=lambda done, total: display.advance(done),
+                )
+
+            paths = {
+                folder: judge_diversity(
+                    folder, each, data, protocol, reference, seed=self.seed, execution=self.execution
+                )
+                for folder, each in sets.items()
+            }
+        found = {folder: read_json(path) for folder, path in paths.items()}
+        shares = self._shares(found)
+        if not self.json:
+            from rich.console import Console
+
+            for folder, plain in found.items():
+                Console().print(diversity_table(plain, str(folder)))
+                note(f"written to {paths[folder]}")
+            if shares:
+                rows = [(folder, f"{share:.3f}") for folder, share in shares.items()]
+                Console().print(listing(("set", "relative"), rows, "feature distance, relative to the largest"))
+            note(f"draw it with: limbeck report {' '.join(map(str, found))}")
+        plain = {name: value for name, value in found[self.run_].items() if name != "scatter"}
+        relative = {"relative": {str(folder): share for folder, share in shares.items()}} if shares else {}
+        return {**plain, **relative, "file": str(paths[self.run_])}
+
+    def _shares(self, found: dict[Path, dict[str, Any]]) -> dict[Path, float]:
+        """Feature distance of each set relative to the largest; nothing for a single set.
+
+        Raises:
+            InputError: the sets are of different size, on which the feature distance depends.
+        """
+        if len({tuple(plain["images"]) for plain in found.values()}) > 1:
+            raise InputError(
+                "the feature distance depends on the size of a set; put sets of one IPC and packing --beside."
+            )
+        return dict(zip(found, relative_distances(list(found.values())), strict=True)) if len(found) > 1 else {}
 
     def _curve(self, data: Data, protocol: Protocol, device: torch.device) -> int:
         """Evaluate the snapshots too."""

@@ -20,14 +20,14 @@ __all__ = ["Export", "Report"]
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write a distilled set as a folder of PNG files or a NumPy file for other tools."""
+    """Write a distilled set as a folder of PNG files, a NumPy file, or recordings of a set of sound."""
 
     run_: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a finished run."""
     where: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="WHERE")]
     """Folder or file to write; it must not exist."""
     to: Target = "imagefolder"
-    """Form."""
+    """Form: imagefolder (PNG), npz, or wav (sound made from spectrograms by Griffin-Lim)."""
     decoded: bool = True
     """Training images; --no-decoded writes the stored images, which may hold several each."""
     json: bool = False

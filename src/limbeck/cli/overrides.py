@@ -6,7 +6,8 @@ Fields come from the recipe as it stands after the swaps, so the flags are alway
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import typing
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limbeck.core.contracts import Part
@@ -116,7 +117,7 @@ def _with_fields(recipe: Recipe, fields: Sequence[str], program: str) -> Recipe:
     )
     parsed: Any = tyro.cli(
         parts,
-        args=list(fields),
+        args=_spelled_out(fields, filled),
         prog=program,
         description="Fields of the recipe's parts.",
         config=(tyro.conf.AvoidSubcommands,),
@@ -124,11 +125,36 @@ def _with_fields(recipe: Recipe, fields: Sequence[str], program: str) -> Recipe:
     return recipe.with_(**{slot: getattr(parsed, slot) for slot in filled})
 
 
+def _spelled_out(fields: Sequence[str], filled: Mapping[str, Part]) -> list[str]:
+    """Flags with values where a field may be true, false or a word: ``--slot.field`` and ``--slot.no-field`` alone."""
+    words: list[str] = []
+    for place, flag in enumerate(fields):
+        slot, dot, path = flag.removeprefix("--").partition(".")
+        alone = place + 1 == len(fields) or fields[place + 1].startswith("--")
+        if not (flag.startswith("--") and dot and alone):
+            words.append(flag)
+            continue
+        hints = typing.get_type_hints(type(filled[slot]))
+        name, denied = path.replace("-", "_"), path.replace("-", "_").removeprefix("no_")
+        if name not in hints and bool in typing.get_args(hints.get(denied)):
+            words += [f"--{slot}.{path[3:]}", "False"]
+        elif bool in typing.get_args(hints.get(name)):
+            words += [flag, "True"]
+        else:
+            words.append(flag)
+    return words
+
+
+def _may_be_false(target: Any, name: str) -> bool:
+    hint = typing.get_type_hints(type(target)).get(name)
+    return hint is bool or bool in typing.get_args(hint)
+
+
 def _check_path(target: Any, where: str, path: str) -> None:
     """Refuse a field that the part does not have, with the nearest that it has."""
     name, _, rest = path.replace("-", "_").partition(".")
     known = [item.name for item in dataclasses.fields(target)]
-    if not rest and name.startswith("no_") and isinstance(getattr(target, name[3:], None), bool):
+    if not rest and name.startswith("no_") and _may_be_false(target, name[3:]):
         name = name[3:]
     if name not in known:
         raise unknown(f"field of {where}", name, known)

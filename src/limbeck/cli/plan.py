@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from limbeck.cli.overrides import apply
-from limbeck.cli.shared import choose_recipe, load_data, note, print_json, run_folder
+from limbeck.cli.shared import choose_recipe, load_data, note, preset_name, print_json, run_folder
 from limbeck.core.distilled import Storage
 from limbeck.core.plain import encode
 from limbeck.data import LoadOptions
@@ -51,7 +51,7 @@ class Plan:
 
     def run(self, swaps: list[str], fields: list[str]) -> int:
         """Predict."""
-        name = Path(self.data).name
+        name = preset_name(self.data)
         recipe = choose_recipe(self.method, self.preset, self.base, name, self.ipc)
         recipe = apply(recipe, swaps, fields, f"limbeck plan {self.method}")
         data = load_data(self.data, self.load)

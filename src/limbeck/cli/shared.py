@@ -5,16 +5,64 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
-from limbeck.data import Data, LoadOptions, canonical_name, load
+from limbeck.data import Data, LoadOptions, canonical_name, holds_sound, load
 from limbeck.engine.run_file import DataReference
+from limbeck.evaluation.diversity import DiversityProtocol
 from limbeck.registry import Method, method, methods
 
-__all__ = ["choose_preset", "choose_recipe", "load_again", "load_data", "note", "print_json", "run_folder", "seeds_of"]
+__all__ = [
+    "DiversityOptions",
+    "Metric",
+    "choose_preset",
+    "choose_recipe",
+    "chosen_metrics",
+    "load_again",
+    "load_data",
+    "note",
+    "preset_name",
+    "print_json",
+    "run_folder",
+    "seeds_of",
+]
+
+Metric = Literal["accuracy", "diversity"]
+
+_SPOKEN = ("mini-speech-commands", "fsdd")
+"""Data sets of sound that methods have settings for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiversityOptions:
+    """How diversity is measured, with --metrics diversity."""
+
+    teacher: str = "convnet3"
+    """Network in whose features diversity is measured; trained on the real images first."""
+    teacher_epochs: int = 20
+    """Epochs of its training."""
+    scatter: Literal["tsne", "pca", "none"] = "tsne"
+    """How features of the first classes come to lie in a plane, for the report: t-SNE, principal components (fast), or
+    not at all."""
+
+    def protocol(self) -> DiversityProtocol:
+        """The same as a value."""
+        return DiversityProtocol(network=self.teacher, epochs=self.teacher_epochs, projection=self.scatter)
+
+
+def chosen_metrics(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """What is to be measured.
+
+    Raises:
+        InputError: nothing, or something twice.
+    """
+    if not metrics or len(set(metrics)) < len(metrics):
+        raise InputError("--metrics takes accuracy, diversity or both, each once.")
+    return tuple(metrics)
 
 
 def note(message: str) -> None:
@@ -80,6 +128,19 @@ def choose_recipe(name: str, preset: str | None, base: str | None, data: str, ip
     if below.baseline:
         raise InputError(f"'{base}' is a baseline without steps to improve; use another --base.")
     return chosen.recipe(selected, below.recipe(choose_preset(below, preset, data), ipc=ipc), ipc)
+
+
+def preset_name(source: str) -> str:
+    """The name by which presets are found for a data set: its own, or for other sound our own for a CPU.
+
+    Args:
+        source: what was given as --data.
+    """
+    name = Path(source).name
+    known = canonical_name(name)
+    if known in _SPOKEN or not holds_sound(source):
+        return name
+    return "fsdd"
 
 
 def run_folder(out: Path | None, *words: str | int) -> Path:

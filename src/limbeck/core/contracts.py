@@ -141,6 +141,10 @@ class Initializer(Part):
 
     slot = "initializer"
 
+    def architecture(self, context: Context) -> FunctionalNetwork | None:
+        """The network that it trains for itself, whose passes are its own; None when it looks through the pool's."""
+        return None
+
     @abc.abstractmethod
     def images(self, context: Context, parametrization: Parametrization, view: View | None) -> Tensor:
         """Stored images of all classes in [0, 1], ``[K, n, C, H, W]``.

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from limbeck.core.sound import Sound
+
 __all__ = ["DataSpec", "Normalization", "RealSet"]
 
 
@@ -54,6 +56,7 @@ class DataSpec:
         class_names: one name per class, in label order.
         normalization: statistics that networks see images through.
         digest: hash of the training images and labels, which identifies the data in run records.
+        sound: what the images sound like where they are spectrograms; None for pictures.
     """
 
     name: str
@@ -63,6 +66,7 @@ class DataSpec:
     class_names: tuple[str, ...]
     normalization: Normalization
     digest: str
+    sound: Sound | None = None
 
     @property
     def classes(self) -> int:
@@ -91,11 +95,14 @@ class RealSet(abc.ABC):
 
     @abc.abstractmethod
     def images(self, rows: Tensor | Sequence[int]) -> Tensor:
-        """Images of the given rows, any shape of rows, in [0, 1]: ``[*rows.shape, C, H, W]``."""
+        """Images of the given rows, any shape of rows, in [0, 1]: ``[*rows.shape, C, H, W]``.
+
+        Spectrograms that were not trained on may leave [0, 1].
+        """
 
     @abc.abstractmethod
     def to(self, device: torch.device, dtype: torch.dtype) -> RealSet:
-        """The same set whose images arrive on ``device`` as ``dtype``; storage stays uint8."""
+        """The same set whose images arrive on ``device`` as ``dtype``; storage stays uint8, or float32 of sound."""
 
     def __len__(self) -> int:
         """Number of images."""

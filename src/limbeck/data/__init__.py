@@ -9,6 +9,7 @@ from limbeck.data.labelled import LabelledSplits as LabelledSplits
 from limbeck.data.loading import NAMES as NAMES
 from limbeck.data.loading import from_arrays as from_arrays
 from limbeck.data.loading import from_dataset as from_dataset
+from limbeck.data.loading import holds_sound as holds_sound
 from limbeck.data.loading import load as load
 from limbeck.data.normalizations import canonical_name as canonical_name
 from limbeck.data.options import LoadOptions as LoadOptions
@@ -26,6 +27,7 @@ __all__ = [
     "check_ipc",
     "from_arrays",
     "from_dataset",
+    "holds_sound",
     "load",
     "make",
 ]

@@ -15,6 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from limbeck.core.errors import InputError
+from limbeck.core.plain import decode_dataclass, encode
+from limbeck.core.sound import Sound
 from limbeck.data.labelled import Labelled, LabelledSplits
 from limbeck.storage.atomic import replacing_folder
 from limbeck.storage.cache import cache_root
@@ -86,11 +89,14 @@ def _write(entry: Path, splits: LabelledSplits) -> None:
         if part is not None:
             tensors[f"{role}.pixels"] = part.pixels.contiguous()
             tensors[f"{role}.labels"] = part.labels.contiguous()
+            if part.marks is not None:
+                tensors[f"{role}.marks"] = part.marks.contiguous()
     with replacing_folder(entry) as folder:
         safetensors.torch.save_file(tensors, folder / "images.safetensors")
         about = {
             "name": splits.name,
             "class_names": splits.class_names,
+            "sound": encode(splits.sound),
             "checksum": _checksum(folder / "images.safetensors"),
         }
         (folder / "entry.json").write_text(json.dumps(about), encoding="utf-8")
@@ -108,18 +114,24 @@ def _read(entry: Path) -> LabelledSplits | None:
             return None
         tensors = safetensors.torch.load_file(images)
         parts = {
-            role: Labelled(pixels=tensors[f"{role}.pixels"], labels=tensors[f"{role}.labels"])
+            role: Labelled(
+                pixels=tensors[f"{role}.pixels"],
+                labels=tensors[f"{role}.labels"],
+                marks=tensors.get(f"{role}.marks"),
+            )
             for role in _ROLES
             if f"{role}.pixels" in tensors
         }
+        sound = about.get("sound")
         return LabelledSplits(
             name=about["name"],
             class_names=tuple(about["class_names"]),
             train=parts["train"],
             validation=parts.get("validation"),
             test=parts.get("test"),
+            sound=None if sound is None else decode_dataclass(Sound, sound, "sound"),
         )
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError):
+    except (OSError, ValueError, InputError, KeyError, TypeError, safetensors.SafetensorError):
         return None
 
 

@@ -1,4 +1,4 @@
-"""Folders of pictures: ``train/<class>/*`` with ``test`` or ``val`` beside it, or ``<class>/*`` alone."""
+"""Folders of pictures or recordings: ``train/<class>/*`` with ``test`` or ``val`` beside it, or ``<class>/*`` alone."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from typing import TypeVar
 import torch
 
 from limbeck.core.errors import InputError
+from limbeck.data.clips import Clips, decode_clips
 from limbeck.data.decode import Encoded, decode
 from limbeck.data.framing import Framing
 from limbeck.data.labelled import Labelled, LabelledSplits
+from limbeck.data.normalizations import canonical_name
 
 __all__ = ["FolderFiles", "assign_roles", "find_folder"]
 
 _T = TypeVar("_T")
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+_SOUND_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"}
+_MINI_SPEECH = {"down", "go", "left", "no", "right", "stop", "up", "yes"}
+_MINI_SPEECH_STRIDE = 8
 SPLIT_NAMES = {
     "train": "train",
     "test": "test",
@@ -38,79 +43,102 @@ def assign_roles(found: dict[str, _T]) -> dict[str, _T]:
 
 @dataclass(frozen=True, kw_only=True)
 class FolderFiles:
-    """Picture files of a folder by part and class.
+    """Picture files of a folder by part and class, or files of recordings.
 
     Args:
         root: the folder.
         class_names: names of the class folders, sorted.
         parts: for ``train``, ``validation`` and ``test`` the sorted files of each class, in class order.
         carve: whether a test part has to be split off, because the folder names no parts.
+        sound: whether the files are recordings.
     """
 
     root: Path
     class_names: tuple[str, ...]
     parts: dict[str, tuple[tuple[Path, ...], ...]]
     carve: bool
+    sound: bool = False
 
     @property
     def files(self) -> list[Path]:
         """All files."""
         return [file for classes in self.parts.values() for files in classes for file in files]
 
-    def read(self, framing: Framing) -> LabelledSplits:
+    def read(self, framing: Framing, clips: Clips | None = None) -> LabelledSplits:
         """Decode everything.
 
+        Args:
+            framing: what pictures are brought to.
+            clips: what recordings are brought to; None for the defaults.
+
         Raises:
-            InputError: a picture cannot be read, or the pictures of a part differ in size or channels.
+            InputError: a picture or recording cannot be read, or the pictures of a part differ in size or channels.
         """
-        parts = {role: self._read_part(classes, framing) for role, classes in self.parts.items()}
+        clips = clips or Clips()
+        parts = {role: self._read_part(classes, framing, clips) for role, classes in self.parts.items()}
         return LabelledSplits(
             name=self.root.name,
             class_names=self.class_names,
             train=parts["train"],
             validation=parts.get("validation"),
             test=parts.get("test"),
+            sound=clips.sound if self.sound else None,
         )
 
-    def _read_part(self, classes: Sequence[Sequence[Path]], framing: Framing) -> Labelled:
+    def _read_part(self, classes: Sequence[Sequence[Path]], framing: Framing, clips: Clips) -> Labelled:
         files = [file for one in classes for file in one]
         labels = [label for label, one in enumerate(classes) for _ in one]
+        what = "recording" if self.sound else "image"
         encoded = Encoded(
             count=len(files),
             read=lambda row: files[row].read_bytes(),
-            describe=lambda row: f"image '{files[row].relative_to(self.root).as_posix()}' of '{self.root.name}'",
+            describe=lambda row: f"{what} '{files[row].relative_to(self.root).as_posix()}' of '{self.root.name}'",
             where=self.root.name,
         )
-        return Labelled(pixels=decode(encoded, framing), labels=torch.tensor(labels, dtype=torch.int64))
+        numbers = torch.tensor(labels, dtype=torch.int64)
+        if not self.sound:
+            return Labelled(pixels=decode(encoded, framing), labels=numbers)
+        spectrograms, marks = decode_clips(encoded, clips)
+        return Labelled(pixels=spectrograms, labels=numbers, marks=marks)
 
 
 def find_folder(root: Path) -> FolderFiles:
-    """List the pictures of a folder, without opening them.
+    """List the pictures or the recordings of a folder, without opening them.
 
-    A class is a folder; its pictures may lie deeper. Classes are numbered in the sorted order of their names.
-    Hidden files and files that are no pictures by their ending are passed over.
+    A class is a folder; its files may lie deeper. Classes are numbered in the sorted order of their names. Hidden
+    files and files that are neither by their ending are passed over, and so are pictures among more recordings or
+    recordings among as many pictures. Among recordings, folders whose names begin with an underscore (background
+    noise) are no classes.
+
+    Mini-Speech-Commands, known by its name or its eight classes, has the test part that papers use: of each class
+    every 8th file in sorted order, from the first.
 
     Args:
         root: an existing folder, resolved.
 
     Raises:
-        InputError: there are no class folders, a class has no pictures, or parts have different classes.
+        InputError: there are no class folders, a class has no files, or parts have different classes.
     """
     folders = _folders(root)
-    parts: dict[str, dict[str, tuple[Path, ...]]] = {}
-    if any(name.lower() == "train" for name in folders):
+    found: dict[str, tuple[Path, _Classes]] = {}
+    named = any(name.lower() == "train" for name in folders)
+    if named:
         for name, folder in folders.items():
             role = SPLIT_NAMES.get(name.lower())
             if role is None:
                 continue
-            if role in parts:
+            if role in found:
                 raise InputError(f"folder '{root}' has two {role} folders; keep one of them")
-            parts[role] = _classes(folder, root)
-        parts = assign_roles(parts)
+            found[role] = folder, _listed(folder)
+        found = assign_roles(found)
     elif folders and all(name.lower() in SPLIT_NAMES for name in folders):
         raise InputError(f"folder '{root}' has no training folder; add train/<class>/ beside '{next(iter(folders))}'")
     else:
-        parts["train"] = _classes(root, root)
+        found["train"] = root, _listed(root)
+    sound = _is_sound(found["train"][1])
+    parts = {role: _chosen(classes, folder, root, sound) for role, (folder, classes) in found.items()}
+    if sound and not named and _is_mini_speech(root, parts["train"]):
+        parts, named = _every_eighth(parts["train"]), True
     names = tuple(parts["train"])
     for role, classes in parts.items():
         _check_same(names, tuple(classes), role)
@@ -118,8 +146,12 @@ def find_folder(root: Path) -> FolderFiles:
         root=root,
         class_names=names,
         parts={role: tuple(classes[name] for name in names) for role, classes in parts.items()},
-        carve=not any(name.lower() == "train" for name in folders),
+        carve=not named,
+        sound=sound,
     )
+
+
+_Classes = dict[str, tuple[Path, ...]]
 
 
 def _folders(folder: Path) -> dict[str, Path]:
@@ -127,23 +159,58 @@ def _folders(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(inside)}
 
 
-def _classes(folder: Path, root: Path) -> dict[str, tuple[Path, ...]]:
-    classes = {name: _pictures(path) for name, path in _folders(folder).items()}
-    if not any(classes.values()):
+def _listed(folder: Path) -> _Classes:
+    """Pictures and recordings of each class folder."""
+    return {name: _files(path) for name, path in _folders(folder).items()}
+
+
+def _files(folder: Path) -> tuple[Path, ...]:
+    inside = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES | _SOUND_SUFFIXES)
+    return tuple(sorted(path for path in inside if not path.name.startswith(".") and path.is_file()))
+
+
+def _is_recording(file: Path) -> bool:
+    return file.suffix.lower() in _SOUND_SUFFIXES
+
+
+def _is_sound(classes: _Classes) -> bool:
+    """Whether there are more recordings than pictures."""
+    kinds = [_is_recording(file) for files in classes.values() for file in files]
+    return 2 * sum(kinds) > len(kinds)
+
+
+def _chosen(classes: _Classes, folder: Path, root: Path, sound: bool) -> _Classes:
+    """The files of one kind of each class."""
+    chosen = {
+        name: tuple(file for file in files if _is_recording(file) == sound)
+        for name, files in classes.items()
+        if not (sound and name.startswith("_"))
+    }
+    if not any(chosen.values()):
         raise InputError(
-            f"folder '{folder}' holds neither parquet files nor class folders with pictures; arrange them as "
-            "<class>/picture.png, or train/<class>/ and test/<class>/"
+            f"folder '{folder}' holds neither parquet files nor class folders with pictures or recordings; arrange "
+            "them as <class>/picture.png, or train/<class>/ and test/<class>/"
         )
-    for name, files in classes.items():
+    for name, files in chosen.items():
         if not files:
             where = f"{name}" if folder == root else f"{folder.name}/{name}"
-            raise InputError(f"class folder '{where}' of '{root.name}' has no pictures; add some or remove the folder")
-    return classes
+            what = "recordings" if sound else "pictures"
+            raise InputError(f"class folder '{where}' of '{root.name}' has no {what}; add some or remove the folder")
+    return chosen
 
 
-def _pictures(folder: Path) -> tuple[Path, ...]:
-    inside = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
-    return tuple(sorted(path for path in inside if not path.name.startswith(".") and path.is_file()))
+def _is_mini_speech(root: Path, classes: _Classes) -> bool:
+    return canonical_name(root.name) == "mini-speech-commands" or set(classes) == _MINI_SPEECH
+
+
+def _every_eighth(classes: _Classes) -> dict[str, _Classes]:
+    """Training and test files; IDC's code counts from 0 and tests on number 0, 8, 16, ..."""
+    test = {name: files[::_MINI_SPEECH_STRIDE] for name, files in classes.items()}
+    train = {
+        name: tuple(file for number, file in enumerate(files) if number % _MINI_SPEECH_STRIDE)
+        for name, files in classes.items()
+    }
+    return {"train": train, "test": test}
 
 
 def _check_same(train: tuple[str, ...], other: tuple[str, ...], role: str) -> None:

@@ -1,4 +1,4 @@
-"""Labelled images in memory, one byte per value.
+"""Labelled images in memory, one byte per value; spectrograms as float32.
 
 Letters in shapes: N images, C channels, H rows, W columns, K classes.
 """
@@ -24,21 +24,24 @@ class ImageSet(RealSet, Dataset[tuple[Tensor, int]]):
 
     Pixels are kept as uint8 and turned into numbers in [0, 1] when asked for: ``value / 255`` in the dtype of
     the set (float32 at first, see `to`). Float images come in through `limbeck.data.from_arrays`, which
-    rounds them to 256 levels.
+    rounds them to 256 levels. Spectrograms are kept as float32 and are not rounded: 256 levels are enough for what
+    was a picture, not for a logarithm of sound.
 
     Args:
-        pixels: uint8 ``[N, C, H, W]``.
+        pixels: uint8 ``[N, C, H, W]``, or float32 in about [0, 1] where the spec has sound.
         labels: int64 ``[N]``, each in ``0 .. K - 1``.
         spec: what the set looks like; its ``shape`` is that of the pixels.
 
     Raises:
-        InputError: pixels are not uint8 of the spec's shape, or labels do not fit them.
+        InputError: pixels are not of that type and the spec's shape, or labels do not fit them.
     """
 
     def __init__(self, pixels: Tensor, labels: Tensor, spec: DataSpec) -> None:
-        if pixels.dtype != torch.uint8 or tuple(pixels.shape[1:]) != spec.shape:
+        wanted = torch.uint8 if spec.sound is None else torch.float32
+        if pixels.dtype != wanted or tuple(pixels.shape[1:]) != spec.shape:
             raise InputError(
-                f"pixels must be uint8 of shape [N, {', '.join(map(str, spec.shape))}], not {pixels.dtype} "
+                f"pixels must be {str(wanted).removeprefix('torch.')} of shape "
+                f"[N, {', '.join(map(str, spec.shape))}], not {pixels.dtype} "
                 f"{list(pixels.shape)}; use limbeck.data.from_arrays for other arrays"
             )
         labels = labels.cpu()
@@ -66,7 +69,7 @@ class ImageSet(RealSet, Dataset[tuple[Tensor, int]]):
 
     @property
     def pixels(self) -> Tensor:
-        """The stored bytes, uint8 ``[N, C, H, W]`` on `device`; not a copy."""
+        """What is stored, uint8 (float32 of sound) ``[N, C, H, W]`` on `device`; not a copy."""
         return self._pixels
 
     @property
@@ -107,10 +110,10 @@ class ImageSet(RealSet, Dataset[tuple[Tensor, int]]):
             TypeError: rows are not integers (a mask, for example).
             IndexError: a row does not exist.
         """
-        return self.stored(rows).to(self._dtype).div_(255)
+        return self._as_numbers(self.stored(rows))
 
     def stored(self, rows: Tensor | Sequence[int]) -> Tensor:
-        """Like `images`, but the stored uint8 values."""
+        """Like `images`, but the stored values, uint8 (float32 of sound)."""
         index = torch.as_tensor(rows)
         if index.numel() == 0:
             index = index.to(torch.int64)
@@ -147,7 +150,12 @@ class ImageSet(RealSet, Dataset[tuple[Tensor, int]]):
         row = operator.index(index)
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} lies outside a set of {len(self)} images")
-        return self._pixels[row].to(self._dtype).div_(255), int(self._labels[row])
+        return self._as_numbers(self._pixels[row].clone()), int(self._labels[row])
+
+    def _as_numbers(self, stored: Tensor) -> Tensor:
+        """Stored values, which are the caller's own, in [0, 1] and the dtype of the set."""
+        numbers = stored.to(self._dtype)
+        return numbers if stored.is_floating_point() else numbers.div_(255)
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.spec.shape))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from limbeck.core.errors import InputError
+from limbeck.core.sound import Sound
 
 __all__ = ["Labelled", "LabelledSplits", "check_labels", "check_splits"]
 
@@ -23,16 +24,20 @@ class Labelled:
     """Images and their labels.
 
     Args:
-        pixels: uint8 ``[N, C, H, W]`` on the CPU, contiguous.
+        pixels: uint8 ``[N, C, H, W]`` on the CPU, contiguous; of sound, float32 logarithms ``[N, 1, H, W]``, which
+            `limbeck.data.make` brings to [0, 1].
         labels: int64 ``[N]`` on the CPU.
+        marks: of sound, a hash of each recording, int64 ``[N]``; None for pictures, which are their own mark.
     """
 
     pixels: Tensor
     labels: Tensor
+    marks: Tensor | None = None
 
     def select(self, rows: Tensor) -> Labelled:
         """The images of these rows, int64 ``[n]``, in the order of the rows."""
-        return Labelled(pixels=self.pixels.index_select(0, rows), labels=self.labels[rows])
+        marks = None if self.marks is None else self.marks[rows]
+        return Labelled(pixels=self.pixels.index_select(0, rows), labels=self.labels[rows], marks=marks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,7 @@ class LabelledSplits:
         train: images to distil and to train from.
         validation: the source's own validation images, if it has any.
         test: the source's own test images, if it has any.
+        sound: what the images are made from, not yet measured, where they are spectrograms.
     """
 
     name: str
@@ -52,6 +58,7 @@ class LabelledSplits:
     train: Labelled
     validation: Labelled | None = None
     test: Labelled | None = None
+    sound: Sound | None = None
 
 
 def check_labels(labels: Tensor, count: int, classes: int, what: str) -> None:

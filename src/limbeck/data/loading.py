@@ -11,6 +11,7 @@ from typing import Any
 from limbeck.core.errors import InputError, unknown
 from limbeck.data.arrays import ArrayPair, from_dataset_splits, from_pairs
 from limbeck.data.cache import cache_key, cached, default_cache
+from limbeck.data.clips import decoder_versions
 from limbeck.data.digits import digits
 from limbeck.data.folder import FolderFiles, find_folder
 from limbeck.data.from_torchvision import TORCHVISION_NAMES, from_torchvision
@@ -19,10 +20,14 @@ from limbeck.data.options import LoadOptions
 from limbeck.data.parquet import ParquetFiles, find_parquet
 from limbeck.data.splits import Data, carve_test, make
 
-__all__ = ["NAMES", "from_arrays", "from_dataset", "load"]
+__all__ = ["NAMES", "from_arrays", "from_dataset", "holds_sound", "load"]
 
 NAMES = ("digits", *TORCHVISION_NAMES)
 """Data sets known by name."""
+
+_FILES_ONLY = ("root", "download")
+_PICTURES_ONLY = ("image_column", "fit", "channels")
+_SOUND_ONLY = ("audio_column", "sample_rate", "seconds")
 
 
 def load(source: str | Path = "digits", options: LoadOptions | None = None, **changes: Any) -> Data:
@@ -36,6 +41,10 @@ def load(source: str | Path = "digits", options: LoadOptions | None = None, **ch
     * a folder ``train/<class>/*`` with ``test`` or ``val`` beside it;
     * a folder ``<class>/*``, a folder of parquet files of other names, or one parquet file: a test part is
       split off.
+
+    Folders and parquet files may hold recordings (wav, flac, ogg, mp3, ...) instead of pictures. They become
+    spectrograms as in IDC's experiments on speech (`limbeck.ops.sound`), and ``spec.sound`` says what the values
+    mean. A folder with the name or the classes of Mini-Speech-Commands gets the test part that papers use.
 
     A source with validation images but no test images is tested on those; one with both keeps both. A path
     that is spelled like a name is written ``./digits``.
@@ -84,7 +93,7 @@ def from_arrays(
             arrays.
     """
     options = LoadOptions.of(options, changes)
-    _refuse(options, ("root", "download", "image_column", "label_column"), "arrays")
+    _refuse(options, (*_FILES_ONLY, "image_column", "label_column", *_SOUND_ONLY), "arrays")
     pairs = {"train": train, "validation": validation_set, "test": test}
     splits = from_pairs(pairs, class_names=class_names, name=name, framing=options.framing, channels_last=channels_last)
     return _make(splits, options)
@@ -118,7 +127,7 @@ def from_dataset(
         InputError: the items are not such, do not fit together, or an option does not apply to data sets.
     """
     options = LoadOptions.of(options, changes)
-    _refuse(options, ("root", "download", "image_column", "label_column"), "data sets")
+    _refuse(options, (*_FILES_ONLY, "image_column", "label_column", *_SOUND_ONLY), "data sets")
     datasets = {"train": train, "validation": validation_set, "test": test}
     splits = from_dataset_splits(
         datasets, class_names=class_names, name=name, framing=options.framing, channels_last=channels_last
@@ -144,9 +153,9 @@ def _named(source: str, options: LoadOptions) -> LabelledSplits | None:
             raise unknown("data set", source, NAMES)
         return None
     if name == "digits":
-        _refuse(options, ("root", "download", "image_column", "label_column"), "'digits'")
+        _refuse(options, (*_FILES_ONLY, "image_column", "label_column", *_SOUND_ONLY), "'digits'")
         return digits(options.framing)
-    _refuse(options, ("image_column", "label_column"), f"'{name}'")
+    _refuse(options, ("image_column", "label_column", *_SOUND_ONLY), f"'{name}'")
     return from_torchvision(name, options.root, options.download, options.framing)
 
 
@@ -155,24 +164,46 @@ def _from_path(source: str | Path, options: LoadOptions) -> LabelledSplits:
     if not path.exists():
         raise InputError(f"there is no folder '{source}'; give an existing folder or one of {', '.join(NAMES)}")
     if path.is_file() and path.suffix.lower() != ".parquet":
-        raise InputError(f"'{source}' is a file of another kind; give a folder of pictures or parquet files")
-    files: ParquetFiles | FolderFiles | None = find_parquet(path, options.image_column, options.label_column)
-    unused = ["root", "download"]
+        raise InputError(
+            f"'{source}' is a file of another kind; give a folder of pictures, recordings or parquet files"
+        )
+    columns = options.image_column, options.label_column, options.audio_column
+    files: ParquetFiles | FolderFiles | None = find_parquet(path, *columns)
+    _refuse(options, _FILES_ONLY, f"'{source}'")
     if files is None:
         files = find_folder(path)
-        unused += ["image_column", "label_column"]
-    _refuse(options, unused, f"'{source}'")
+        _refuse(options, ("image_column", "label_column", "audio_column"), f"'{source}'")
+    _refuse(options, _PICTURES_ONLY if files.sound else _SOUND_ONLY, f"'{source}'")
     splits = _read(files, path, options)
     return carve_test(splits, options.test_fraction, options.split_seed) if files.carve else splits
 
 
 def _read(files: ParquetFiles | FolderFiles, path: Path, options: LoadOptions) -> LabelledSplits:
     if options.cache is False:
-        return files.read(options.framing)
+        return files.read(options.framing, options.clips)
     directory = default_cache() if options.cache is True else Path(options.cache).expanduser()
     columns = {"image_column": options.image_column, "label_column": options.label_column}
-    key = cache_key(path, files.files, asdict(options.framing) | columns)
-    return cached(directory, key, lambda: files.read(options.framing))
+    shape = asdict(options.framing) | columns
+    if files.sound:
+        shape = asdict(options.clips) | decoder_versions() | {"column": options.audio_column or "", **columns}
+    key = cache_key(path, files.files, shape)
+    return cached(directory, key, lambda: files.read(options.framing, options.clips))
+
+
+def holds_sound(source: str | Path) -> bool:
+    """Whether a path leads to recordings rather than pictures, without reading them; False for names and mistakes.
+
+    Args:
+        source: what `load` is given.
+    """
+    path = Path(source).expanduser()
+    try:
+        files: ParquetFiles | FolderFiles | None = None
+        if path.exists():
+            files = find_parquet(path.resolve(), None, None) or find_folder(path.resolve())
+        return files is not None and files.sound
+    except (InputError, OSError):
+        return False
 
 
 def _refuse(options: LoadOptions, names: Sequence[str], source: str) -> None:

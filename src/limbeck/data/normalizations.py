@@ -40,6 +40,7 @@ _PUBLISHED: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 _IDC = {**_PUBLISHED, "cifar100": _CIFAR10}
 
 _OTHER_SPELLINGS = {"fmnist": "fashion-mnist", "tinyimagenet200": "tiny-imagenet", "imagenet1k": "imagenet"}
+_WITHOUT_CONSTANTS = ("digits", "mini-speech-commands")
 _ENCODING = re.compile(r"[-_. ](jpe?g|png|parquet)$")
 
 
@@ -50,7 +51,7 @@ def canonical_name(name: str) -> str:
     ``CIFAR-10`` give ``cifar10``, ``FashionMNIST`` gives ``fashion-mnist``.
     """
     key = _key(_ENCODING.sub("", name.lower()))
-    known = {_key(published): published for published in (*_PUBLISHED, "digits")} | _OTHER_SPELLINGS
+    known = {_key(published): published for published in (*_PUBLISHED, *_WITHOUT_CONSTANTS)} | _OTHER_SPELLINGS
     return known.get(key, name)
 
 
@@ -61,12 +62,15 @@ def _key(name: str) -> str:
 def measure(pixels: Tensor) -> Normalization:
     """Mean and population standard deviation of each channel, in units of [0, 1].
 
-    Computed exactly from counts of the 256 levels, so the order of the images does not change a bit of it. A
-    deviation below one grey level (1/255), as of a constant channel, is reported as one grey level.
+    Computed exactly from counts of the 256 levels, so the order of the images does not change a bit of it; of
+    spectrograms, whose values are not rounded, in float64. A deviation below one grey level (1/255), as of a constant
+    channel, is reported as one grey level.
 
     Args:
-        pixels: uint8 ``[N, C, H, W]``, at least one image.
+        pixels: uint8, or float32 in about [0, 1], ``[N, C, H, W]``, at least one image.
     """
+    if pixels.is_floating_point():
+        return _measure_floats(pixels)
     means, stds = [], []
     levels = torch.arange(256)
     count = pixels[:, 0].numel()
@@ -82,6 +86,19 @@ def measure(pixels: Tensor) -> Normalization:
     return Normalization(tuple(means), tuple(stds), "measured")
 
 
+def _measure_floats(pixels: Tensor) -> Normalization:
+    means, stds = [], []
+    for channel in range(pixels.shape[1]):
+        blocks = pixels[:, channel].split(4096)
+        count = pixels[:, channel].numel()
+        mean = sum(float(block.double().sum()) for block in blocks) / count
+        # A second pass: a difference of large sums would lose digits.
+        variance = sum(float((block.double() - mean).square().sum()) for block in blocks) / count
+        means.append(mean)
+        stds.append(max(math.sqrt(variance), STD_FLOOR))
+    return Normalization(tuple(means), tuple(stds), "measured")
+
+
 def normalization_for(kind: NormalizationKind, name: str, pixels: Tensor) -> Normalization:
     """The statistics of a data set.
 
@@ -89,7 +106,7 @@ def normalization_for(kind: NormalizationKind, name: str, pixels: Tensor) -> Nor
         kind: ``measured`` from ``pixels``; ``published`` constants of the data set; ``idc`` constants as IDC
             uses them.
         name: name of the data set, in any spelling that `canonical_name` understands.
-        pixels: training images, uint8 ``[N, C, H, W]``.
+        pixels: training images, as for `measure`.
 
     Raises:
         InputError: no constants are known for the name, or they have another number of channels.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from limbeck.core.errors import unknown
+from limbeck.data.clips import Clips
 from limbeck.data.framing import Channels, Fit, Framing
 from limbeck.data.normalizations import NormalizationKind
 
@@ -19,8 +20,10 @@ class LoadOptions:
     """How to load a data set.
 
     Raises:
-        InputError: a size, fit or channels that cannot be.
+        InputError: a size, fit, channels, sample rate or length that cannot be.
     """
+
+    added: ClassVar[Mapping[str, Any]] = {"audio_column": None, "sample_rate": 16_000, "seconds": 1.0}
 
     validation: float = 0.1
     """Share of each class's training images kept apart for validation, in [0, 1); 0 keeps none. Not used
@@ -34,7 +37,8 @@ class LoadOptions:
     of the data set, or the constants that IDC uses (CIFAR-100 gets those of CIFAR-10)."""
 
     image_size: int | tuple[int, int] | None = None
-    """Side of a square, or height and width, that images are brought to; None keeps their size."""
+    """Side of a square, or height and width, that images are brought to; None keeps the size of pictures
+    and makes spectrograms of 64."""
 
     fit: Fit = "crop"
     """How images are brought to that size: crop scales the shorter side and cuts the middle out, resize
@@ -56,19 +60,33 @@ class LoadOptions:
     image_column: str | None = None
     """Parquet column of pictures; None finds it."""
 
+    audio_column: str | None = None
+    """Parquet column of recordings; None finds it."""
+
     label_column: str | None = None
     """Parquet column of labels; None finds it."""
 
     test_fraction: float = 0.2
     """Share of each class split off for testing where a folder or parquet file names no parts, in [0, 1)."""
 
+    sample_rate: int = 16_000
+    """Samples per second that recordings are brought to."""
+
+    seconds: float = 1.0
+    """Length that recordings are brought to: shorter ones are followed by silence, longer ones are cut."""
+
     def __post_init__(self) -> None:
-        self.framing  # noqa: B018 - refuses what cannot be, before any work
+        self.framing, self.clips  # noqa: B018 - refuse what cannot be, before any work
 
     @property
     def framing(self) -> Framing:
         """Size and channels of images."""
         return Framing(image_size=self.image_size, fit=self.fit, channels=self.channels)
+
+    @property
+    def clips(self) -> Clips:
+        """Rate and length of recordings, and the size of their spectrograms."""
+        return Clips(sample_rate=self.sample_rate, seconds=self.seconds, image_size=self.image_size)
 
     @classmethod
     def of(cls, options: LoadOptions | None, changes: Mapping[str, Any]) -> LoadOptions:

@@ -1,4 +1,4 @@
-"""Parquet files in the Hugging Face layout: a column of encoded pictures and a column of labels."""
+"""Parquet files in the Hugging Face layout: a column of encoded pictures or recordings and a column of labels."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from limbeck.core.errors import InputError
+from limbeck.data.clips import Clips, decode_clips
 from limbeck.data.decode import Encoded, decode
 from limbeck.data.folder import SPLIT_NAMES, assign_roles
 from limbeck.data.framing import Framing
@@ -20,6 +21,7 @@ from limbeck.data.labelled import Labelled, LabelledSplits
 __all__ = ["ParquetFiles", "find_parquet"]
 
 _IMAGE_NAMES = ("image", "img")
+_SOUND_NAMES = ("audio", "speech")
 _LABEL_NAMES = ("label", "labels", "fine_label")
 _SPLIT_FILE = re.compile(rf"({'|'.join(SPLIT_NAMES)})([-_.].*)?\.parquet", re.IGNORECASE)
 
@@ -34,6 +36,7 @@ class ParquetFiles:
         carve: whether a test part has to be split off, because the files name no parts.
         image_column: column of pictures; None finds it.
         label_column: column of labels; None finds it.
+        audio_column: column of recordings; None finds it.
     """
 
     name: str
@@ -41,20 +44,35 @@ class ParquetFiles:
     carve: bool
     image_column: str | None = None
     label_column: str | None = None
+    audio_column: str | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether the files hold recordings.
+
+        Raises:
+            InputError: the columns are not found.
+        """
+        return self._find(self.parts["train"][0]).sound
 
     @property
     def files(self) -> list[Path]:
         """All files."""
         return [file for files in self.parts.values() for file in files]
 
-    def read(self, framing: Framing) -> LabelledSplits:
+    def read(self, framing: Framing, clips: Clips | None = None) -> LabelledSplits:
         """Decode everything.
 
+        Args:
+            framing: what pictures are brought to.
+            clips: what recordings are brought to; None for the defaults.
+
         Raises:
-            InputError: the columns are not found or hold something else, a picture cannot be read, the
-                pictures of a part differ in size or channels, or labels differ in kind or in names between
+            InputError: the columns are not found or hold something else, a picture or recording cannot be read,
+                the pictures of a part differ in size or channels, or labels differ in kind or in names between
                 the parts.
         """
+        clips = clips or Clips()
         # All columns are looked up before the first picture is decoded.
         columns = {role: self._columns(files) for role, files in self.parts.items()}
         names: tuple[str, ...] | None = columns["train"].class_names
@@ -67,23 +85,32 @@ class ParquetFiles:
         tables = {role: _read_tables(files, columns[role]) for role, files in self.parts.items()}
         if names is None:
             names = _names_from(tables["train"].labels)
-        parts = {role: self._decoded(table, names, role, framing) for role, table in tables.items()}
+        sound = columns["train"].sound
+        parts = {
+            role: self._decoded(table, names, role, framing, clips if sound else None) for role, table in tables.items()
+        }
         return LabelledSplits(
             name=self.name,
             class_names=names,
             train=parts["train"],
             validation=parts.get("validation"),
             test=parts.get("test"),
+            sound=clips.sound if sound else None,
         )
 
+    def _find(self, file: Path) -> _Columns:
+        return _find_columns(file, self.image_column, self.label_column, self.audio_column)
+
     def _columns(self, files: tuple[Path, ...]) -> _Columns:
-        found = [_find_columns(file, self.image_column, self.label_column) for file in files]
+        found = [self._find(file) for file in files]
         for file, columns in zip(files, found, strict=True):
             if columns != found[0]:
                 raise InputError(f"'{file.name}' has other columns or classes than '{files[0].name}'; give equal files")
         return found[0]
 
-    def _decoded(self, table: _Table, names: tuple[str, ...], role: str, framing: Framing) -> Labelled:
+    def _decoded(
+        self, table: _Table, names: tuple[str, ...], role: str, framing: Framing, clips: Clips | None
+    ) -> Labelled:
         labels = _numbered(table, names, role)
         if not table.pictures:
             raise InputError(f"the {role} files of '{self.name}' have no rows; remove them or add rows")
@@ -93,20 +120,30 @@ class ParquetFiles:
             describe=table.describe,
             where=self.name,
         )
-        return Labelled(pixels=decode(encoded, framing), labels=labels)
+        if clips is None:
+            return Labelled(pixels=decode(encoded, framing), labels=labels)
+        spectrograms, marks = decode_clips(encoded, clips)
+        return Labelled(pixels=spectrograms, labels=labels, marks=marks)
 
 
-def find_parquet(root: Path, image_column: str | None, label_column: str | None) -> ParquetFiles | None:
+def find_parquet(
+    root: Path, image_column: str | None, label_column: str | None, audio_column: str | None = None
+) -> ParquetFiles | None:
     """The parquet files of a folder (or of its ``data`` folder) or a single file; None if there are none.
 
     Args:
         root: an existing folder or file, resolved.
         image_column: column of pictures; None finds it.
         label_column: column of labels; None finds it.
+        audio_column: column of recordings; None finds it.
 
     Raises:
-        InputError: there are files of other parts but none named ``train-*.parquet``.
+        InputError: both columns are given, or there are files of other parts but none named ``train-*.parquet``.
     """
+    if image_column is not None and audio_column is not None:
+        raise InputError(
+            "image_column (--image-column) and audio_column (--audio-column) exclude one another; leave one out"
+        )
     inside = sorted(root.glob("*.parquet")) or sorted((root / "data").glob("*.parquet"))
     files = [root] if root.is_file() else inside
     if not files:
@@ -128,14 +165,18 @@ def find_parquet(root: Path, image_column: str | None, label_column: str | None)
         carve=carve,
         image_column=image_column,
         label_column=label_column,
+        audio_column=audio_column,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Columns:
+    """Where to look: ``image`` is the column of pictures, or of recordings where ``sound`` is true."""
+
     image: str
     label: str
     class_names: tuple[str, ...] | None
+    sound: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +192,7 @@ class _Table:
         return f"row {row - first} of '{file}'"
 
 
-def _find_columns(file: Path, image_column: str | None, label_column: str | None) -> _Columns:
+def _find_columns(file: Path, image_column: str | None, label_column: str | None, audio_column: str | None) -> _Columns:
     import pyarrow.parquet
 
     try:
@@ -159,10 +200,26 @@ def _find_columns(file: Path, image_column: str | None, label_column: str | None
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read '{file.name}' as parquet ({error}); repair or remove it") from error
     features = _features(schema.metadata or {})
-    image = _pick(image_column, "image", "Image", features, schema.names, _IMAGE_NAMES, file)
+    sound = audio_column is not None or (image_column is None and _offers_sound(features, schema.names))
+    if sound:
+        image = _pick(audio_column, "audio", "Audio", features, schema.names, _SOUND_NAMES, file)
+    else:
+        image = _pick(image_column, "image", "Image", features, schema.names, _IMAGE_NAMES, file)
     label = _pick(label_column, "label", "ClassLabel", features, schema.names, _LABEL_NAMES, file)
+    if image == label:
+        raise InputError(f"column '{label}' of '{file.name}' cannot hold both examples and labels; name two columns")
     names = features.get(label, {}).get("names")
-    return _Columns(image=image, label=label, class_names=None if names is None else tuple(map(str, names)))
+    return _Columns(
+        image=image, label=label, class_names=None if names is None else tuple(map(str, names)), sound=sound
+    )
+
+
+def _offers_sound(features: dict[str, dict[str, Any]], columns: list[str]) -> bool:
+    """Whether there is a column of recordings and none of pictures, by the note of types or by usual names."""
+    kinds = {features.get(name, {}).get("_type") for name in columns}
+    if kinds & {"Image", "Audio"}:
+        return "Image" not in kinds
+    return not any(name in columns for name in _IMAGE_NAMES) and any(name in columns for name in _SOUND_NAMES)
 
 
 def _features(metadata: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
@@ -210,7 +267,7 @@ def _read_tables(files: tuple[Path, ...], columns: _Columns) -> _Table:
             table = pyarrow.parquet.read_table(file, columns=[columns.image, columns.label], partitioning=None)
         except (OSError, ValueError) as error:
             raise InputError(f"cannot read '{file.name}' as parquet ({error}); repair or remove it") from error
-        pictures += _encoded(table.column(columns.image), columns.image, file)
+        pictures += _encoded(table.column(columns.image), columns, file)
         column = table.column(columns.label)
         kind = column.type.value_type if pyarrow.types.is_dictionary(column.type) else column.type
         if not (pyarrow.types.is_integer(kind) or pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
@@ -222,12 +279,13 @@ def _read_tables(files: tuple[Path, ...], columns: _Columns) -> _Table:
     rows = _Table(pictures=pictures, labels=labels, starts=starts)
     for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         if picture is None or label is None:
-            what = "picture" if picture is None else "label"
+            missing = "recording" if columns.sound else "picture"
+            what = missing if picture is None else "label"
             raise InputError(f"{rows.describe(number)} has no {what}; fill it in or remove the row")
     return rows
 
 
-def _encoded(column: Any, name: str, file: Path) -> list[bytes]:
+def _encoded(column: Any, columns: _Columns, file: Path) -> list[bytes]:
     import pyarrow
 
     kind = column.type
@@ -237,9 +295,10 @@ def _encoded(column: Any, name: str, file: Path) -> list[bytes]:
         column = pyarrow.compute.struct_field(column, "bytes")
         kind = column.type
     if not (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)):
+        what, files = ("audio", "sound") if columns.sound else ("image", "picture")
         raise InputError(
-            f"image column '{name}' of '{file.name}' holds {kind}, not the bytes of picture files; "
-            "set image_column (--image-column)"
+            f"{what} column '{columns.image}' of '{file.name}' holds {kind}, not the bytes of {files} files; "
+            f"set {what}_column (--{what}-column)"
         )
     return list(column.to_pylist())
 

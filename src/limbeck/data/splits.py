@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import overload
 
 import torch
 from torch import Tensor
 
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec
+from limbeck.core.sound import Sound
 from limbeck.core.streams import Streams
 from limbeck.data.images import ImageSet
 from limbeck.data.labelled import Labelled, LabelledSplits, check_splits
@@ -93,6 +95,10 @@ def make(
     train, held_out = splits.train, splits.validation
     if held_out is None and validation > 0:
         train, held_out = _split(train, len(splits.class_names), validation, split_seed, "validation split")
+    test, sound = splits.test, splits.sound
+    if sound is not None:
+        sound = _measured(sound, train, splits.name)
+        train, held_out, test = _scaled(train, sound), _scaled(held_out, sound), _scaled(test, sound)
     _, channels, height, width = train.pixels.shape
     spec = DataSpec(
         name=splits.name,
@@ -101,12 +107,13 @@ def make(
         width=width,
         class_names=splits.class_names,
         normalization=normalization_for(normalization, splits.name, train.pixels),
-        digest=_digest(train, splits.class_names),
+        digest=_digest(train, splits.class_names, splits.sound),
+        sound=sound,
     )
     return Data(
         train=ImageSet(train.pixels, train.labels, spec),
         validation=_image_set(held_out, spec),
-        test=_image_set(splits.test, spec),
+        test=_image_set(test, spec),
         spec=spec,
     )
 
@@ -161,11 +168,36 @@ def _image_set(part: Labelled | None, spec: DataSpec) -> ImageSet | None:
     return None if part is None else ImageSet(part.pixels, part.labels, spec)
 
 
-def _digest(train: Labelled, class_names: tuple[str, ...]) -> str:
-    """Hash of shape, pixels, labels and class names: 32 hexadecimal digits."""
+@overload
+def _scaled(part: Labelled, sound: Sound) -> Labelled: ...
+@overload
+def _scaled(part: Labelled | None, sound: Sound) -> Labelled | None: ...
+def _scaled(part: Labelled | None, sound: Sound) -> Labelled | None:
+    """Logarithms on the scale of the training recordings; those of other recordings may leave [0, 1]."""
+    return None if part is None else replace(part, pixels=sound.to_unit(part.pixels))
+
+
+def _measured(sound: Sound, train: Labelled, name: str) -> Sound:
+    """The scale: smallest and largest logarithm of the training recordings."""
+    low, high = (float(value) for value in train.pixels.aminmax())
+    if not low < high:
+        raise InputError(f"all training recordings of '{name}' are silent; give recordings that can be heard")
+    return replace(sound, low=low, high=high)
+
+
+def _digest(train: Labelled, class_names: tuple[str, ...], sound: Sound | None) -> str:
+    """Hash of shape, pixels, labels and class names: 32 hexadecimal digits.
+
+    Of sound it is the recordings and how they are treated that count: their spectrograms differ from one machine to
+    another in the last bits.
+    """
     state = hashlib.blake2b(digest_size=16)
     state.update(repr((tuple(train.pixels.shape), class_names)).encode())
-    state.update(train.pixels.contiguous().numpy().data)
+    if sound is None or train.marks is None:
+        state.update(train.pixels.contiguous().numpy().data)
+    else:
+        state.update(repr(sound).encode())
+        state.update(train.marks.contiguous().numpy().data)
     state.update(train.labels.contiguous().numpy().data)
     return state.hexdigest()
 

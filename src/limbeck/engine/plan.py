@@ -82,6 +82,12 @@ def plan(recipe: Recipe, context: Context, out: Path, storage: Storage = "float3
     """
     load = workload(recipe, context)
     preparation = step = 0.0
+    own = recipe.initializer.architecture(context)
+    if own is not None:
+        training = getattr(recipe.initializer, "training", None) or Training()
+        view = View(own, own.initial(context.streams("probe")))
+        train, first = _training_seconds(context, view, training)
+        preparation += first + recipe.initializer.passes(context, load) * train / 3
     if recipe.pool is not None:
         view = _fresh(recipe, context)
         training = getattr(recipe.pool, "training", None) or Training()
@@ -89,6 +95,8 @@ def plan(recipe: Recipe, context: Context, out: Path, storage: Storage = "float3
         preparation += first + second
         once = replace(load, iterations=0)
         for slot, part in recipe.parts():
+            if slot == "initializer" and own is not None:
+                continue
             seconds = {"pool": train / 3}.get(slot, look)
             before, total = part.passes(context, once), part.passes(context, load)
             preparation += before * seconds

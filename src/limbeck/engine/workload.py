@@ -24,8 +24,11 @@ def workload(recipe: Recipe, context: Context) -> Workload:
 
 def flops(recipe: Recipe, context: Context) -> float:
     """About how many floating point operations a run costs, by what its parts say of their passes."""
-    if recipe.pool is None:
-        return 0.0
-    load = workload(recipe, context)
-    images = sum(part.passes(context, load) for _, part in recipe.parts())
-    return images * recipe.pool.architecture(context).flops(context.spec.shape)
+    load, total = workload(recipe, context), 0.0
+    shared = recipe.pool.architecture(context) if recipe.pool is not None else None
+    for slot, part in recipe.parts():
+        own = recipe.initializer.architecture(context) if slot == "initializer" else None
+        network = own or shared
+        if network is not None:
+            total += part.passes(context, load) * network.flops(context.spec.shape)
+    return total

@@ -28,7 +28,9 @@ __all__ = [
     "Protocol",
     "ProtocolName",
     "dc",
+    "dm",
     "dsa",
+    "dsdm",
     "for_data",
     "for_set",
     "idc",
@@ -263,6 +265,41 @@ def dsa(
     return _dc("dsa", networks, repeats, epochs, augmentation=DSAAugment(tokens=tokens))
 
 
+def dm(
+    *, networks: tuple[str, ...] = ("convnet3",), repeats: int = 20, data: str = "cifar10", epochs: int = 1000
+) -> Protocol:
+    """The protocol of DM and IDM, as published (but last epoch and last images, not best): that of DSA.
+
+    Args:
+        networks: architectures.
+        repeats: networks of each, for each of 5 sets.
+        data: name of the data set; digits are never mirrored.
+        epochs: epochs.
+    """
+    return replace(dsa(networks=networks, repeats=repeats, data=data, epochs=epochs), name="dm")
+
+
+def dsdm(
+    *,
+    networks: tuple[str, ...] = ("convnet3",),
+    repeats: int = 5,
+    data: str = "cifar10",
+    ipc: int = 10,
+    factor: int = 2,
+) -> Protocol:
+    """The protocol of DSDM and M3D, as published (but last epoch and last images, not best): IDC's for 1500 epochs.
+
+    Args:
+        networks: architectures.
+        repeats: networks of each.
+        data: name of the data set; exceptions are those of IDC.
+        ipc: stored images per class.
+        factor: parts per side of a stored image.
+    """
+    published = idc(networks=networks, repeats=repeats, data=data, ipc=ipc, factor=factor)
+    return replace(published, name="dsdm", length=1500)
+
+
 def limbeck(
     *, networks: tuple[str, ...] = ("convnet3",), repeats: int = 3, data: str = "", updates: int = 2000
 ) -> Protocol:
@@ -286,7 +323,7 @@ def limbeck(
     return replace(published, name="limbeck", largest_side=0, budget="updates", length=updates)
 
 
-ProtocolName = Literal["limbeck", "idc", "idc_imagenet", "dsa", "dc"]
+ProtocolName = Literal["limbeck", "idc", "idc_imagenet", "dsa", "dc", "dm", "dsdm"]
 PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
 """Names of the protocols."""
 
@@ -321,6 +358,9 @@ def for_data(
 ) -> Protocol:
     """The protocol of this name for a data set, whatever the distilled set.
 
+    Spectrograms are neither augmented nor mixed, since what is done to pictures is not what happens to sound, and are
+    judged by ConvNet-4, as in the papers' experiments on speech.
+
     Args:
         name: one of `PROTOCOLS`.
         spec: the data; their name, classes and normalization decide exceptions.
@@ -333,9 +373,21 @@ def for_data(
     Raises:
         InputError: there is no such protocol, or not for these data.
     """
+    if spec.sound is not None:
+        networks = networks or ("convnet4",)
     chosen: dict[str, Any] = {"networks": networks} if networks else {}
     if repeats is not None:
         chosen["repeats"] = repeats
+    protocol = _for_data(name, spec, chosen, ipc, factor, decoded)
+    if spec.sound is None:
+        return protocol
+    return replace(protocol, training=replace(protocol.training, augmentation=None, cutmix=0.0))
+
+
+def _for_data(
+    name: str, spec: DataSpec, chosen: dict[str, Any], ipc: int, factor: int, decoded: int | None
+) -> Protocol:
+    """The protocol of this name as it is for pictures."""
     data = spec.name
     match name:
         case "limbeck":
@@ -349,4 +401,8 @@ def for_data(
             return dsa(data=data, **chosen)
         case "dc":
             return dc(data=data, **chosen)
+        case "dm":
+            return dm(data=data, **chosen)
+        case "dsdm":
+            return dsdm(data=data, ipc=ipc, factor=factor, **chosen)
     raise unknown("protocol", name, PROTOCOLS)

@@ -9,6 +9,7 @@ from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.plain import decode_dataclass
 from limbeck.core.real import DataSpec, Normalization
+from limbeck.core.sound import Sound
 from limbeck.registry import recipe_from_plain
 from limbeck.storage.directory import IMAGES, SIDECAR, read_set
 
@@ -42,6 +43,7 @@ def load(folder: str | Path) -> Distilled:
 
 def _spec(data: dict[str, Any]) -> DataSpec:
     channels, height, width = data["shape"]
+    sound = data.get("sound")
     return DataSpec(
         name=data["name"],
         channels=channels,
@@ -50,4 +52,5 @@ def _spec(data: dict[str, Any]) -> DataSpec:
         class_names=tuple(data["class_names"]),
         normalization=decode_dataclass(Normalization, data["normalization"], "data.normalization"),
         digest=data["digest"],
+        sound=None if sound is None else decode_dataclass(Sound, sound, "data.sound"),
     )

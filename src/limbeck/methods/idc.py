@@ -60,6 +60,7 @@ class _Setting:
     network_decay: float = 5e-4
     axes: Literal["both", "columns"] = "both"
     every_tensor: bool = False
+    clamp: Literal["below"] | bool = True
 
 
 _SETTINGS = {
@@ -102,7 +103,10 @@ _SETTINGS = {
         network="convnet4",
         cutmix=0.0,
         augmented=False,
+        # The speech code trains its networks with a step size of its own, and lets loudness grow without end.
+        network_lr=3e-4,
         axes="columns",
+        clamp="below",
     ),
     "small": _Setting(metric="l1", lr=1e-3, iterations=4, steps=25, samples=512, network="convnet3:width=32"),
     "fsdd": _Setting(
@@ -150,7 +154,8 @@ def idc(preset: str = "cifar10", factor: int | None = None, ipc: int = 10) -> Re
         raise unknown("preset of idc", preset, _SETTINGS)
     setting = _SETTINGS[preset]
     factor = setting.factor if factor is None else factor
-    parametrization: Parametrization = Partition(factor=factor, axes=setting.axes) if factor > 1 else Plain()
+    pad = 0.5 if setting.axes == "both" else 0.0
+    parametrization: Parametrization = Partition(factor=factor, axes=setting.axes, pad=pad) if factor > 1 else Plain()
     if preset in ("imagenet10", "imagenet100") and factor >= 3 and ipc >= 20:
         parametrization = Partition(factor=factor, kind="bound", bound=128)
     # On MNIST the authors drop cutout and CutMix once images are packed.
@@ -178,6 +183,6 @@ def idc(preset: str = "cifar10", factor: int | None = None, ipc: int = 10) -> Re
         ),
         curriculum=AllAtOnce(iterations=setting.iterations, steps=setting.steps),
         labeler=Hard(),
-        optimizer=SGD(lr=setting.lr, reference_size=setting.reference_size),
+        optimizer=SGD(lr=setting.lr, reference_size=setting.reference_size, clamp=setting.clamp),
         references=("kim2022idc",),
     )

@@ -15,7 +15,7 @@ from limbeck.pools.pretrained import Pretrained
 
 __all__ = ["BASELINE", "PRESETS", "kcenter"]
 
-PRESETS = ("default", "small", "digits")
+PRESETS = ("default", "small", "digits", "fsdd")
 BASELINE = True
 
 
@@ -23,7 +23,8 @@ def kcenter(preset: str = "default") -> Recipe:
     """The recipe of k-center selection: nothing is learnt, the initial images are the result.
 
     Args:
-        preset: ``default`` trains the network for 20 epochs at full width; ``small`` and ``digits`` suit a CPU.
+        preset: ``default`` trains the network for 20 epochs at full width; ``small``, ``digits`` and
+            ``fsdd`` suit a CPU.
 
     Raises:
         InputError: there is no such preset.
@@ -34,5 +35,6 @@ def kcenter(preset: str = "default") -> Recipe:
         "default": Pretrained(),
         "small": Pretrained(network="convnet3:width=32", epochs=3),
         "digits": Pretrained(network="convnet3:width=32", epochs=20),
+        "fsdd": Pretrained(network="convnet4:width=32", epochs=20),
     }[preset]
     return Recipe(name="kcenter", initializer=KCenter(), parametrization=Plain(), labeler=Hard(), pool=pool)

@@ -1,17 +1,22 @@
-"""Selection of real rows by their features, the classical coresets.
+"""Selection of real rows by their features or by how they are learnt, the classical coresets.
 
 References: Welling, "Herding dynamical weights to learn", ICML 2009; Sener and Savarese, "Active learning for
-convolutional neural networks: a core-set approach", ICLR 2018.
+convolutional neural networks: a core-set approach", ICLR 2018; Toneva et al., "An empirical study of example
+forgetting during deep neural network learning", ICLR 2019.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from limbeck.core.errors import InputError
 
-__all__ = ["herding", "k_center"]
+__all__ = ["NeverLearned", "forgetting_events", "herding", "k_center", "largest"]
+
+NeverLearned = Literal["zero", "infinity"]
 
 
 def herding(features: Tensor, count: int) -> Tensor:
@@ -67,6 +72,39 @@ def k_center(features: Tensor, count: int, start_row: int | Tensor) -> Tensor:
     return torch.cat(chosen)
 
 
-def _check(features: Tensor, count: int) -> None:
-    if not 1 <= count <= len(features):
-        raise InputError(f"cannot choose {count} of {len(features)} rows; ask for at least one and at most all.")
+def forgetting_events(predictions: Tensor, labels: Tensor, never_learned: NeverLearned = "zero") -> Tensor:
+    """How often each sample was forgotten: right at one visit, wrong at the next.
+
+    Args:
+        predictions: predicted class of each sample at each visit, integers ``[E, N]``.
+        labels: true classes, integers ``[N]``.
+        never_learned: what a sample counts that was right at no visit: ``zero``, as it was never forgotten (DeepCore's
+            code), or ``infinity``, as the paper orders them.
+
+    Returns:
+        float64 ``[N]``.
+    """
+    right = predictions == labels
+    events = (right[:-1] & ~right[1:]).sum(dim=0).to(torch.float64)
+    return events.masked_fill(~right.any(dim=0), torch.inf) if never_learned == "infinity" else events
+
+
+def largest(scores: Tensor, count: int) -> Tensor:
+    """Rows with the largest scores, the largest first.
+
+    The order is that of an ascending, stable sort read backwards, so that ties go to the highest row.
+
+    Args:
+        scores: ``[N]``.
+        count: how many rows, at most N.
+
+    Returns:
+        Row numbers, int64 ``[count]``.
+    """
+    _check(scores, count)
+    return scores.argsort(stable=True).flip(0)[:count]
+
+
+def _check(rows: Tensor, count: int) -> None:
+    if not 1 <= count <= len(rows):
+        raise InputError(f"cannot choose {count} of {len(rows)} rows; ask for at least one and at most all.")

@@ -39,8 +39,9 @@ class SGD(ImageOptimizer):
     """Whether the step size is multiplied by ``ipc / 10``, since gradients of a mean shrink as the set grows."""
     reference_size: int = 0
     """Image height at which ``lr`` holds; it is multiplied by ``(height / reference_size) ** 2``. 0: at any size."""
-    clamp: bool = True
-    """Whether stored images are clamped between black and white at the start of each outer iteration."""
+    clamp: Literal["below"] | bool = True
+    """Whether stored images are clamped between black and white at the start of each outer iteration; "below" clamps
+    from below alone, as IDC does on speech: loudness has no end."""
     drops: tuple[int, ...] = ()
     """Outer iterations from which on the step size is multiplied by ``drop_factor``, once for each."""
     drop_factor: float = 0.5
@@ -71,8 +72,11 @@ class SGD(ImageOptimizer):
     def open_iteration(
         self, state: State, stored: Tensor, low: Tensor, high: Tensor, iteration: int
     ) -> tuple[State, Tensor]:
-        """Clamped between black and white, if asked for."""
-        return {**state, "iteration": iteration}, stored.clamp(low, high) if self.clamp else stored
+        """Clamped between black and white, or from below alone, if asked for."""
+        state = {**state, "iteration": iteration}
+        if self.clamp == "below":
+            return state, stored.clamp(min=low)
+        return state, stored.clamp(low, high) if self.clamp else stored
 
     def at_turn(self, state: State, stored: Tensor, context: Context) -> Tensor:
         """Class c has coasted c steps."""

@@ -11,8 +11,7 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Pool, State, SyntheticImages, Workload
 from limbeck.core.errors import InputError
 from limbeck.core.network import FunctionalNetwork
-from limbeck.training.counted import counted_step
-from limbeck.training.supervised import Training, still
+from limbeck.training.supervised import Training, still, watched_step
 
 __all__ = ["SemiTrained"]
 
@@ -136,6 +135,9 @@ class SemiTrained(Pool):
             draws = self.training.draw(context.streams, context.spec.shape, len(rows), ordinal, turn, step)
             images = context.spec.normalization.apply(data.images(rows))
             labels = data.labels[rows].to(context.device)
-            right = right + counted_step(network, one["weights"], one["velocity"], images, labels, self.training, draws)
+            _, said = watched_step(
+                network, one["weights"], one["velocity"], images, labels, self.training, draws, self.training.lr
+            )
+            right = right + (said == labels).sum()
             seen += len(rows)
         return {**one, "right": right, "seen": seen}

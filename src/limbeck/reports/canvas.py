@@ -24,6 +24,7 @@ __all__ = [
     "MARGIN",
     "PIXELS_PER_INCH",
     "POINTS",
+    "Embedded",
     "Format",
     "canvas",
     "data_uri",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 Format = Literal["svg", "png"]
+Embedded = Literal["svg", "png", "wav"]
 
 INK, FAINT, GRID = "#1f2933", "#66727f", "#e3e7eb"
 PIXELS_PER_INCH = 96
@@ -47,9 +49,9 @@ PHONE = 640
 """Figures below this width in CSS pixels are for phones."""
 
 
-def data_uri(content: bytes, form: Format) -> str:
-    """A picture as a ``data:`` URI."""
-    kind = {"svg": "image/svg+xml", "png": "image/png"}[form]
+def data_uri(content: bytes, form: Embedded) -> str:
+    """A picture or a recording as a ``data:`` URI."""
+    kind = {"svg": "image/svg+xml", "png": "image/png", "wav": "audio/wav"}[form]
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 import time
@@ -18,9 +19,10 @@ from limbeck.data import Data
 from limbeck.engine.distill import distill, make_context
 from limbeck.engine.progress import Progress, progress
 from limbeck.engine.settings import Settings
+from limbeck.evaluation.diversity import DiversityProtocol, Reference, refer
 from limbeck.evaluation.evaluate import check, evaluate_real
 from limbeck.evaluation.protocols import Protocol
-from limbeck.reports.judging import judge, judge_snapshots
+from limbeck.reports.judging import judge, judge_diversity, judge_snapshots
 from limbeck.reports.runs import evaluation_file, scores_as_plain
 from limbeck.storage.atomic import write_text
 
@@ -101,6 +103,7 @@ def compare(
     protocol: Protocol,
     out: Path,
     full: bool = False,
+    diversity: DiversityProtocol | None = None,
     settings: Settings | None = None,
     executor: Executor | None = None,
 ) -> Comparison:
@@ -117,6 +120,7 @@ def compare(
         protocol: how sets are judged.
         out: folder for one run folder each, and for ``comparison.json``.
         full: also train on all real training images.
+        diversity: also measure the diversity of every set, all by one teacher, whose seed is 0.
         settings: device, snapshots and progress.
         executor: where independent tasks run.
 
@@ -129,6 +133,8 @@ def compare(
         raise InputError("a comparison needs at least one method, IPC and seed, each named once.")
     data.require_test()
     check(protocol, data.spec)
+    if diversity is not None:
+        diversity.check(data.spec)
     at = {
         (name, ipc): recipe if isinstance(recipe, Recipe) else recipe[ipc]
         for name, recipe in recipes.items()
@@ -142,6 +148,13 @@ def compare(
     judging = replace(settings, precision="float32")  # tables must not depend on how a run was sped up
     work = [(ipc, name, seed) for ipc in ipcs for name in recipes for seed in seeds]
     found: dict[tuple[int, str], list[dict[str, Any]]] = {}
+
+    @functools.cache
+    def reference() -> Reference:
+        assert diversity is not None
+        display.say("training the teacher that diversity is measured by")
+        return refer(data.train, diversity, device=device, execution=judging)
+
     with progress(settings.progress) as display:
         display.start("comparing", len(work) + (len(seeds) if full else 0))
         for done, (ipc, name, seed) in enumerate(work):
@@ -166,6 +179,8 @@ def compare(
             )
             if chosen.snapshots:
                 judge_snapshots(folder, data, protocol, seed=seed, device=device, execution=judging, executor=executor)
+            if diversity is not None:
+                judge_diversity(folder, distilled, data, diversity, reference, execution=judging)
             entry = json.loads(path.read_text(encoding="utf-8"))
             found.setdefault((ipc, name), []).append({**entry, "distil_seconds": spent})
             display.advance(done + 1)

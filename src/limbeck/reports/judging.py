@@ -16,13 +16,21 @@ from limbeck.core.executor import Executor
 from limbeck.data import Data
 from limbeck.engine.folder import RECORD
 from limbeck.engine.snapshots import Snapshot, iterations_done, read_snapshots
+from limbeck.evaluation.diversity import DiversityProtocol, Reference, diversity
 from limbeck.evaluation.evaluate import evaluate
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats.native import load
-from limbeck.reports.runs import curve_file, evaluation_file, read_json, write_scores
+from limbeck.reports.runs import (
+    curve_file,
+    diversity_file,
+    evaluation_file,
+    read_json,
+    write_diversity,
+    write_scores,
+)
 from limbeck.storage.atomic import write_text
 
-__all__ = ["judge", "judge_snapshots"]
+__all__ = ["judge", "judge_diversity", "judge_snapshots"]
 
 Done = Callable[[int, int], None]
 
@@ -72,6 +80,40 @@ def judge(
         done=done,
     )
     return write_scores(folder, scores, distilled, data.spec)
+
+
+def judge_diversity(
+    folder: Path,
+    distilled: Distilled,
+    data: Data,
+    protocol: DiversityProtocol,
+    reference: Callable[[], Reference],
+    *,
+    seed: int = 0,
+    execution: ExecutionSettings | None = None,
+    done: Done | None = None,
+) -> Path:
+    """The file with the diversity of a set, measured unless it is there.
+
+    Args:
+        folder: of the set.
+        distilled: the set.
+        data: whose real images it is measured against.
+        protocol: how it is measured.
+        reference: gives what it is measured against, asked for only when it is needed; made with the same protocol,
+            data, seed and execution.
+        seed: seed of the teacher.
+        execution: how the teacher's steps are computed.
+        done: called after each class with the number of classes done and of all.
+    """
+    path = folder / diversity_file(
+        protocol, seed, distilled.storage, _elsewhere(data, distilled), _precision(execution)
+    )
+    if path.is_file():
+        return path
+    against = reference()
+    assert (against.protocol, against.seed) == (protocol, seed), "the reference was made otherwise"
+    return write_diversity(folder, diversity(distilled, against, done=done), distilled, data.spec)
 
 
 def judge_snapshots(

@@ -19,15 +19,18 @@ from typing import Any
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
+from limbeck.core.real import DataSpec
 from limbeck.core.recipe import SLOTS, Recipe
-from limbeck.reports.canvas import data_uri, images_per_class
+from limbeck.formats.wav import clips, wav_bytes
+from limbeck.reports.canvas import Format, data_uri, images_per_class
 from limbeck.reports.citations import bibtex
 from limbeck.reports.compare import Comparison, Row
+from limbeck.reports.diversity import DiversityTable, class_scatter, diversity_tables
 from limbeck.reports.figures import FULL, accuracy_bars, loss_curves, method_colours
 from limbeck.reports.growth import Growth, accuracy_curves, growths
 from limbeck.reports.labels import fields_in_words, recipe_labels
 from limbeck.reports.runs import Run
-from limbeck.reports.tables import best_rows, human_bytes, human_seconds, percent
+from limbeck.reports.tables import best_rows, diversity_cells, human_bytes, human_seconds, percent, real_cells
 from limbeck.storage.atomic import write_text
 from limbeck.storage.preview import picture
 
@@ -41,6 +44,8 @@ _SMALL = 24
 """Least height of an image in CSS pixels where a set is shown small."""
 _GAP = 2
 """CSS pixels between images."""
+_HEARD, _HEARD_SMALL = 96, 64
+"""Heights in CSS pixels of spectrograms that can be played, and of those of sets that are shown small."""
 
 
 def write_page(
@@ -115,7 +120,9 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
         "architectures": _architectures(entries, comparison),
         "evaluations": _evaluations(entries),
         "growth": _growth(entries, colours),
+        "diversity": _diversity(entries, colours),
         "groups": _groups(entries, rows, colours),
+        "heard": any(entry.distilled.spec.sound is not None for entry in entries),
         "losses": _losses(entries, colours),
         "costs": _costs(entries, colours),
         "machines": _distinct(_machine(entry.run.record.get("hardware", {})) for entry in entries),
@@ -148,9 +155,8 @@ def _summary(entries: Sequence[_Entry], rows: Sequence[Row]) -> str:
     specs = list({entry.distilled.spec.digest: entry.distilled.spec for entry in entries}.values())
     described = []
     for spec in specs:
-        kind = {1: "grey", 3: "colour"}.get(spec.channels, f"{spec.channels} channels")
         described.append(
-            f"{spec.name} has {real}{spec.classes} classes ({_class_names(spec.class_names)}), {kind}, "
+            f"{spec.name} has {real}{spec.classes} classes ({_class_names(spec.class_names)}), {_kind(spec)}, "
             f"{spec.height}\u00a0×\u00a0{spec.width} pixels"
         )
     ipcs = sorted({entry.distilled.ipc for entry in entries})
@@ -158,6 +164,12 @@ def _summary(entries: Sequence[_Entry], rows: Sequence[Row]) -> str:
     methods = _and(dict.fromkeys(entry.label for entry in entries))
     data = _and(spec.name for spec in specs)
     return f"{counts}, made from {data} by {methods}; {'; '.join(described)}."
+
+
+def _kind(spec: DataSpec) -> str:
+    if spec.sound is not None:
+        return f"spectrograms of {spec.sound.seconds:g} s of sound at {spec.sound.sample_rate:,} Hz"
+    return {1: "grey", 3: "colour"}.get(spec.channels, f"{spec.channels} channels")
 
 
 def _class_names(names: Sequence[str]) -> str:
@@ -219,8 +231,8 @@ def _comparison(comparison: Comparison, colours: Mapping[str, str]) -> dict[str,
     return {"rows": table, "figure": figure}
 
 
-def _figure(wide: bytes, narrow: bytes, spoken: str) -> dict[str, str]:
-    return {"wide": data_uri(wide, "svg"), "narrow": data_uri(narrow, "svg"), "alt": spoken}
+def _figure(wide: bytes, narrow: bytes, spoken: str, form: Format = "svg") -> dict[str, str]:
+    return {"wide": data_uri(wide, form), "narrow": data_uri(narrow, form), "alt": spoken}
 
 
 def _architectures(entries: Sequence[_Entry], comparison: Comparison | None) -> dict[str, Any] | None:
@@ -297,6 +309,76 @@ def _growth(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[
     return figures
 
 
+def _diversity(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One table for all sets that were measured alike, and a scatter of each method's first set."""
+    found = diversity_tables([entry.run for entry in entries], [entry.label for entry in entries])
+    return [
+        {
+            "name": f"{table.data}, seen by {table.measured['protocol']['network']}" if len(found) > 1 else "",
+            "sentence": _measured(table),
+            "rows": [
+                {
+                    "ipc": row.ipc,
+                    "method": row.label,
+                    "colour": colours[row.label],
+                    "images": f"{row.images:g}",
+                    "relative": f"{row.relative:.3f}" if row.relative is not None else "–",
+                    "cells": diversity_cells(row.figures),
+                    "runs": row.runs,
+                }
+                for row in table.rows
+            ],
+            "real": real_cells(table.rows[0].figures),
+            "classes": _diversity_by_class(table),
+            "scatters": [
+                {
+                    "title": f"{row.label}, {images_per_class(row.ipc)}",
+                    **_scatter(row.first, row.label, table.class_names),
+                }
+                for row in table.rows
+                if row.first["scatter"]
+            ],
+        }
+        for table in found
+    ]
+
+
+def _measured(table: DiversityTable) -> str:
+    measured, protocol = table.measured, table.measured["protocol"]
+    kind = {
+        "flattened map": "its last feature map, flattened, before any global pooling",
+        "globally pooled": "its last feature map after global pooling",
+        "vector": "the vector that its classifier reads",
+    }[measured["features"]]
+    return (
+        f"Features are {measured['dimensions']:,} numbers per image: {kind}, of {protocol['network']} in evaluation "
+        f"mode, trained for {protocol['epochs']} epochs on the real training images of {table.data} (seed "
+        f"{measured['seed']}), of which it classifies {100 * measured['teacher_accuracy']:.1f} % correctly."
+    )
+
+
+def _diversity_by_class(table: DiversityTable) -> list[dict[str, Any]]:
+    """Figures of single classes, of the first run of each method."""
+    names = table.class_names
+    return [
+        {"method": row.label, "ipc": row.ipc, "class": names[label], "cells": diversity_cells(figures)}
+        for row in table.rows
+        for label, figures in enumerate(row.first["classes"][:_MOST_CLASSES])
+    ]
+
+
+def _scatter(found: Mapping[str, Any], label: str, names: Sequence[str]) -> dict[str, str]:
+    """Real and distilled images of some classes in a plane."""
+    shown = found["scatter"]
+    classes = _and(names[entry["label"]] for entry in shown)
+    how = {"tsne": "t-SNE", "pca": "principal components"}[found["protocol"]["projection"]]
+    spoken = f"Features of real and distilled images of {label} in a plane ({how}), classes {classes}."
+    return {
+        "how": how,
+        **_figure(class_scatter(shown, names, _WIDE), class_scatter(shown, names, _NARROW), spoken, "png"),
+    }
+
+
 def _spoken(curve: Growth) -> str:
     reached = ", ".join(f"{100 * point.mean:.1f} at step {point.step:,}" for point in curve.points)
     return f"{curve.label}, IPC {curve.ipc}: {reached} ({human_seconds(curve.points[-1].seconds)})"
@@ -321,28 +403,38 @@ def _groups(entries: Sequence[_Entry], rows: Sequence[Row], colours: Mapping[str
         name = members[0].distilled.spec.name
         learnt = [entry for entry in leading if entry.learnt]
         large = [_sheet(entry, 48 if len(learnt) == 1 else 40, colours, reached) for entry in learnt]
+        heard = members[0].distilled.spec.sound is not None
         groups.append(
             {
                 "title": f"{name}, {images_per_class(ipc)}" if several else images_per_class(ipc),
                 "learnt": large,
-                "beside": len(large) > 1 and all(sheet["tiles"] or sheet["width"] < _WIDE // 2 for sheet in large),
+                "beside": not heard
+                and len(large) > 1
+                and all(sheet["tiles"] or sheet["width"] < _WIDE // 2 for sheet in large),
                 "picked": [_sheet(entry, _SMALL, colours, reached) for entry in leading if not entry.learnt],
-                "further": [_sheet(entry, _SMALL, colours, {}) for entry in further],
+                "further": [_sheet(entry, _SMALL, colours, {}, played=False) for entry in further],
             }
         )
     return groups
 
 
 def _sheet(
-    entry: _Entry, least: int, colours: Mapping[str, str], reached: Mapping[tuple[int, str], str]
+    entry: _Entry,
+    least: int,
+    colours: Mapping[str, str],
+    reached: Mapping[tuple[int, str], str],
+    played: bool = True,
 ) -> dict[str, Any]:
-    """Pictures of one set, class by class, each image at least ``least`` CSS pixels high."""
+    """Pictures of one set, class by class, each image at least ``least`` CSS pixels high; sound with players."""
     distilled = entry.distilled
+    played = played and distilled.spec.sound is not None
     names = distilled.spec.class_names[:_MOST_CLASSES]
     height, width = (int(size) for size in distilled.stored.shape[-2:])
     size = _shown_height(height, least)
     room = (_WIDE - 110) // (round(width * size / height) + _GAP) if least > _SMALL else 10
     images = min(max(10, room), _MOST_IMAGES, distilled.ipc)
+    if played:
+        size, images = (_HEARD, min(8, distilled.ipc)) if least > _SMALL else (_HEARD_SMALL, min(3, distilled.ipc))
     notes = [f"seed {distilled.seed}", human_bytes(distilled.bytes)]
     if (score := reached.get((distilled.ipc, entry.label))) is not None:
         notes.append(score)
@@ -355,13 +447,20 @@ def _sheet(
         notes.append(f"decoded to {decoded} training images per class")
     elif decoded > distilled.ipc:
         notes.append(f"each stored image holds {decoded // distilled.ipc} training images")
-    strips = [{"name": name, **_strip(distilled, label, images, size)} for label, name in enumerate(names)]
+    if played and decoded > distilled.ipc:
+        notes.append("its clips are played one after another")
+    strips: list[dict[str, Any]]
+    if played:
+        strips = [{"name": name, **_played(distilled, label, images, size)} for label, name in enumerate(names)]
+    else:
+        strips = [{"name": name, **_strip(distilled, label, 0, images, size)} for label, name in enumerate(names)]
     longest = max(map(len, names))
     return {
         "label": entry.label,
         "colour": colours[entry.label],
         "notes": [note.replace(" ", "\u00a0") if len(note) < 24 else note for note in notes],
-        "tiles": images <= 2,
+        "played": played,
+        "tiles": images <= 2 and not played,
         "tile": max(strips[0]["width"], min(72, 7 * longest)),
         "strips": strips,
         "width": strips[0]["width"] + min(110, 8 * longest) + 12,
@@ -373,16 +472,32 @@ def _shown_height(height: int, least: int) -> int:
     return min(height * -(-least // height), 2 * least)
 
 
-def _strip(distilled: Distilled, label: int, images: int, size: int) -> dict[str, Any]:
+def _played(distilled: Distilled, label: int, images: int, size: int) -> dict[str, Any]:
+    """Spectrograms of one class, each with what it sounds like: the clips that are decoded from it, on end."""
+    sound = distilled.spec.sound
+    assert sound is not None  # else nothing is played
+    shown = []
+    for row in range(images):
+        decoded = distilled.parametrization.decode(distilled.stored[label, row : row + 1].detach().cpu())
+        if distilled.parametrization.space == "normalized":
+            decoded = distilled.spec.normalization.invert(decoded)
+        # Eight bits: what Griffin-Lim leaves of a voice is coarser, and a page holds many clips.
+        recording = wav_bytes(clips(decoded, sound).flatten(), sound.sample_rate, width=1)
+        shown.append({**_strip(distilled, label, row, 1, size), "sound": data_uri(recording, "wav")})
+    return {"shown": shown, "width": sum(image["width"] + 2 * _GAP for image in shown)}
+
+
+def _strip(distilled: Distilled, label: int, first: int, images: int, size: int) -> dict[str, Any]:
     """Images of one class beside each other, two pixels for each CSS pixel, so that they are sharp on any screen."""
     from PIL import Image
 
-    stored = distilled.stored[label : label + 1, :images].detach().cpu()
+    stored = distilled.stored[label : label + 1, first : first + images].detach().cpu()
     if distilled.parametrization.space == "normalized":
         stored = distilled.spec.normalization.invert(stored)
     height = int(stored.shape[-2])
     scale = max(1, 2 * size // height)
-    drawn = picture(stored, scale=scale, gap=max(1, round(2 * _GAP * scale * height / (2 * size))))
+    gap = max(1, round(2 * _GAP * scale * height / (2 * size)))
+    drawn = picture(stored, scale=scale, gap=gap, sound=distilled.spec.sound is not None)
     shrink = size / (scale * height)
     width, shown = round(drawn.width * shrink), round(drawn.height * shrink)
     if drawn.width > 2 * width:
@@ -489,12 +604,13 @@ def _in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list[str]:
         if not rates
         else f"a step size chosen on validation images from {_and(f'{value:g}' for value in rates)}"
     )
+    momentum = "Nesterov momentum" if training.get("nesterov") else "momentum"
     each = f" of each of {_and(networks)}" if len(networks) > 1 else f" of {networks[0]}"
     drops = _and(f"{100 * share:.0f} %" for share in protocol["drops"])
     sentences = [
         f"{repeats} fresh network{'' if repeats == 1 else 's'}{each} for every set, trained from scratch on its "
         f"decoded images for {protocol['length']:,} {unit}.",
-        f"SGD with momentum {training['momentum']:g}, weight decay {training['weight_decay']:g}, batches of "
+        f"SGD with {momentum} {training['momentum']:g}, weight decay {training['weight_decay']:g}, batches of "
         f"{training['batch_size']} and {rate}"
         + (f", multiplied by {protocol['drop_factor']:g} after {drops} of the training" if drops else "")
         + (", where the velocity starts from zero again." if drops and protocol.get("forget") else "."),

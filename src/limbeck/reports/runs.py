@@ -17,12 +17,24 @@ from limbeck.core.execution import Precision
 from limbeck.core.plain import encode
 from limbeck.core.real import DataSpec
 from limbeck.engine.folder import LOG, RECORD
+from limbeck.evaluation.diversity import DiversityProtocol, DiversityScores
 from limbeck.evaluation.evaluate import Scores
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats.native import load
 from limbeck.storage.atomic import write_text
 
-__all__ = ["Run", "curve_file", "evaluation_file", "read_json", "read_run", "scores_as_plain", "write_scores"]
+__all__ = [
+    "Run",
+    "curve_file",
+    "diversity_as_plain",
+    "diversity_file",
+    "evaluation_file",
+    "read_json",
+    "read_run",
+    "scores_as_plain",
+    "write_diversity",
+    "write_scores",
+]
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,7 @@ class Run:
         losses: pairs of inner step and mean loss since the one before.
         evaluations: contents of its ``evaluation-*.json``, in order of their names.
         curves: contents of its ``curve-*.json``, likewise.
+        diversities: contents of its ``diversity-*.json``, likewise.
     """
 
     folder: Path
@@ -44,6 +57,7 @@ class Run:
     losses: tuple[tuple[int, float], ...]
     evaluations: tuple[dict[str, Any], ...]
     curves: tuple[dict[str, Any], ...] = ()
+    diversities: tuple[dict[str, Any], ...] = ()
 
     @property
     def method(self) -> str:
@@ -73,10 +87,11 @@ def read_run(folder: Path) -> Run:
                 losses.append((int(entry["step"]), float(entry["loss"])))
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{folder / LOG} is damaged; remove it to go without the losses.") from error
-    evaluations, curves = (
-        tuple(read_json(path) for path in sorted(folder.glob(f"{kind}-*.json"))) for kind in ("evaluation", "curve")
+    evaluations, curves, diversities = (
+        tuple(read_json(path) for path in sorted(folder.glob(f"{kind}-*.json")))
+        for kind in ("evaluation", "curve", "diversity")
     )
-    return Run(folder, distilled, record, tuple(losses), evaluations, curves)
+    return Run(folder, distilled, record, tuple(losses), evaluations, curves, diversities)
 
 
 def evaluation_file(
@@ -101,10 +116,23 @@ def curve_file(
     return f"curve-{_name(protocol, seed, storage, elsewhere, precision)}.json"
 
 
+def diversity_file(
+    protocol: DiversityProtocol, seed: int, storage: str, elsewhere: str = "", precision: Precision = "float32"
+) -> str:
+    """Name of the file for the diversity of a set; the arguments are those of `evaluation_file`."""
+    return f"diversity-{_digest(protocol, seed, storage, elsewhere, precision)}.json"
+
+
 def _name(protocol: Protocol, seed: int, storage: str, elsewhere: str, precision: Precision) -> str:
+    return f"{protocol.name}-{_digest(protocol, seed, storage, elsewhere, precision)}"
+
+
+def _digest(
+    protocol: Protocol | DiversityProtocol, seed: int, storage: str, elsewhere: str, precision: Precision
+) -> str:
     unusual = [*([elsewhere] if elsewhere else []), *([precision] if precision != "float32" else [])]
     text = json.dumps([encode(protocol), seed, storage, *unusual], sort_keys=True)
-    return f"{protocol.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
@@ -147,6 +175,31 @@ def write_scores(folder: Path, scores: Scores, distilled: Distilled, judges: Dat
         plain, elsewhere = {"data": judges.name, **plain}, judges.digest
     path = folder / evaluation_file(scores.protocol, scores.seed, distilled.storage, elsewhere, scores.precision)
     write_text(path, json.dumps(plain, indent=2) + "\n")
+    return path
+
+
+def diversity_as_plain(scores: DiversityScores) -> dict[str, Any]:
+    """Diversity as plain data, the mean over classes first."""
+    return {"mean": encode(scores.mean), **encode(scores)}
+
+
+def write_diversity(
+    folder: Path, scores: DiversityScores, distilled: Distilled, judges: DataSpec | None = None
+) -> Path:
+    """Write diversity beside the set, atomically; the file's path.
+
+    Args:
+        folder: of the set.
+        scores: what came out.
+        distilled: the set.
+        judges: the data whose real images it was measured against; those of the set by default.
+    """
+    plain, elsewhere = diversity_as_plain(scores), ""
+    if judges is not None and judges.digest != distilled.spec.digest:
+        plain, elsewhere = {"data": judges.name, **plain}, judges.digest
+    precision = scores.execution.precision
+    path = folder / diversity_file(scores.protocol, scores.seed, distilled.storage, elsewhere, precision)
+    write_text(path, json.dumps(plain) + "\n")
     return path
 
 

@@ -16,10 +16,13 @@ __all__ = [
     "best_rows",
     "comparison_table",
     "curve_table",
+    "diversity_cells",
+    "diversity_table",
     "human_bytes",
     "human_seconds",
     "listing",
     "percent",
+    "real_cells",
     "scores_table",
 ]
 
@@ -102,6 +105,52 @@ def curve_table(curve: Mapping[str, Any], title: str = "") -> Table:
         cells = (f"{point['step']:,}", f"{point['iteration']:,}", human_seconds(point["seconds"]), accuracy, str(count))
         table.add_row(*map(_text, cells))
     return table
+
+
+def diversity_table(diversity: Mapping[str, Any], title: str = "") -> Table:
+    """Diversity of one set beside that of the real images, in the mean over classes and class by class.
+
+    Columns: DWA's feature distance and its mean per pair, trace and effective rank of the covariance, distance to the
+    nearest real image (of real images: to the next one), coverage, squared MMD.
+
+    Args:
+        diversity: what `limbeck.reports.runs.write_diversity` wrote.
+        title: what was measured.
+    """
+    protocol, mean = diversity["protocol"], diversity["mean"]
+    about = (
+        f"features of {protocol['network']} after {protocol['epochs']} epochs ({diversity['dimensions']:,} numbers, "
+        f"{diversity['features']})"
+    )
+    table = _table(f"{title}: {about}" if title else about)
+    table.add_column("class")
+    for name in (*("distance", "per pair", "trace", "rank", "to real", "covered, %", "MMD²"),):
+        table.add_column(name, justify="right")
+    for label, entry in enumerate(diversity["classes"]):
+        table.add_row(*map(_text, (str(label), *diversity_cells(entry))))
+    table.add_section()
+    table.add_row(*(_text(cell, bold=True) for cell in ("mean", *diversity_cells(mean))))
+    table.add_row(*map(_text, ("real", *real_cells(mean))))
+    return table
+
+
+def diversity_cells(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """Sum of squared distances, their mean, trace, effective rank, distance to the real ones, coverage and MMD²."""
+    names = ("feature_distance", "pair_distance", "covariance_trace", "effective_rank", "neighbour_distance")
+    return (*(_figure(figures[name]) for name in names), f"{100 * figures['coverage']:.1f}", _figure(figures["mmd2"]))
+
+
+def real_cells(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """The same columns for the real images, as far as they have them."""
+    names = ("real_pair_distance", "real_covariance_trace", "real_effective_rank", "real_neighbour_distance")
+    return ("–", *(_figure(figures[name]) for name in names), "–", "–")
+
+
+def _figure(value: float | None) -> str:
+    """Four digits, thousands apart."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}"
 
 
 def listing(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> Table:

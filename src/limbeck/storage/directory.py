@@ -97,6 +97,7 @@ def _describe(distilled: Distilled, images: str) -> dict[str, Any]:
             "class_names": list(spec.class_names),
             "normalization": encode(normalization),
             "digest": spec.digest,
+            **({} if spec.sound is None else {"sound": encode(spec.sound)}),
         },
         "ipc": distilled.ipc,
         "space": distilled.parametrization.space,

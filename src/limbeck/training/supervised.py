@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,17 +20,21 @@ from limbeck.core.streams import Streams
 from limbeck.ops import cutmix
 from limbeck.training.passes import as_convolved, forward, portions
 
-__all__ = ["BatchDraws", "Mix", "Training", "accuracy", "fit", "still", "supervised_step"]
+__all__ = ["BatchDraws", "Mix", "Training", "accuracy", "fit", "still", "supervised_step", "watched_step"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How a network is trained on a batch of labelled images: SGD on the mean cross-entropy."""
 
+    added: ClassVar[Mapping[str, Any]] = {"nesterov": False}
+
     lr: float = 0.01
     """Step size."""
     momentum: float = 0.9
     """Heavy-ball momentum."""
+    nesterov: bool = False
+    """Whether a step looks ahead along the momentum (Nesterov): gradient + momentum * velocity."""
     weight_decay: float = 5e-4
     """Added to the gradient as ``weight_decay * weight``."""
     batch_size: int = 64
@@ -48,6 +53,8 @@ class Training:
         Raises:
             InputError: a value is out of its range.
         """
+        if self.nesterov and self.momentum == 0:
+            raise InputError(f"training of {where} has no momentum to look ahead with; set momentum or leave nesterov.")
         fine = 0 < self.lr < math.inf and 0 <= self.momentum < 1 and 0 <= self.weight_decay < math.inf
         if not (fine and self.batch_size >= 1 and 0 <= self.cutmix <= 1):
             raise InputError(
@@ -129,6 +136,51 @@ def supervised_step(
     Returns:
         The loss before the step, a scalar.
     """
+    return _step(network, weights, velocity, images, labels, training, draws, lr, watched=False)[0]
+
+
+def watched_step(
+    network: FunctionalNetwork,
+    weights: Weights,
+    velocity: Weights,
+    images: Tensor,
+    labels: Tensor,
+    training: Training,
+    draws: BatchDraws,
+    lr: float,
+) -> tuple[Tensor, Tensor]:
+    """The same step, and what the network said of the batch in its forward pass, before it changed.
+
+    Args:
+        network: the architecture.
+        weights: its parameters and buffers.
+        velocity: momentum of the parameters, by name.
+        images: ``[B, C, H, W]`` in normalized space.
+        labels: int64 ``[B]``.
+        training: how to train.
+        draws: the batch's random numbers.
+        lr: step size.
+
+    Returns:
+        The loss before the step, a scalar, and the predicted class of each image as the step saw it (augmented and
+        mixed, batch norm on this batch), int64 ``[B]``.
+    """
+    return _step(network, weights, velocity, images, labels, training, draws, lr, watched=True)
+
+
+def _step(
+    network: FunctionalNetwork,
+    weights: Weights,
+    velocity: Weights,
+    images: Tensor,
+    labels: Tensor,
+    training: Training,
+    draws: BatchDraws,
+    lr: float,
+    *,
+    watched: bool,
+) -> tuple[Tensor, Tensor]:
+    """Loss and, if they are watched, predicted classes; else none."""
     if training.augmentation is not None:
         images = training.augmentation.apply(images, draws.augmentation)
     partner, ratio = labels, 1.0
@@ -140,13 +192,15 @@ def supervised_step(
     leaves = [weights[name] for name in names]
     trained = dict(zip(names, map(as_convolved, leaves), strict=True))
     fixed = {name: tensor for name, tensor in weights.items() if name not in velocity}
-    gradient, parts = network.program(_gradient), []
+    # What is watched is a program of its own, so that the usual one stays what it is.
+    gradient, parts = network.program(_gradient, **({"watched": True} if watched else {})), []
     own = torch.full((), ratio, dtype=images.dtype, device=images.device)
     for some, which, other, share in portions(network.execution, images, labels, partner, whole=network.mixes_images):
-        found, loss, fixed = gradient(trained, fixed, some, which, other, share * own, share * (1 - own))
-        parts.append((found, loss))
-    found = {name: functools.reduce(torch.add, [part[name] for part, _ in parts]) for name in names}
-    loss = functools.reduce(torch.add, [loss for _, loss in parts])
+        found, loss, (fixed, *guessed) = gradient(trained, fixed, some, which, other, share * own, share * (1 - own))
+        parts.append((found, loss, guessed))
+    found = {name: functools.reduce(torch.add, [part[name] for part, *_ in parts]) for name in names}
+    loss = functools.reduce(torch.add, [loss for _, loss, _ in parts])
+    guesses = [guess for *_, guessed in parts for guess in guessed]
     gradients, buffers = [found[name] for name in names], [velocity[name] for name in names]
     with torch.no_grad():
         for name in network.buffer_names():
@@ -154,8 +208,11 @@ def supervised_step(
         torch._foreach_add_(gradients, leaves, alpha=training.weight_decay)
         torch._foreach_mul_(buffers, training.momentum)
         torch._foreach_add_(buffers, gradients)
-        torch._foreach_add_(leaves, buffers, alpha=-lr)
-    return loss
+        if training.nesterov:
+            torch._foreach_add_(gradients, buffers, alpha=training.momentum)
+        torch._foreach_add_(leaves, gradients if training.nesterov else buffers, alpha=-lr)
+    # Parts may have been filled up behind the last image.
+    return loss, torch.cat(guesses)[: len(labels)] if guesses else labels[:0]
 
 
 def _gradient(
@@ -167,14 +224,19 @@ def _gradient(
     partners: Tensor,
     share: Tensor,
     rest: Tensor,
-) -> tuple[Weights, Tensor, Weights]:
-    """Gradient of ``sum(share * CE(labels) + rest * CE(partners))``, that sum, and the fixed weights' new buffers."""
+    *,
+    watched: bool = False,
+) -> tuple[Weights, Tensor, tuple[Any, ...]]:
+    """Gradient of ``sum(share * CE(labels) + rest * CE(partners))``, that sum, and what is beside it.
 
-    def loss(leaves: Weights) -> tuple[Tensor, Weights]:
+    Beside it are the fixed weights' new buffers and, if they are watched, the predicted classes.
+    """
+
+    def loss(leaves: Weights) -> tuple[Tensor, tuple[Any, ...]]:
         after = network.fresh_buffers(fixed)
         chances = F.log_softmax(network({**after, **leaves}, images), dim=1)
         own, other = (chances.gather(1, which.unsqueeze(1)).squeeze(1) for which in (labels, partners))
-        return -(share * own + rest * other).sum(), after
+        return -(share * own + rest * other).sum(), (after, chances.argmax(dim=1)) if watched else (after,)
 
     return gradient_and_value(loss, trained, functional=network.execution.functional)
 
@@ -195,6 +257,7 @@ def fit(
     lr: Callable[[int], float],
     steps: int,
     forgets: Callable[[int], bool] = lambda epoch: False,
+    watch: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Train a network over shuffled epochs; the last, incomplete batch of an epoch is used.
 
@@ -209,6 +272,8 @@ def fit(
         lr: step size in a given epoch, counted from 0.
         steps: steps in total.
         forgets: whether the velocity is set to zero before a given epoch.
+        watch: called after each step with the epoch, the rows ``[B]`` of its batch, and what the network said of
+            them in the forward pass of the step, int64 ``[B]``.
 
     Yields:
         After each epoch its number and the mean of its losses, a scalar tensor.
@@ -227,7 +292,13 @@ def fit(
                 break
             draws = training.draw(streams, shape, rows.numel(), epoch, batch)
             chosen = labels[rows.to(labels.device)]
-            losses.append(supervised_step(network, weights, velocity, images(rows), chosen, training, draws, lr(epoch)))
+            batch_of = (network, weights, velocity, images(rows), chosen, training, draws, lr(epoch))
+            if watch is None:
+                losses.append(supervised_step(*batch_of))
+            else:
+                loss, guesses = watched_step(*batch_of)
+                losses.append(loss)
+                watch(epoch, rows, guesses)
             done += 1
         mean = torch.stack(losses).mean()
         if not bool(torch.isfinite(mean)):
