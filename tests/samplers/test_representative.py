@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
 from limbeck.core.batch import Moment, View
 from limbeck.core.context import Context
+from limbeck.core.contracts import Workload
 from limbeck.core.errors import InputError
 from limbeck.samplers.representative import Representative
 from limbeck.training.clustering import Clustering
@@ -53,6 +55,33 @@ def test_clustering_happens_at_the_interval_only(
     # The count begins anew with every outer iteration.
     assert keys == [(0, 0), (0, 3), (1, 0), (1, 3)]
     assert seen == [1, 1, 1, 2, 2, 3, 3, 3, 4, 4]
+
+
+def test_iterations_of_one_step_are_counted_instead(
+    context_of: Callable[..., Context], view_of: Callable[..., View], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Distribution matching has a network for every step, and would cluster at each of them."""
+    keys: list[tuple[int, ...]] = []
+
+    def pick(self: Clustering, context: Context, view: View, clusters: int, per: int, key: Any, earlier: Any) -> list:
+        keys.append(key)
+        return [torch.tensor([len(keys)])] * 3
+
+    monkeypatch.setattr(Clustering, "pick", pick)
+    context, sampler = context_of(), Representative(interval=3)
+    state, seen = sampler.init(context), []
+    for iteration in range(8):
+        moment = Moment(iteration, 0, 1)
+        state = sampler.refresh(state, context, moment, view_of(context))
+        seen.append(sampler.rows(state, context, moment, 1).item())
+    assert keys == [(0, 0), (3, 0), (6, 0)]
+    assert seen == [1, 1, 1, 2, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize(("iterations", "steps", "rounds"), [(8, 1, 3), (2, 8, 6), (9, 1, 3)])
+def test_what_it_costs(context_of: Callable[..., Context], iterations: int, steps: int, rounds: int) -> None:
+    context, load = context_of(), Workload(iterations=iterations, steps=steps, real=4, decoded=2)
+    assert Representative(interval=3).passes(context, load) == rounds * 36
 
 
 def test_picks_follow_the_network(context_of: Callable[..., Context], view_of: Callable[..., View]) -> None:

@@ -14,7 +14,7 @@ The algorithm box of the paper, line by line:
 
 The loops of the authors' code have no end of their own; here a network sees at most 50 image steps, and is trained for
 a limited number of epochs after each. The number of classes is that of the data, and the running accuracies begin anew
-at each check. ``--augmentation dsa_augment`` is CAFE+DSA. ``small`` and ``digits`` are ours, for a CPU.
+at each check. ``--with augmentation=dsa_augment`` is CAFE+DSA. ``small`` and ``digits`` are ours, for a CPU.
 """
 
 from __future__ import annotations
