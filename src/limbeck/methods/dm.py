@@ -93,12 +93,12 @@ def dm(preset: str = "cifar10", ipc: int = 10) -> Recipe:
     )
     if preset not in _OURS:
         return recipe
-    # Stored images in [0, 1], which 8 bits can hold; a step there is as long as one of size 1 in normalized space.
+    # Stored images in [0, 1], which 8 bits can hold.
     network = _NETWORKS.get(preset, "convnet3:width=32")
     return recipe.with_(
         parametrization__space="unit",
         pool__network=network,
         sampler__batch_size=64,
-        optimizer__lr=0.1,
+        optimizer__lr=0.3,
         optimizer__clamp=True,
     )
