@@ -1,4 +1,4 @@
-"""Random images against presets ``small`` on real data: IPC 10, equal bytes, one protocol, 3 seeds.
+"""Random images against presets ``small`` (of sound ``fsdd``) on real data: IPC 10, equal bytes, one protocol, 3 seeds.
 
 Usage: python benchmarks/tables/small.py DATA_FOLDER LABEL [RUN_FOLDER [METHOD ...]]
 
@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.cli.main import main
+from limbeck.data import holds_sound
 from limbeck.storage.atomic import write_text
 
 METHODS = ["random", "dream"]
-FLAGS = ["--ipc", "10", "--seeds", "3", "--preset", "small", "--networks", "convnet3:width=32", "--length", "1000"]
+FLAGS = ["--ipc", "10", "--seeds", "3", "--length", "1000"]
+PICTURES = ["--preset", "small", "--networks", "convnet3:width=32"]
+SOUND = ["--preset", "fsdd", "--networks", "convnet4:width=32"]
 
 
 def table(data: str, label: str, out: Path, methods: list[str]) -> dict[str, Any]:
     """The comparison on one data set, with what each seed cost."""
-    words = ["compare", *methods, "--data", data, *FLAGS]
+    words = ["compare", *methods, "--data", data, *FLAGS, *(SOUND if holds_sound(data) else PICTURES)]
     status = main([*words, "--out", str(out)])
     if status:
         sys.exit(status)

@@ -116,7 +116,7 @@ def test_a_senseless_recipe_is_not_shown(limbeck: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["icd"], "unknown method 'icd'; did you mean 'idc'?"),
+        (["idcc"], "unknown method 'idcc'; did you mean 'idc'?"),
         (["idc", "--preset", "cifar"], "unknown preset of idc 'cifar'; did you mean 'cifar10'?"),
         (["idc", "--base", "dream"], "takes no base"),
     ],
