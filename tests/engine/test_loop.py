@@ -160,9 +160,7 @@ def test_lines_of_the_log_follow_the_jumps(
     # A line has the mean over the steps that were taken since the one before.
     states, losses = lives(digits)
     for before, line in zip([0, *expected], written, strict=False):
-        taken = [
-            loss for state, loss in zip(states[1:], losses, strict=True) if before < state.ordinal <= line["step"]
-        ]
+        taken = [loss for state, loss in zip(states[1:], losses, strict=True) if before < state.ordinal <= line["step"]]
         assert line["loss"] == pytest.approx(sum(taken) / len(taken), rel=1e-4)
 
 

@@ -68,6 +68,12 @@ def test_our_presets_suit_a_cpu() -> None:
     assert "digits-code" not in PRESETS and "small-code" not in PRESETS
 
 
+def test_spoken_digits_are_as_long_as_idc_s() -> None:
+    """The 1200 iterations are the paper's, for the sets of the paper."""
+    assert fields(dream("fsdd")).curriculum == idc("fsdd").curriculum
+    assert "fsdd-code" not in PRESETS
+
+
 def test_it_plugs_into_another_recipe() -> None:
     base = idc("svhn", factor=1).with_(name="mine", optimizer__lr=0.125)
     recipe = fields(dream(base=base))

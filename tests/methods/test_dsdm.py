@@ -15,6 +15,7 @@ from limbeck.engine.loop import Loop
 from limbeck.initializers.real import Mixed
 from limbeck.methods.dream import dream
 from limbeck.methods.dsdm import PRESETS, dsdm
+from limbeck.methods.idc import idc
 from limbeck.objectives.semantic_distribution import SemanticDistribution
 from limbeck.parametrizations.partition import Partition
 from limbeck.parametrizations.plain import Plain
@@ -99,7 +100,8 @@ def test_the_formulae_of_the_paper(preset: str) -> None:
 
 def test_sound_is_packed_along_time() -> None:
     recipe = fields("mini-speech-commands")
-    assert recipe.parametrization == Partition(factor=2, axes="columns")
+    assert recipe.parametrization == idc("mini-speech-commands").parametrization
+    assert recipe.parametrization.axes == "columns" and recipe.optimizer.clamp == "below"
     assert recipe.augmentation is None and recipe.pool.network == "convnet4"
     assert recipe.pool.training.augmentation is None and recipe.pool.training.cutmix == 0
 

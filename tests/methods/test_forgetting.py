@@ -32,9 +32,10 @@ def test_the_defaults_are_those_of_deepcore() -> None:
 
 
 def test_presets() -> None:
-    assert PRESETS == ("default", "small", "digits")
+    assert PRESETS == ("default", "small", "digits", "fsdd")
     assert forgetting("small").initializer == Forgetting(network="convnet3:width=32", epochs=10)
     assert forgetting("digits").initializer == Forgetting(network="convnet3:width=32")
+    assert forgetting("fsdd").initializer == Forgetting(network="convnet4:width=32")
     for preset in PRESETS:
         forgetting(preset).check()
 

@@ -104,7 +104,7 @@ def test_mnist_drops_cutout_and_cutmix_once_images_are_packed() -> None:
 
 def test_speech_is_cut_in_time_and_not_augmented() -> None:
     recipe = fields(idc("mini-speech-commands"))
-    assert recipe.parametrization == Partition(factor=2, axes="columns")
+    assert recipe.parametrization == Partition(factor=2, axes="columns", pad=0.0)
     assert recipe.augmentation is None and recipe.pool.training.augmentation is None
     assert recipe.optimizer.clamp == "below" and recipe.pool.training.lr == 3e-4
 

@@ -10,6 +10,7 @@ from limbeck.core.context import Context
 from limbeck.core.errors import InputError
 from limbeck.curricula.all_at_once import AllAtOnce
 from limbeck.initializers.real import Mixed
+from limbeck.methods.idc import idc
 from limbeck.methods.m3d import PRESETS, m3d
 from limbeck.objectives.kernel_mmd import KernelMMD
 from limbeck.parametrizations.partition import Partition
@@ -46,7 +47,8 @@ def test_the_settings_of_the_code(preset: str, context_of: Callable[..., Context
 
 def test_sound_is_packed_along_time() -> None:
     recipe = fields("mini-speech-commands")
-    assert recipe.parametrization == Partition(factor=2, axes="columns")
+    assert recipe.parametrization == idc("mini-speech-commands").parametrization
+    assert recipe.parametrization.axes == "columns" and recipe.optimizer.clamp == "below"
     assert recipe.augmentation is None and recipe.pool == Fresh(network="convnet4", every=5)
 
 

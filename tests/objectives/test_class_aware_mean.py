@@ -84,7 +84,7 @@ def test_only_a_weight_by_accuracy_needs_one() -> None:
 
 def test_a_constant_weight_works_with_networks_that_are_never_trained(context_of: ContextOf) -> None:
     recipe = idm("digits").with_(pool=Fresh(network=NETWORK), sampler__batch_size=6, curriculum__iterations=2)
-    with pytest.raises(InputError, match="objective.* needs training accuracy, which no other part offers"):
+    with pytest.raises(InputError, match=r"objective.* needs training accuracy, which no other part offers"):
         recipe.check()
     constant = recipe.with_(objective__by_accuracy=False)
     context = context_of()

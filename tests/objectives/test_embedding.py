@@ -85,9 +85,7 @@ def test_gradients_are_those_of_the_loss(context_of: ContextOf, objective: Embed
     pairs = sides(context)
     losses, found, view = pulls(context, objective, INSTANCE, pairs)
     leaves = [pair.synthetic.clone().requires_grad_() for pair in pairs]
-    values = [
-        objective.compare(view, replace(pair, synthetic=leaf)) for pair, leaf in zip(pairs, leaves, strict=True)
-    ]
+    values = [objective.compare(view, replace(pair, synthetic=leaf)) for pair, leaf in zip(pairs, leaves, strict=True)]
     torch.testing.assert_close(losses, torch.stack(values).detach(), rtol=1e-12, atol=0)
     torch.testing.assert_close(found, torch.cat(torch.autograd.grad(sum(values), leaves)), rtol=1e-10, atol=1e-14)  # type: ignore[arg-type]
 
@@ -194,9 +192,7 @@ def test_batch_norm_joins_classes_whatever_the_block(context_of: ContextOf, size
 
 
 @every
-def test_in_evaluation_classes_stand_alone_with_batch_norm(
-    context_of: ContextOf, objective: EmbeddingDistance
-) -> None:
+def test_in_evaluation_classes_stand_alone_with_batch_norm(context_of: ContextOf, objective: EmbeddingDistance) -> None:
     context = context_of()
     pairs = sides(context)
     together = pulls(context, objective, BATCH, pairs, train=False)

@@ -158,9 +158,7 @@ def prototypes(loop: Loop, state: LoopState, moment: Moment, stream: str = "hist
     found = []
     for label, stored in enumerate(state.stored):
         images = context.spec.normalization.apply(recipe.parametrization.decode(stored))
-        draws = recipe.augmentation.draw(
-            context.streams(stream, moment.iteration, 0, label), context.spec.shape, None
-        )
+        draws = recipe.augmentation.draw(context.streams(stream, moment.iteration, 0, label), context.spec.shape, None)
         found.append(module(recipe.augmentation.apply(images, draws), "embedding").mean(dim=0).detach())
     return torch.stack(found)
 

@@ -24,7 +24,7 @@ from limbeck.training.clustering import Clustering
 
 __all__ = ["PRESETS", "dream"]
 
-_OURS = ("small", "digits")
+_OURS = ("small", "digits", "fsdd")
 _PAPER = tuple(name for name in _idc.PRESETS if name not in _OURS)
 PRESETS = (*_PAPER, *(f"{name}-code" for name in _PAPER), *_OURS)
 

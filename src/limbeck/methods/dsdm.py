@@ -14,8 +14,8 @@ Algorithm 1 of the paper, line by line:
 
 Where paper and code differ the code is followed, but for the initialization, which is random and not the first images
 of each class; ``-paper`` presets use the paper's divisor, and its scale and time of the history term. The ablations of
-the paper's table 4: ``--objective.covariance 0``, ``--objective.history 0``, ``--with pool=fresh``. ``small``, ``digits``
-and ``fsdd`` are ours, for a CPU.
+the paper's table 4: ``--objective.covariance 0``, ``--objective.history 0``, ``--with pool=fresh``. ``small``,
+``digits`` and ``fsdd`` are ours, for a CPU.
 """
 
 from __future__ import annotations
