@@ -79,7 +79,7 @@ def test_the_settings_of_the_code(preset: str, context_of: Callable[..., Context
         weight_decay=5e-4,
         batch_size=256,
         augmentation=IDCAugment(operations=("color", "crop")),
-        cutmix=0.0 if preset == "mnist" else 0.5,
+        cutmix=0.5,
     )
     assert pool.training == training
     assert recipe.curriculum == AllAtOnce(iterations=10_000, steps=1)

@@ -57,14 +57,14 @@ def dsdm(preset: str = "cifar10", factor: int | None = None) -> Recipe:
     objective = SemanticDistribution()
     if preset != name:
         objective = SemanticDistribution(divisor="n", history_scale="paper", history_after=-1)
-    training: Training = base.pool.training  # type: ignore[union-attr]
+    spoken, training = base.augmentation is None, base.pool.training  # type: ignore[union-attr]
     recipe = base.with_(
         name="dsdm",
         objective=objective,
         sampler=Epochwise(batch_size=256),
         pool=Pretrained(
             network="convnet4" if name == "mini-speech-commands" else "convnet3",
-            training=Training(batch_size=256, augmentation=training.augmentation, cutmix=training.cutmix),
+            training=Training(batch_size=256, augmentation=training.augmentation, cutmix=0.0 if spoken else 0.5),
             epochs=20,
             count=10,
         ),
