@@ -80,7 +80,7 @@ def dsdm(preset: str = "cifar10", factor: int | None = None) -> Recipe:
         pool__network="convnet4:width=32" if name == "fsdd" else "convnet3:width=32",
         pool__training__batch_size=64,
         pool__count=3,
-        pool__epochs=2 if name == "small" else 10,
+        pool__epochs={"small": 2, "digits": 10, "fsdd": 5}[name],
         curriculum__iterations=_OURS[name],
         optimizer__lr=0.2,
     )
