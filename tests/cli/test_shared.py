@@ -121,3 +121,9 @@ def test_presets_of_sound_are_those_of_speech(tmp_path: Path) -> None:
     assert [preset_name(str(tmp_path / name)) for name in ("words", "digits")] == ["fsdd", "fsdd"]
     assert preset_name(str(tmp_path / "pictures")) == "pictures"
     assert preset_name("cifar10") == "cifar10"
+
+
+def test_settings_of_ours_are_not_published_ones() -> None:
+    # What DC has for pictures on a CPU is nearer to spoken digits than its settings for CIFAR-10.
+    assert choose_preset(method("dc"), None, "fsdd") == "small"
+    assert choose_preset(method("random"), None, "cifar10") == choose_preset(method("random"), "default", "fsdd")

@@ -12,7 +12,7 @@ import yaml
 
 from limbeck import networks
 from limbeck.cli.overrides import apply
-from limbeck.cli.shared import choose_recipe, note, print_json
+from limbeck.cli.shared import choose_recipe, note, preset_name, print_json
 from limbeck.core.contracts import Part
 from limbeck.core.errors import unknown
 from limbeck.core.plain import encode
@@ -96,7 +96,7 @@ class Show:
 
     def run(self, swaps: list[str], fields: list[str]) -> int:
         """Show."""
-        recipe = choose_recipe(self.method, self.preset, self.base, self.data, self.ipc)
+        recipe = choose_recipe(self.method, self.preset, self.base, preset_name(self.data), self.ipc)
         recipe = apply(recipe, swaps, fields, f"limbeck show {self.method}")
         recipe.check()
         if self.json:

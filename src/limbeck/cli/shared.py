@@ -33,6 +33,8 @@ __all__ = [
 
 Metric = Literal["accuracy", "diversity"]
 
+_OURS = ("digits", "fsdd")
+"""Data sets whose settings are ours, for a CPU, and not published ones."""
 _SPOKEN = ("mini-speech-commands", "fsdd")
 """Data sets of sound that methods have settings for."""
 
@@ -110,7 +112,7 @@ def choose_preset(chosen: Method, preset: str | None, data: str) -> str:
     known = canonical_name(data)
     if known in chosen.presets:
         return known
-    published = any(known in other.presets for other in methods().values())
+    published = known not in _OURS and any(known in other.presets for other in methods().values())
     return "small" if "small" in chosen.presets and not published else chosen.presets[0]
 
 
