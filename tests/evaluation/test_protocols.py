@@ -215,7 +215,7 @@ def test_the_decoded_images_of_a_set_decide_its_epochs(digits: Data) -> None:
         assert for_set("idc_imagenet", distilled(digits, factor, ipc, "imagenet10")).length == epochs
 
 
-BATCH, DEEP = "convnet3:norm=batch", "convnet4:width=32,norm=batch"
+BATCH, DEEP = "convnet3:norm=batch", "convnet4:width=16,norm=batch"
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_presets() -> None:
     assert PRESETS == ("default", "small", "digits", "fsdd")
     assert forgetting("small").initializer == Forgetting(network="convnet3:width=32", epochs=10)
     assert forgetting("digits").initializer == Forgetting(network="convnet3:width=32")
-    assert forgetting("fsdd").initializer == Forgetting(network="convnet4:width=32")
+    assert forgetting("fsdd").initializer == Forgetting(network="convnet4:width=16")
     for preset in PRESETS:
         forgetting(preset).check()
 

@@ -31,7 +31,7 @@ def test_presets() -> None:
     assert PRESETS == ("default", "small", "digits", "fsdd")
     assert herding("small").pool == Pretrained(network="convnet3:width=32", epochs=3)
     assert herding("digits").pool == Pretrained(network="convnet3:width=32", epochs=20)
-    assert herding("fsdd").pool == Pretrained(network="convnet4:width=32", epochs=20)
+    assert herding("fsdd").pool == Pretrained(network="convnet4:width=16", epochs=20)
     for preset in PRESETS:
         herding(preset).check()
 

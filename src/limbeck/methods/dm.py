@@ -30,7 +30,7 @@ from limbeck.samplers.random import Random
 
 __all__ = ["PRESETS", "dm", "siamese"]
 
-_NETWORKS = {"tiny-imagenet": "convnet4", "mini-speech-commands": "convnet4", "fsdd": "convnet4:width=32"}
+_NETWORKS = {"tiny-imagenet": "convnet4", "mini-speech-commands": "convnet4", "fsdd": "convnet4:width=16"}
 _NEVER_MIRRORED = ("mnist", "svhn", "digits")
 _SOUND = ("mini-speech-commands", "fsdd")
 _OURS = {"small": 300, "digits": 200, "fsdd": 300}

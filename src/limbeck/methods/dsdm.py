@@ -77,7 +77,7 @@ def dsdm(preset: str = "cifar10", factor: int | None = None) -> Recipe:
     return recipe.with_(
         objective__history_after=_OURS[name] // 5,
         sampler__batch_size=64,
-        pool__network="convnet4:width=32" if name == "fsdd" else "convnet3:width=32",
+        pool__network="convnet4:width=16" if name == "fsdd" else "convnet3:width=32",
         pool__training__batch_size=64,
         pool__count=3,
         pool__epochs={"small": 2, "digits": 10, "fsdd": 5}[name],

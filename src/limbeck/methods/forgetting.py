@@ -35,6 +35,6 @@ def forgetting(preset: str = "default") -> Recipe:
         "default": Forgetting(),
         "small": Forgetting(network="convnet3:width=32", epochs=10),
         "digits": Forgetting(network="convnet3:width=32"),
-        "fsdd": Forgetting(network="convnet4:width=32"),
+        "fsdd": Forgetting(network="convnet4:width=16"),
     }[preset]
     return Recipe(name="forgetting", initializer=initializer, parametrization=Plain(), labeler=Hard())

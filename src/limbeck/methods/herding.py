@@ -35,6 +35,6 @@ def herding(preset: str = "default") -> Recipe:
         "default": Pretrained(),
         "small": Pretrained(network="convnet3:width=32", epochs=3),
         "digits": Pretrained(network="convnet3:width=32", epochs=20),
-        "fsdd": Pretrained(network="convnet4:width=32", epochs=20),
+        "fsdd": Pretrained(network="convnet4:width=16", epochs=20),
     }[preset]
     return Recipe(name="herding", initializer=Herding(), parametrization=Plain(), labeler=Hard(), pool=pool)

@@ -116,7 +116,7 @@ _SETTINGS = {
         iterations=4,
         steps=25,
         samples=512,
-        network="convnet4:width=32",
+        network="convnet4:width=16",
         cutmix=0.0,
         augmented=False,
         axes="columns",

@@ -46,7 +46,7 @@ def m3d(preset: str = "cifar10", factor: int | None = None) -> Recipe:
     if preset not in PRESETS:
         raise unknown("preset of m3d", preset, PRESETS)
     base = _idc.idc(preset, factor)
-    network = {"small": "convnet3:width=32", "digits": "convnet3:width=32", "fsdd": "convnet4:width=32"}
+    network = {"small": "convnet3:width=32", "digits": "convnet3:width=32", "fsdd": "convnet4:width=16"}
     other = "convnet4" if preset == "mini-speech-commands" else "convnet3"
     return base.with_(
         name="m3d",
