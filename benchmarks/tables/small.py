@@ -22,7 +22,7 @@ from limbeck.storage.atomic import write_text
 METHODS = ["random", "dream"]
 FLAGS = ["--ipc", "10", "--seeds", "3"]
 PICTURES = ["--preset", "small", "--networks", "convnet3:width=32", "--length", "1000"]
-SOUND = ["--preset", "fsdd", "--networks", "convnet4:width=16", "--length", "500"]
+SOUND = ["--preset", "fsdd", "--networks", "convnet4:width=16", "--length", "400"]
 
 
 def table(data: str, label: str, out: Path, methods: list[str]) -> dict[str, Any]:

@@ -99,6 +99,6 @@ def dm(preset: str = "cifar10", ipc: int = 10) -> Recipe:
         parametrization__space="unit",
         pool__network=network,
         sampler__batch_size=64,
-        optimizer__lr=0.3,
+        optimizer__lr=0.02 if preset == "fsdd" else 0.3,
         optimizer__clamp=True,
     )

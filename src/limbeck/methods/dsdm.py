@@ -82,5 +82,5 @@ def dsdm(preset: str = "cifar10", factor: int | None = None) -> Recipe:
         pool__count=3,
         pool__epochs={"small": 2, "digits": 10, "fsdd": 5}[name],
         curriculum__iterations=_OURS[name],
-        optimizer__lr=0.2,
+        optimizer__lr=0.01 if name == "fsdd" else 0.2,
     )

@@ -54,6 +54,6 @@ def m3d(preset: str = "cifar10", factor: int | None = None) -> Recipe:
         sampler=Epochwise(batch_size=64 if preset in _OURS else 128),
         pool=Fresh(network=network.get(preset, other), every=5),
         curriculum=AllAtOnce(iterations=_OURS.get(preset, 10_000), steps=1),
-        optimizer=SGD(lr=10.0, momentum=0.5, clamp=base.optimizer.clamp),  # type: ignore[union-attr]
+        optimizer=SGD(lr=1.0 if preset == "fsdd" else 10.0, momentum=0.5, clamp=base.optimizer.clamp),  # type: ignore[union-attr]
         references=("zhang2024m3d", "kim2022idc"),
     )
