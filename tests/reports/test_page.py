@@ -18,16 +18,15 @@ from PIL import Image
 
 import limbeck as lb
 from limbeck.core.errors import InputError
-from limbeck.core.plain import encode
 from limbeck.data.splits import Data
 from limbeck.evaluation.diversity import DiversityProtocol, diversity, refer
-from limbeck.evaluation.protocols import Protocol, dc
+from limbeck.evaluation.protocols import Protocol
 from limbeck.initializers.real import Mixed
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
 from limbeck.parametrizations.partition import Partition
 from limbeck.reports.compare import COMPARISON, Comparison, compare
-from limbeck.reports.page import _in_words, write_page
+from limbeck.reports.page import write_page
 from limbeck.reports.runs import Run, diversity_as_plain, read_run
 from tests.data.makers import write_tones
 
@@ -341,12 +340,6 @@ def test_diversity_has_a_table_and_a_scatter(digits: Data, runs: list[Run], tmp_
     assert page.text.count("By class") == 1
 
 
-def test_a_protocol_with_nesterov_says_so() -> None:
-    protocol = replace(PROTOCOL, training=replace(PROTOCOL.training, nesterov=True))
-    assert "SGD with Nesterov momentum 0.9" in " ".join(_in_words(encode(protocol), [7]))
-    assert "Nesterov" not in " ".join(_in_words(encode(PROTOCOL), [7]))
-
-
 def test_recipes_of_one_name_are_told_apart(runs: list[Run], tmp_path: Path) -> None:
     run = next(run for run in runs if run.method == "idc")
     recipe = run.distilled.recipe.with_(initializer=random().initializer)
@@ -368,12 +361,6 @@ def test_nothing_to_report_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no finished runs"):
         write_page(tmp_path / "page.html", [], None, "x")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_protocol_that_forgets_its_velocity_says_so() -> None:
-    (first, second, *_) = _in_words(encode(dc(networks=("mlp",), repeats=2)), [7])
-    assert first.startswith("2 fresh networks of mlp for every set") and "301 epochs" in first
-    assert second.endswith("multiplied by 0.1 after 50 % of the training, where the velocity starts from zero again.")
 
 
 @pytest.mark.parametrize("packed", [False, True])

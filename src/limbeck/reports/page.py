@@ -6,7 +6,6 @@ give equal bytes. Every number is read from the files of the runs.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -21,7 +20,6 @@ from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
 from limbeck.core.real import DataSpec
 from limbeck.core.recipe import SLOTS, Recipe
-from limbeck.formats.wav import clips, wav_bytes
 from limbeck.reports.canvas import Format, data_uri, images_per_class
 from limbeck.reports.citations import bibtex
 from limbeck.reports.compare import Comparison, Row
@@ -30,22 +28,15 @@ from limbeck.reports.figures import FULL, accuracy_bars, loss_curves, method_col
 from limbeck.reports.growth import Growth, accuracy_curves, growths
 from limbeck.reports.labels import fields_in_words, recipe_labels
 from limbeck.reports.runs import Run
+from limbeck.reports.sheets import MOST_CLASSES, SMALL, sheet
 from limbeck.reports.tables import best_rows, diversity_cells, human_bytes, human_seconds, percent, real_cells
+from limbeck.reports.wording import enumeration, machine_in_words, protocol_in_words, steps_in_words
 from limbeck.storage.atomic import write_text
-from limbeck.storage.preview import picture
 
 __all__ = ["write_page"]
 
 _WIDE, _NARROW = 1000, 350
 """Widths of figures in CSS pixels: for screens and paper, and for phones."""
-_MOST_CLASSES, _MOST_IMAGES = 20, 20
-"""Images of a set that are shown."""
-_SMALL = 24
-"""Least height of an image in CSS pixels where a set is shown small."""
-_GAP = 2
-"""CSS pixels between images."""
-_HEARD, _HEARD_SMALL = 96, 64
-"""Heights in CSS pixels of spectrograms that can be played, and of those of sets that are shown small."""
 
 
 def write_page(
@@ -125,11 +116,11 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
         "heard": any(entry.distilled.spec.sound is not None for entry in entries),
         "losses": _losses(entries, colours),
         "costs": _costs(entries, colours),
-        "machines": _distinct(_machine(entry.run.record.get("hardware", {})) for entry in entries),
-        "steps": _distinct(_steps(entry.run.record.get("execution", {})) for entry in entries),
+        "machines": _distinct(machine_in_words(entry.run.record.get("hardware", {})) for entry in entries),
+        "steps": _distinct(steps_in_words(entry.run.record.get("execution", {})) for entry in entries),
         "versions": _distinct(_versions(entry) for entry in entries),
         "protocols": _protocols(entries, comparison),
-        "seeds": _and(str(seed) for seed in sorted({entry.distilled.seed for entry in entries})),
+        "seeds": enumeration(str(seed) for seed in sorted({entry.distilled.seed for entry in entries})),
         "recipes": _recipes(entries, colours),
         "bibtex": bibtex(cited),
         "folder": json.dumps(_relative(leading[0].run.folder, path.parent), ensure_ascii=False),
@@ -160,9 +151,9 @@ def _summary(entries: Sequence[_Entry], rows: Sequence[Row]) -> str:
             f"{spec.height}\u00a0×\u00a0{spec.width} pixels"
         )
     ipcs = sorted({entry.distilled.ipc for entry in entries})
-    counts = _and(map(str, ipcs)) + f" stored image{'' if ipcs == [1] else 's'} per class"
-    methods = _and(dict.fromkeys(entry.label for entry in entries))
-    data = _and(spec.name for spec in specs)
+    counts = enumeration(map(str, ipcs)) + f" stored image{'' if ipcs == [1] else 's'} per class"
+    methods = enumeration(dict.fromkeys(entry.label for entry in entries))
+    data = enumeration(spec.name for spec in specs)
     return f"{counts}, made from {data} by {methods}; {'; '.join(described)}."
 
 
@@ -175,7 +166,7 @@ def _kind(spec: DataSpec) -> str:
 def _class_names(names: Sequence[str]) -> str:
     if list(names) == [str(number) for number in range(len(names))] and len(names) > 2:
         return f"{names[0]} to {names[-1]}"
-    return _and(names) if len(names) <= 10 else f"{', '.join(names[:8])} and {len(names) - 8} more"
+    return enumeration(names) if len(names) <= 10 else f"{', '.join(names[:8])} and {len(names) - 8} more"
 
 
 def _findings(rows: Sequence[Row]) -> list[dict[str, str]]:
@@ -363,14 +354,14 @@ def _diversity_by_class(table: DiversityTable) -> list[dict[str, Any]]:
     return [
         {"method": row.label, "ipc": row.ipc, "class": names[label], "cells": diversity_cells(figures)}
         for row in table.rows
-        for label, figures in enumerate(row.first["classes"][:_MOST_CLASSES])
+        for label, figures in enumerate(row.first["classes"][:MOST_CLASSES])
     ]
 
 
 def _scatter(found: Mapping[str, Any], label: str, names: Sequence[str]) -> dict[str, str]:
     """Real and distilled images of some classes in a plane."""
     shown = found["scatter"]
-    classes = _and(names[entry["label"]] for entry in shown)
+    classes = enumeration(names[entry["label"]] for entry in shown)
     how = {"tsne": "t-SNE", "pca": "principal components"}[found["protocol"]["projection"]]
     spoken = f"Features of real and distilled images of {label} in a plane ({how}), classes {classes}."
     return {
@@ -402,7 +393,7 @@ def _groups(entries: Sequence[_Entry], rows: Sequence[Row], colours: Mapping[str
         further = [entry for entry in members if first[entry.label] is not entry]
         name = members[0].distilled.spec.name
         learnt = [entry for entry in leading if entry.learnt]
-        large = [_sheet(entry, 48 if len(learnt) == 1 else 40, colours, reached) for entry in learnt]
+        large = [_shown(entry, 48 if len(learnt) == 1 else 40, colours, reached) for entry in learnt]
         heard = members[0].distilled.spec.sound is not None
         groups.append(
             {
@@ -411,100 +402,27 @@ def _groups(entries: Sequence[_Entry], rows: Sequence[Row], colours: Mapping[str
                 "beside": not heard
                 and len(large) > 1
                 and all(sheet["tiles"] or sheet["width"] < _WIDE // 2 for sheet in large),
-                "picked": [_sheet(entry, _SMALL, colours, reached) for entry in leading if not entry.learnt],
-                "further": [_sheet(entry, _SMALL, colours, {}, played=False) for entry in further],
+                "picked": [_shown(entry, SMALL, colours, reached) for entry in leading if not entry.learnt],
+                "further": [_shown(entry, SMALL, colours, {}, played=False) for entry in further],
             }
         )
     return groups
 
 
-def _sheet(
+def _shown(
     entry: _Entry,
     least: int,
     colours: Mapping[str, str],
     reached: Mapping[tuple[int, str], str],
     played: bool = True,
 ) -> dict[str, Any]:
-    """Pictures of one set, class by class, each image at least ``least`` CSS pixels high; sound with players."""
-    distilled = entry.distilled
-    played = played and distilled.spec.sound is not None
-    names = distilled.spec.class_names[:_MOST_CLASSES]
-    height, width = (int(size) for size in distilled.stored.shape[-2:])
-    size = _shown_height(height, least)
-    room = (_WIDE - 110) // (round(width * size / height) + _GAP) if least > _SMALL else 10
-    images = min(max(10, room), _MOST_IMAGES, distilled.ipc)
-    if played:
-        size, images = (_HEARD, min(8, distilled.ipc)) if least > _SMALL else (_HEARD_SMALL, min(3, distilled.ipc))
-    notes = [f"seed {distilled.seed}", human_bytes(distilled.bytes)]
-    if (score := reached.get((distilled.ipc, entry.label))) is not None:
-        notes.append(score)
-    if len(names) < distilled.spec.classes:
-        notes.append(f"first {len(names)} of {distilled.spec.classes} classes")
-    if images < distilled.ipc:
-        notes.append(f"first {images} of {distilled.ipc} images per class")
-    decoded = distilled.parametrization.parts(distilled.ipc)
-    if decoded % distilled.ipc:
-        notes.append(f"decoded to {decoded} training images per class")
-    elif decoded > distilled.ipc:
-        notes.append(f"each stored image holds {decoded // distilled.ipc} training images")
-    if played and decoded > distilled.ipc:
-        notes.append("its clips are played one after another")
-    strips: list[dict[str, Any]]
-    if played:
-        strips = [{"name": name, **_played(distilled, label, images, size)} for label, name in enumerate(names)]
-    else:
-        strips = [{"name": name, **_strip(distilled, label, 0, images, size)} for label, name in enumerate(names)]
-    longest = max(map(len, names))
+    """Pictures of one set, under the name and in the colour of its method."""
+    score = reached.get((entry.distilled.ipc, entry.label))
     return {
         "label": entry.label,
         "colour": colours[entry.label],
-        "notes": [note.replace(" ", "\u00a0") if len(note) < 24 else note for note in notes],
-        "played": played,
-        "tiles": images <= 2 and not played,
-        "tile": max(strips[0]["width"], min(72, 7 * longest)),
-        "strips": strips,
-        "width": strips[0]["width"] + min(110, 8 * longest) + 12,
+        **sheet(entry.distilled, least, [] if score is None else [score], width=_WIDE, played=played),
     }
-
-
-def _shown_height(height: int, least: int) -> int:
-    """CSS pixels for the height of an image: a whole multiple of it, unless it is large."""
-    return min(height * -(-least // height), 2 * least)
-
-
-def _played(distilled: Distilled, label: int, images: int, size: int) -> dict[str, Any]:
-    """Spectrograms of one class, each with what it sounds like: the clips that are decoded from it, on end."""
-    sound = distilled.spec.sound
-    assert sound is not None  # else nothing is played
-    shown = []
-    for row in range(images):
-        decoded = distilled.parametrization.decode(distilled.stored[label, row : row + 1].detach().cpu())
-        if distilled.parametrization.space == "normalized":
-            decoded = distilled.spec.normalization.invert(decoded)
-        # Eight bits: what Griffin-Lim leaves of a voice is coarser, and a page holds many clips.
-        recording = wav_bytes(clips(decoded, sound).flatten(), sound.sample_rate, width=1)
-        shown.append({**_strip(distilled, label, row, 1, size), "sound": data_uri(recording, "wav")})
-    return {"shown": shown, "width": sum(image["width"] + 2 * _GAP for image in shown)}
-
-
-def _strip(distilled: Distilled, label: int, first: int, images: int, size: int) -> dict[str, Any]:
-    """Images of one class beside each other, two pixels for each CSS pixel, so that they are sharp on any screen."""
-    from PIL import Image
-
-    stored = distilled.stored[label : label + 1, first : first + images].detach().cpu()
-    if distilled.parametrization.space == "normalized":
-        stored = distilled.spec.normalization.invert(stored)
-    height = int(stored.shape[-2])
-    scale = max(1, 2 * size // height)
-    gap = max(1, round(2 * _GAP * scale * height / (2 * size)))
-    drawn = picture(stored, scale=scale, gap=gap, sound=distilled.spec.sound is not None)
-    shrink = size / (scale * height)
-    width, shown = round(drawn.width * shrink), round(drawn.height * shrink)
-    if drawn.width > 2 * width:
-        drawn = drawn.resize((2 * width, 2 * shown), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    drawn.save(buffer, format="PNG", optimize=True)
-    return {"uri": data_uri(buffer.getvalue(), "png"), "width": width, "height": shown}
 
 
 def _losses(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -553,29 +471,6 @@ def _costs(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[s
     return table
 
 
-def _machine(hardware: Mapping[str, Any]) -> str:
-    if not hardware:
-        return ""
-    place = hardware.get("gpu") or hardware["device"].upper()
-    cores, threads = hardware["cores"], hardware["threads"]
-    return (
-        f"{place}, {hardware['system']} {hardware['machine']}, {cores} core{'' if cores == 1 else 's'}, "
-        f"{threads} thread{'' if threads == 1 else 's'}"
-    )
-
-
-def _steps(execution: Mapping[str, Any]) -> str:
-    """How the steps of a run were computed."""
-    if not execution:
-        return ""
-    few = f", {execution['microbatch']} images a pass" if execution["microbatch"] else ""
-    kept = ", freed memory kept" if execution["allocator"] == "keep" else ""
-    return (
-        f"{'compiled' if execution['compile'] else 'eager'}, convolutions in {execution['precision']}, classes by "
-        f"{execution['blocks']}{few}{kept}"
-    )
-
-
 def _versions(entry: _Entry) -> str:
     versions = entry.run.record.get("versions") or entry.distilled.identity.get("versions", {})
     return ", ".join(f"{name} {value}" for name, value in versions.items() if value)
@@ -591,48 +486,9 @@ def _protocols(entries: Sequence[_Entry], comparison: Comparison | None) -> list
         for evaluation in entry.run.evaluations:
             plain = evaluation["protocol"]
             found.setdefault(json.dumps(plain, sort_keys=True), (plain, set()))[1].add(evaluation["test_images"])
-    return [{"name": plain["name"], "sentences": _in_words(plain, sorted(tests))} for plain, tests in found.values()]
-
-
-def _in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list[str]:
-    training = protocol["training"]
-    repeats, networks = protocol["repeats"], protocol["networks"]
-    unit = "epochs" if protocol["budget"] == "epochs" else "SGD steps, whatever the size of the set"
-    rates = protocol["learning_rates"]
-    rate = (
-        f"step size {training['lr']:g}"
-        if not rates
-        else f"a step size chosen on validation images from {_and(f'{value:g}' for value in rates)}"
-    )
-    momentum = "Nesterov momentum" if training.get("nesterov") else "momentum"
-    each = f" of each of {_and(networks)}" if len(networks) > 1 else f" of {networks[0]}"
-    drops = _and(f"{100 * share:.0f} %" for share in protocol["drops"])
-    sentences = [
-        f"{repeats} fresh network{'' if repeats == 1 else 's'}{each} for every set, trained from scratch on its "
-        f"decoded images for {protocol['length']:,} {unit}.",
-        f"SGD with {momentum} {training['momentum']:g}, weight decay {training['weight_decay']:g}, batches of "
-        f"{training['batch_size']} and {rate}"
-        + (f", multiplied by {protocol['drop_factor']:g} after {drops} of the training" if drops else "")
-        + (", where the velocity starts from zero again." if drops and protocol.get("forget") else "."),
+    return [
+        {"name": plain["name"], "sentences": protocol_in_words(plain, sorted(tests))} for plain, tests in found.values()
     ]
-    augmentation = training["augmentation"]
-    mixing = f"CutMix with probability {training['cutmix']:g}" if training["cutmix"] else "no CutMix"
-    if augmentation is None:
-        sentences.append(f"No augmentation, {mixing}.")
-    else:
-        fields = "; ".join(f"{name}: {value}" for name, value in fields_in_words(augmentation))
-        sentences.append(
-            f"Augmentation {augmentation['part']} ({fields}), {mixing}."
-            if fields
-            else f"Augmentation {augmentation['part']}, {mixing}."
-        )
-    images = f" of all {tests[0]:,} test images" if len(tests) == 1 else " of all test images"
-    sentences.append(
-        f"Accuracy is the share{images} that is classified correctly after the last step; test images are read once, "
-        "at the end. Means are over all networks of all seeds; deviations are those of the seeds' means "
-        "(of the networks when there is one seed)."
-    )
-    return sentences
 
 
 def _recipes(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -653,7 +509,7 @@ def _recipes(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict
             },
         )["ipcs"].append(entry.distilled.ipc)
     for shown in found.values():
-        shown["ipcs"] = _and(str(ipc) for ipc in sorted(set(shown["ipcs"])))
+        shown["ipcs"] = enumeration(str(ipc) for ipc in sorted(set(shown["ipcs"])))
     return list(found.values())
 
 
@@ -680,9 +536,3 @@ def _relative(folder: Path, start: Path) -> str:
 
 def _distinct(lines: Iterable[str]) -> list[str]:
     return [line for line in dict.fromkeys(lines) if line]
-
-
-def _and(words: Iterable[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    *most, last = list(words) or [""]
-    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,115 @@
+"""Pictures of a distilled set for a page: a strip of images for each class, spectrograms with players."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from limbeck.core.distilled import Distilled
+from limbeck.formats.wav import clips, wav_bytes
+from limbeck.reports.canvas import data_uri
+from limbeck.reports.tables import human_bytes
+from limbeck.storage.preview import picture
+
+__all__ = ["MOST_CLASSES", "SMALL", "sheet"]
+
+MOST_CLASSES, _MOST_IMAGES = 20, 20
+"""Images of a set that are shown."""
+SMALL = 24
+"""Least height of an image in CSS pixels where a set is shown small."""
+_GAP = 2
+"""CSS pixels between images."""
+_HEARD, _HEARD_SMALL = 96, 64
+"""Heights in CSS pixels of spectrograms that can be played, and of those of sets that are shown small."""
+
+
+def sheet(
+    distilled: Distilled, least: int, remarks: Sequence[str], *, width: int, played: bool = True
+) -> dict[str, Any]:
+    """Pictures of one set, class by class; sound with players.
+
+    Args:
+        distilled: the set.
+        least: least height of an image in CSS pixels.
+        remarks: what is noted of it beside seed and size.
+        width: CSS pixels that a class may take.
+        played: whether sound can be played.
+
+    Returns:
+        What the page's template shows: ``notes``, ``strips`` with a picture or players for each class, sizes.
+    """
+    played = played and distilled.spec.sound is not None
+    names = distilled.spec.class_names[:MOST_CLASSES]
+    rows, columns = (int(size) for size in distilled.stored.shape[-2:])
+    size = _shown_height(rows, least)
+    room = (width - 110) // (round(columns * size / rows) + _GAP) if least > SMALL else 10
+    images = min(max(10, room), _MOST_IMAGES, distilled.ipc)
+    if played:
+        size, images = (_HEARD, min(8, distilled.ipc)) if least > SMALL else (_HEARD_SMALL, min(3, distilled.ipc))
+    notes = [f"seed {distilled.seed}", human_bytes(distilled.bytes), *remarks]
+    if len(names) < distilled.spec.classes:
+        notes.append(f"first {len(names)} of {distilled.spec.classes} classes")
+    if images < distilled.ipc:
+        notes.append(f"first {images} of {distilled.ipc} images per class")
+    decoded = distilled.parametrization.parts(distilled.ipc)
+    if decoded % distilled.ipc:
+        notes.append(f"decoded to {decoded} training images per class")
+    elif decoded > distilled.ipc:
+        notes.append(f"each stored image holds {decoded // distilled.ipc} training images")
+    if played and decoded > distilled.ipc:
+        notes.append("its clips are played one after another")
+    strips: list[dict[str, Any]]
+    if played:
+        strips = [{"name": name, **_played(distilled, label, images, size)} for label, name in enumerate(names)]
+    else:
+        strips = [{"name": name, **_strip(distilled, label, 0, images, size)} for label, name in enumerate(names)]
+    longest = max(map(len, names))
+    return {
+        "notes": [note.replace(" ", "\u00a0") if len(note) < 24 else note for note in notes],
+        "played": played,
+        "tiles": images <= 2 and not played,
+        "tile": max(strips[0]["width"], min(72, 7 * longest)),
+        "strips": strips,
+        "width": strips[0]["width"] + min(110, 8 * longest) + 12,
+    }
+
+
+def _shown_height(height: int, least: int) -> int:
+    """CSS pixels for the height of an image: a whole multiple of it, unless it is large."""
+    return min(height * -(-least // height), 2 * least)
+
+
+def _played(distilled: Distilled, label: int, images: int, size: int) -> dict[str, Any]:
+    """Spectrograms of one class, each with what it sounds like: the clips that are decoded from it, on end."""
+    sound = distilled.spec.sound
+    assert sound is not None  # else nothing is played
+    shown = []
+    for row in range(images):
+        decoded = distilled.parametrization.decode(distilled.stored[label, row : row + 1].detach().cpu())
+        if distilled.parametrization.space == "normalized":
+            decoded = distilled.spec.normalization.invert(decoded)
+        # Eight bits: what Griffin-Lim leaves of a voice is coarser, and a page holds many clips.
+        recording = wav_bytes(clips(decoded, sound).flatten(), sound.sample_rate, width=1)
+        shown.append({**_strip(distilled, label, row, 1, size), "sound": data_uri(recording, "wav")})
+    return {"shown": shown, "width": sum(image["width"] + 2 * _GAP for image in shown)}
+
+
+def _strip(distilled: Distilled, label: int, first: int, images: int, size: int) -> dict[str, Any]:
+    """Images of one class beside each other, two pixels for each CSS pixel, so that they are sharp on any screen."""
+    from PIL import Image
+
+    stored = distilled.stored[label : label + 1, first : first + images].detach().cpu()
+    if distilled.parametrization.space == "normalized":
+        stored = distilled.spec.normalization.invert(stored)
+    height = int(stored.shape[-2])
+    scale = max(1, 2 * size // height)
+    gap = max(1, round(2 * _GAP * scale * height / (2 * size)))
+    drawn = picture(stored, scale=scale, gap=gap, sound=distilled.spec.sound is not None)
+    shrink = size / (scale * height)
+    width, shown = round(drawn.width * shrink), round(drawn.height * shrink)
+    if drawn.width > 2 * width:
+        drawn = drawn.resize((2 * width, 2 * shown), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    drawn.save(buffer, format="PNG", optimize=True)
+    return {"uri": data_uri(buffer.getvalue(), "png"), "width": width, "height": shown}

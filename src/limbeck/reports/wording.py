@@ -1,0 +1,87 @@
+"""What records and protocols say, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from limbeck.reports.labels import fields_in_words
+
+__all__ = ["enumeration", "machine_in_words", "protocol_in_words", "steps_in_words"]
+
+
+def machine_in_words(hardware: Mapping[str, Any]) -> str:
+    """What a run was computed on, from its record; empty if that says nothing."""
+    if not hardware:
+        return ""
+    place = hardware.get("gpu") or hardware["device"].upper()
+    cores, threads = hardware["cores"], hardware["threads"]
+    return (
+        f"{place}, {hardware['system']} {hardware['machine']}, {cores} core{'' if cores == 1 else 's'}, "
+        f"{threads} thread{'' if threads == 1 else 's'}"
+    )
+
+
+def steps_in_words(execution: Mapping[str, Any]) -> str:
+    """How the steps of a run were computed, from its record; empty if that says nothing."""
+    if not execution:
+        return ""
+    few = f", {execution['microbatch']} images a pass" if execution["microbatch"] else ""
+    kept = ", freed memory kept" if execution["allocator"] == "keep" else ""
+    return (
+        f"{'compiled' if execution['compile'] else 'eager'}, convolutions in {execution['precision']}, classes by "
+        f"{execution['blocks']}{few}{kept}"
+    )
+
+
+def protocol_in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list[str]:
+    """Sentences on how sets were judged.
+
+    Args:
+        protocol: as it is written beside a run.
+        tests: how many test images there were, once for each count.
+    """
+    training = protocol["training"]
+    repeats, networks = protocol["repeats"], protocol["networks"]
+    unit = "epochs" if protocol["budget"] == "epochs" else "SGD steps, whatever the size of the set"
+    rates = protocol["learning_rates"]
+    rate = (
+        f"step size {training['lr']:g}"
+        if not rates
+        else f"a step size chosen on validation images from {enumeration(f'{value:g}' for value in rates)}"
+    )
+    momentum = "Nesterov momentum" if training.get("nesterov") else "momentum"
+    each = f" of each of {enumeration(networks)}" if len(networks) > 1 else f" of {networks[0]}"
+    drops = enumeration(f"{100 * share:.0f} %" for share in protocol["drops"])
+    sentences = [
+        f"{repeats} fresh network{'' if repeats == 1 else 's'}{each} for every set, trained from scratch on its "
+        f"decoded images for {protocol['length']:,} {unit}.",
+        f"SGD with {momentum} {training['momentum']:g}, weight decay {training['weight_decay']:g}, batches of "
+        f"{training['batch_size']} and {rate}"
+        + (f", multiplied by {protocol['drop_factor']:g} after {drops} of the training" if drops else "")
+        + (", where the velocity starts from zero again." if drops and protocol.get("forget") else "."),
+    ]
+    augmentation = training["augmentation"]
+    mixing = f"CutMix with probability {training['cutmix']:g}" if training["cutmix"] else "no CutMix"
+    if augmentation is None:
+        sentences.append(f"No augmentation, {mixing}.")
+    else:
+        fields = "; ".join(f"{name}: {value}" for name, value in fields_in_words(augmentation))
+        sentences.append(
+            f"Augmentation {augmentation['part']} ({fields}), {mixing}."
+            if fields
+            else f"Augmentation {augmentation['part']}, {mixing}."
+        )
+    images = f" of all {tests[0]:,} test images" if len(tests) == 1 else " of all test images"
+    sentences.append(
+        f"Accuracy is the share{images} that is classified correctly after the last step; test images are read once, "
+        "at the end. Means are over all networks of all seeds; deviations are those of the seeds' means "
+        "(of the networks when there is one seed)."
+    )
+    return sentences
+
+
+def enumeration(words: Iterable[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *most, last = list(words) or [""]
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import limbeck as lb
+from limbeck.data.splits import Data
+from limbeck.initializers.real import Mixed
+from limbeck.methods.random import random
+from limbeck.parametrizations.partition import Partition
+from limbeck.reports.sheets import SMALL, sheet
+
+QUIET = lb.Settings(progress="quiet")
+
+
+def test_a_set_has_a_strip_for_each_class(digits: Data) -> None:
+    found = sheet(lb.distill(random(), digits, ipc=3, seed=4, settings=QUIET), SMALL, ["9 %"], width=1000)
+    assert [strip["name"] for strip in found["strips"]] == [str(label) for label in range(10)]
+    assert [note.replace("\u00a0", " ") for note in found["notes"]] == ["seed 4", "7.50 KiB", "9 %"]
+    assert not found["played"] and found["width"] > found["strips"][0]["width"]
+    assert all(strip["uri"].startswith("data:image/png;base64,") for strip in found["strips"])
+
+
+def test_what_is_cut_or_packed_is_said(digits: Data) -> None:
+    recipe = random().with_(parametrization=Partition(factor=2), initializer=Mixed())
+    found = sheet(lb.distill(recipe, digits, ipc=30, settings=QUIET), SMALL, [], width=1000)
+    notes = " ".join(found["notes"]).replace("\u00a0", " ")
+    assert "first 10 of 30 images per class" in notes and "each stored image holds 4 training images" in notes
