@@ -12,8 +12,8 @@ Algorithm 1 of the paper, line by line:
 | theta <- theta trained on real images | `TrainedOnReal.advance` |
 
 Where paper and code differ the code is followed, but for the initialization, which is random as in the paper and not
-the first images of each class. Settings are those of the authors' code; ``small``, ``digits`` and ``fsdd``
-are ours, for a CPU.
+the first images of each class. Settings are those of the authors' code; ``small``, ``digits`` and ``fsdd`` are ours,
+for a CPU.
 """
 
 from __future__ import annotations
