@@ -78,7 +78,9 @@ class Matching(_Contender):
         )
         view = View(self.network, self.weights)
         self.losses, self.gradients = self.objective.gradients(view, block, self.peers)
-        self.state, self.stored = self.optimizer.update(self.state, self.stored, self.gradients, context)
+        self.state, self.stored = self.optimizer.update(
+            self.state, self.stored, self.gradients, context, Moment(0, 0, 1)
+        )
         moment = Moment(iteration=self.number, step=0, steps=1)
         self.memory = self.objective.advance(self.memory, context, moment, view, self.stored, self.peers)
         self.number += 1

@@ -10,7 +10,8 @@ import yaml
 
 from limbeck import registry
 from limbeck.core.errors import InputError
-from limbeck.engine.folder import LOG, RunFolder
+from limbeck.engine.folder import RunFolder
+from limbeck.engine.journal import LOG
 from limbeck.engine.run_file import FILE, read_run_file
 from limbeck.initializers.real import Mixed
 from limbeck.parametrizations.partition import Partition

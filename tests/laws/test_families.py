@@ -170,7 +170,7 @@ def test_at_rest_nothing_moves_without_a_gradient(part: ImageOptimizer, context_
     state = part.init(context)
     assert torch.equal(part.open_iteration({}, stored, torch.zeros(1), torch.ones(1), 0)[1], stored)
     assert torch.equal(part.at_turn(state, stored, context), stored)
-    _, after = part.update(state, stored, torch.zeros_like(stored), context)
+    _, after = part.update(state, stored, torch.zeros_like(stored), context, Moment(0, 0, 1))
     assert torch.equal(after, stored)
 
 
@@ -179,7 +179,7 @@ def test_a_step_goes_downhill_and_keeps_its_arguments(part: ImageOptimizer, cont
     context = context_of()
     stored, slope = Stream(0).uniform(3, 2, 1, 8, 8), Stream(1).normal(3, 2, 1, 8, 8)
     kept = stored.clone(), slope.clone()
-    _, after = part.update(part.init(context), stored, slope, context)
+    _, after = part.update(part.init(context), stored, slope, context, Moment(0, 0, 1))
     assert (((after - stored) * slope).sum(dim=(1, 2, 3, 4)) < 0).all()
     assert torch.equal(stored, kept[0]) and torch.equal(slope, kept[1])
 

@@ -50,7 +50,7 @@ def test_rounds_equal_sequential_sgd_over_the_whole_tensor(
     for _ in range(ROUNDS):
         before = stored
         gradients = slopes(optimizer.at_turn(state, stored, context), goal)
-        state, stored = optimizer.update(state, stored, gradients, context)
+        state, stored = optimizer.update(state, stored, gradients, context, Moment(0, 0, 1))
         assert before is not stored
     expected = torch_sgd(start, goal, 0.05, momentum, turns)
     torch.testing.assert_close(stored, expected, rtol=0, atol=1e-13)
@@ -96,7 +96,7 @@ def test_the_scaled_step_is_the_one_taken(context_of: Callable[..., Context]) ->
     stored = torch.zeros(3, 2, 1, 8, 8, dtype=torch.float64)
     for turns in ("class", "joint"):
         optimizer = SGD(lr=0.1, momentum=0.0, reference_size=4, turns=turns)  # type: ignore[arg-type]
-        _, after = optimizer.update(optimizer.init(context), stored, torch.ones_like(stored), context)
+        _, after = optimizer.update(optimizer.init(context), stored, torch.ones_like(stored), context, Moment(0, 0, 1))
         torch.testing.assert_close(after, torch.full_like(stored, -0.1 * 0.2 * 4), rtol=1e-14, atol=0)
 
 
@@ -131,7 +131,7 @@ def test_the_step_size_drops_at_its_iterations(context_of: Callable[..., Context
     for iteration in range(5):
         state, stored = optimizer.open_iteration(state, stored, torch.zeros(1), torch.ones(1), iteration)
         before = stored
-        state, stored = optimizer.update(state, stored, torch.ones_like(stored), context)
+        state, stored = optimizer.update(state, stored, torch.ones_like(stored), context, Moment(0, 0, 1))
         moved.append(float((before - stored).max()))
     assert moved == pytest.approx([0.8, 0.8, 0.4, 0.2, 0.2])
     with pytest.raises(InputError, match="drop_factor above 0"):

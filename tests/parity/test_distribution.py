@@ -123,7 +123,7 @@ def test_dm(path: Path) -> None:
         torch.testing.assert_close(gradient.flatten(0, 1), vectors[f"{prefix}grad_syn"], **CLOSE)
         if f"{prefix}loss_per_class" in vectors.arrays:
             torch.testing.assert_close(losses, vectors[f"{prefix}loss_per_class"], **CLOSE)
-        state, stored = optimizer.update(state, stored, gradient, context)
+        state, stored = optimizer.update(state, stored, gradient, context, Moment(0, 0, 1))
         if f"{prefix}syn_after" in vectors.arrays:
             torch.testing.assert_close(stored.flatten(0, 1), vectors[f"{prefix}syn_after"], **RUN)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,11 +24,13 @@ class Moment:
         iteration: outer iteration, from 0: one life of a matching network.
         step: inner step within it, from 0: one round of matching over all classes.
         steps: inner steps of each outer iteration.
+        progress: share of all inner steps that were taken before this one, in [0, 1), for schedules.
     """
 
     iteration: int
     step: int
     steps: int
+    progress: float = 0.0
 
     @property
     def ordinal(self) -> int:
@@ -50,12 +53,19 @@ class View:
         train: whether batch norm uses the statistics of the batch that it sees.
         accuracy: running accuracy of this network on the images it is trained on, in percent, 0 to 100; None where
             the pool does not measure it (see the fact "training accuracy").
+        original: weights of the network before the pool moved it for these images; None if it did not.
+        left: gradient in the images that are shown, which the pool's own passes left, ``[N, C, H, W]``; it belongs to
+            the next gradient (see the fact "gradients left over"). None for none.
+        collect: takes the loss's gradient in the weights, by name, at every step; None if nobody wants it.
     """
 
     network: FunctionalNetwork
     weights: Weights
     train: bool = True
     accuracy: float | None = None
+    original: Weights | None = None
+    left: Tensor | None = None
+    collect: Callable[[Weights], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from limbeck.core.batch import Block, ClassBatch, Draws, Moment, View
-from limbeck.core.context import Context
+from limbeck.core.context import Context, Group
 from limbeck.core.network import FunctionalNetwork
 from limbeck.core.real import DataSpec
 from limbeck.core.streams import Stream
@@ -49,6 +49,7 @@ FACTS: dict[str, str] = {
     "networks": "pool",
     "embeddings": "pool",
     "training accuracy": "pool",
+    "gradients left over": "objective",
     "initial images": "initializer",
     "decoded images": "parametrization",
     "shared augmentation": "augmentation",
@@ -145,12 +146,15 @@ class Initializer(Part):
         """The network that it trains for itself, whose passes are its own; None when it looks through the pool's."""
         return None
 
+    by_group: ClassVar[bool] = False
+    """Whether `images` looks at ``context.group`` and makes no others; else the engine takes out the group's."""
+
     @abc.abstractmethod
     def images(self, context: Context, parametrization: Parametrization, view: View | None) -> Tensor:
-        """Stored images of all classes in [0, 1], ``[K, n, C, H, W]``.
+        """Stored images in [0, 1] of ``context.labels`` and ``context.positions``, ``[K, n, C, H, W]``.
 
         Args:
-            context: the run.
+            context: the run; without a group unless ``by_group`` is set.
             parametrization: packs images when several fit into one stored image.
             view: the first network of the pool, or None when the recipe has no pool.
         """
@@ -233,6 +237,25 @@ class Pool(Part):
     def architecture(self, context: Context) -> FunctionalNetwork:
         """What its networks look like."""
 
+    def prepare(self, state: State, context: Context, moment: Moment, shown: SyntheticImages) -> State:
+        """The state before the first inner step of an outer iteration, given the images that it will show.
+
+        Args:
+            state: the state before; its tensors may be changed in place.
+            context: the run.
+            moment: the inner step that comes.
+            shown: gives the images as the objective will show them to the network, transformed and in normalized space
+                ``[N, C, H, W]``, and their targets ``[N]``.
+        """
+        return state
+
+    def chained(self) -> bool:
+        """Whether what groups of images leave behind in the state matters to those that follow them.
+
+        The groups of one position in all classes are then learnt one after the other.
+        """
+        return False
+
     @abc.abstractmethod
     def advance(self, state: State, context: Context, moment: Moment, synthetic: SyntheticImages) -> State:
         """The state after the training that follows an inner step.
@@ -281,6 +304,24 @@ class Objective(Part):
     @abc.abstractmethod
     def draw(self, context: Context, moment: Moment, label: int, peers: Peers) -> tuple[Draws, Tensor | None]:
         """Random numbers of one class at one moment: the augmentation's, and which decoded images take part."""
+
+    def draws(
+        self, context: Context, moment: Moment, labels: tuple[int, ...], peers: Peers
+    ) -> list[tuple[Draws, Tensor | None]]:
+        """`draw` for each class of a block."""
+        return [self.draw(context, moment, label, peers) for label in labels]
+
+    def fits(self, network: FunctionalNetwork) -> None:
+        """Refuse networks that this objective can learn nothing from, with an `InputError`, before anything runs."""
+        return None
+
+    def shown(self, block: Block, peers: Peers) -> tuple[Tensor, Tensor]:
+        """What the network will be shown of a block: images ``[N, C, H, W]`` in normalized space, targets ``[N]``."""
+        images = []
+        for stored, draws in zip(block.stored, block.draws, strict=True):
+            decoded = peers.normalize(peers.parametrization.decode(stored), peers.parametrization.space)
+            images.append(decoded if peers.augmentation is None else peers.augmentation.apply(decoded, draws))
+        return torch.cat(images), block.targets.flatten()
 
     @abc.abstractmethod
     def loss(self, view: View, batch: ClassBatch, peers: Peers) -> Tensor:
@@ -339,9 +380,13 @@ class Curriculum(Part):
 
     slot = "curriculum"
 
+    def groups(self, context: Context) -> tuple[Group, ...]:
+        """Stored images that are learnt apart from all others, group by group; empty when they are learnt together."""
+        return ()
+
     @abc.abstractmethod
     def length(self) -> int:
-        """Inner steps of the whole run."""
+        """Inner steps of the whole run, or of each group."""
 
     @abc.abstractmethod
     def moment(self, ordinal: int) -> Moment:
@@ -375,8 +420,14 @@ class ImageOptimizer(Part):
     def at_turn(self, state: State, stored: Tensor, context: Context) -> Tensor:
         """Stored images ``[K, n, C, H, W]`` with each class as it is when its turn comes."""
 
+    def bounds(self) -> bool:
+        """Whether stored images never end a run outside of what real images can be, black to white."""
+        return False
+
     @abc.abstractmethod
-    def update(self, state: State, stored: Tensor, gradients: Tensor, context: Context) -> tuple[State, Tensor]:
+    def update(
+        self, state: State, stored: Tensor, gradients: Tensor, context: Context, moment: Moment
+    ) -> tuple[State, Tensor]:
         """State and stored images ``[K, n, C, H, W]`` after the round.
 
         Args:
@@ -384,4 +435,5 @@ class ImageOptimizer(Part):
             stored: the stored images before the round, not those of `at_turn`.
             gradients: the gradient of each class, taken at its turn, ``[K, n, C, H, W]``.
             context: the run.
+            moment: where in the run the round was.
         """

@@ -57,14 +57,20 @@ class Distilled:
     def stored_as(self, storage: Storage) -> Distilled:
         """The same set at another precision; ``uint8`` clamps to [0, 1] and rounds to 256 levels.
 
+        Images that are stored in normalized space are brought to [0, 1] for that, and back.
+
         Raises:
-            ValueError: uint8 is asked for images that are not stored in [0, 1].
+            ValueError: uint8 is asked for images that nobody keeps in [0, 1].
         """
         if storage == "float32":
             return replace(self, storage=storage)
-        if self.parametrization.space != "unit":
+        optimizer, normalization = self.recipe.optimizer, self.spec.normalization
+        if self.parametrization.space == "unit":
+            return replace(self, stored=(self.stored.clamp(0, 1) * 255).round() / 255, storage=storage)
+        if optimizer is None or not optimizer.bounds():
             raise ValueError("uint8 storage needs images in [0, 1]; this set is stored in normalized space.")
-        return replace(self, stored=(self.stored.clamp(0, 1) * 255).round() / 255, storage=storage)
+        levels = (normalization.invert(self.stored).clamp(0, 1) * 255).round() / 255
+        return replace(self, stored=normalization.apply(levels), storage=storage)
 
     def decoded(self) -> tuple[Tensor, Tensor]:
         """Training images in [0, 1] ``[N, C, H, W]``, class by class, and their labels, int64 ``[N]``."""

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from limbeck.core.classwise import accept_class_axis
 from limbeck.core.execution import Execution, Program
+from limbeck.core.observed import Statistics, Witness, batch_norms
 from limbeck.core.streams import Stream
 
 __all__ = ["FunctionalNetwork", "Network", "Output", "Weights", "gradient_and_value"]
@@ -52,6 +53,7 @@ class FunctionalNetwork:
         self.execution = Execution()
         self._make = make
         self._modules: dict[bool, Network] = {}
+        self._observed: tuple[Network, Witness] | None = None
         self._programs: dict[Any, Callable[..., Any]] = {}
         self._variants: dict[Any, FunctionalNetwork] = {}
 
@@ -65,12 +67,13 @@ class FunctionalNetwork:
             variant = copy.copy(self)
             variant.device, variant.dtype, variant.execution = device, dtype, execution or Execution()
             variant._modules, variant._programs, variant._variants = {}, {}, {}
+            variant._observed = None
             self._variants[key] = variant
         return self._variants[key]
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs; it compiles for itself."""
-        return {**self.__dict__, "_programs": {}, "_variants": {}}
+        return {**self.__dict__, "_programs": {}, "_variants": {}, "_observed": None}
 
     def initial(self, stream: Stream) -> Weights:
         """Fresh weights, drawn in float32 whatever the dtype, so that a float64 run starts alike.
@@ -90,14 +93,18 @@ class FunctionalNetwork:
     def module(self, train: bool = True) -> Network:
         """The module that computes in one of the two modes; its own weights are never used."""
         if train not in self._modules:
-            with torch.random.fork_rng(devices=[]):
-                module = self._make().train(train)
-            if self.execution.precision == "bfloat16":
-                _lower(module)
-            if self.execution.blocks == "concat":
-                accept_class_axis(module)
-            self._modules[train] = module
+            self._modules[train] = self._made().train(train)
         return self._modules[train]
+
+    def _made(self) -> Network:
+        """A module as the execution settings want it."""
+        with torch.random.fork_rng(devices=[]):
+            module = self._make()
+        if self.execution.precision == "bfloat16":
+            _lower(module)
+        if self.execution.blocks == "concat":
+            accept_class_axis(module)
+        return module
 
     def parameter_names(self) -> tuple[str, ...]:
         """Names of the weights that are trained, in the module's order."""
@@ -111,6 +118,32 @@ class FunctionalNetwork:
     def buffer_names(self) -> tuple[str, ...]:
         """Names of the weights that are recorded and not trained: batch norm's running statistics."""
         return tuple(name for name, _ in self.module().named_buffers())
+
+    def running_statistics(self) -> tuple[tuple[str, str], ...]:
+        """Names of running mean and variance of each layer of batch norm, in the order of registration."""
+        return tuple((f"{name}.running_mean", f"{name}.running_var") for name, _ in batch_norms(self._observing()[0]))
+
+    def observe(self, weights: Weights, x: Tensor) -> tuple[Tensor, tuple[Statistics, ...]]:
+        """Logits in evaluation mode, and what each layer of batch norm was given on the way, in one pass.
+
+        Args:
+            weights: parameters and buffers by name.
+            x: images ``[B, C, H, W]`` in normalized space.
+
+        Returns:
+            Logits ``[B, classes]``; mean and biased variance of each layer's input, ``[C]`` each, in the order of
+            `running_statistics`.
+        """
+        module, witness = self._observing()
+        witness.begin()
+        logits = functional_call(module, weights, (x,))
+        return logits, witness.end()
+
+    def _observing(self) -> tuple[Network, Witness]:
+        if self._observed is None:
+            module = self._made().eval()
+            self._observed = module, Witness(module)
+        return self._observed
 
     def fresh_buffers(self, weights: Weights) -> Weights:
         """The weights with copies of the buffers, which the network may then change in place."""

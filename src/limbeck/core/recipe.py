@@ -137,6 +137,8 @@ class Recipe:
         if context is not None:
             for _, part in self.parts():
                 part.check(context)
+            if self.objective is not None and self.pool is not None:
+                self.objective.fits(self.pool.architecture(context))
 
     def __str__(self) -> str:
         """Every slot with every value, and what to cite."""

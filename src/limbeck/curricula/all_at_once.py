@@ -35,4 +35,4 @@ class AllAtOnce(Curriculum):
     def moment(self, ordinal: int) -> Moment:
         """Iterations one after another."""
         iteration, step = divmod(ordinal, self.steps)
-        return Moment(iteration=iteration, step=step, steps=self.steps)
+        return Moment(iteration=iteration, step=step, steps=self.steps, progress=ordinal / self.length())

@@ -13,18 +13,18 @@ from typing import Any
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.plain import completed, encode
-from limbeck.engine.checkpoint import Checkpoints
+from limbeck.engine.groups import GroupFolder
+from limbeck.engine.journal import LOG, Journal
 from limbeck.engine.run_file import FILE, RunFile, read_plain, write_run_file
-from limbeck.engine.snapshots import Snapshots
 from limbeck.storage.atomic import write_text
 from limbeck.storage.directory import SIDECAR, read_set, write_set
 
 __all__ = ["LOG", "RECORD", "RunFolder"]
 
-LOG, RECORD = "log.jsonl", "record.json"
+RECORD = "record.json"
 
 
-class RunFolder:
+class RunFolder(Journal):
     """Opens, or begins, the folder of a run.
 
     Args:
@@ -37,9 +37,8 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, run: RunFile, snapshots: Collection[int] = ()) -> None:
-        self.path = path
-        self.snapshots = Snapshots(path, snapshots)
-        self.checkpoints = Checkpoints(path / "checkpoints")
+        super().__init__(path, snapshots)
+        self.groups = GroupFolder(path / "groups")
         asked = encode(run)
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file; give a folder as --out.")
@@ -80,31 +79,10 @@ class RunFolder:
     def _tidy(self) -> None:
         """Remove what a finished run needs no longer, with files that a killed one has left half written."""
         self.checkpoints.clear()
+        self.groups.remove()
         self.snapshots.tidy()
         for leftover in self.path.glob(".tmp-*"):
             leftover.unlink(missing_ok=True)
-
-    def log(self, entry: dict[str, Any]) -> None:
-        """Append one line to the log."""
-        with (self.path / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-
-    def rewind_log(self, ordinal: int) -> float:
-        """Drop log lines of steps past ``ordinal``, which will be done again; seconds spent until then."""
-        path = self.path / LOG
-        if not path.is_file():
-            return 0.0
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                break  # the last line of a run that was killed while writing it
-            if entry["step"] > ordinal:
-                break
-            kept.append(entry)
-        write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
-        return float(kept[-1]["seconds"]) if kept else 0.0
 
 
 def _first_difference(there: Any, asked: Any, where: str = "") -> str:

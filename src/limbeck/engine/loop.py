@@ -56,24 +56,50 @@ class Loop:
         ends = torch.tensor([0.0, 1.0], device=context.device, dtype=context.dtype)
         ends = ends.view(2, 1, 1, 1).expand(2, context.spec.channels, 1, 1)
         normalized = recipe.parametrization.space == "normalized"
+        self._taught: dict[tuple[tuple[int, ...], int], Tensor] = {}
         self._range = context.spec.normalization.apply(ends) if normalized else ends
 
     def length(self) -> int:
-        """Inner steps of the whole run; 0 for a recipe without objective, whose result is its initialization."""
+        """Inner steps of the whole run, or of its group; 0 without objective: the result is the initialization."""
         return self.recipe.curriculum.length() if self.recipe.objective and self.recipe.curriculum else 0
 
-    def start(self) -> LoopState:
-        """The state before the first step: initial images, and the pool with its first network."""
+    def moment(self, ordinal: int) -> Moment:
+        """The position of inner step number ``ordinal``; outer iterations are counted through all groups."""
+        curriculum, group = self.recipe.curriculum, self.context.group
+        assert curriculum is not None
+        moment = curriculum.moment(ordinal)
+        if group is None or group.number == 0:
+            return moment
+        each = curriculum.moment(curriculum.length() - 1).iteration + 1
+        return dataclasses.replace(moment, iteration=moment.iteration + group.number * each)
+
+    def start(self, pool: State | None = None) -> LoopState:
+        """The state before the first step: initial images, and the pool with its first network.
+
+        Args:
+            pool: the state of the pool, where it is known already.
+        """
         recipe, context = self.recipe, self.context
-        parts = {slot: part.init(context) for slot, part in recipe.parts()}
+        parts = {
+            slot: pool if slot == "pool" and pool is not None else part.init(context) for slot, part in recipe.parts()
+        }
         view, drawn = None, -1
         if recipe.pool is not None:
-            parts["pool"] = recipe.pool.draw(parts["pool"], context, 0)
-            view, drawn = recipe.pool.view(parts["pool"], context), 0
-        images = recipe.initializer.images(context, recipe.parametrization, view)
+            drawn = self.moment(0).iteration if self.length() else 0
+            parts["pool"] = recipe.pool.draw(parts["pool"], context, drawn)
+            view = recipe.pool.view(parts["pool"], context)
+        images = self._initial(view)
         if recipe.parametrization.space == "normalized":
             images = context.spec.normalization.apply(images)
         return LoopState(0, images, parts, drawn)
+
+    def _initial(self, view: View | None) -> Tensor:
+        """Initial images of what is worked on, in [0, 1]."""
+        context, initializer, group = self.context, self.recipe.initializer, self.context.group
+        if group is None or initializer.by_group:
+            return initializer.images(context, self.recipe.parametrization, view)
+        every = initializer.images(dataclasses.replace(context, group=None), self.recipe.parametrization, view)
+        return every[group.labels.start : group.labels.stop, group.images.start : group.images.stop].clone()
 
     def step(self, state: LoopState) -> tuple[LoopState, Tensor]:
         """One inner step; the state before it is not to be used again.
@@ -85,7 +111,7 @@ class Loop:
         objective, pool, optimizer = recipe.objective, recipe.pool, recipe.optimizer
         if not (objective and pool and optimizer and recipe.curriculum):
             raise RunError(f"recipe '{recipe.name}' has no steps to take")
-        moment = recipe.curriculum.moment(state.ordinal)
+        moment = self.moment(state.ordinal)
         stored, drawn = state.stored, state.drawn
         if moment.step == 0:
             low, high = self._range
@@ -98,12 +124,17 @@ class Loop:
         if recipe.sampler is not None:
             parts["sampler"] = recipe.sampler.refresh(parts["sampler"], context, moment, view)
         at_turn = optimizer.at_turn(parts["optimizer"], stored, context)
+        blocks = self._class_blocks(objective.joins_classes(view.network))
+        if moment.step == 0:
+            parts["pool"] = pool.prepare(
+                parts["pool"], context, moment, lambda: self._shown(blocks, at_turn, parts, moment)
+            )
+            view = pool.view(parts["pool"], context)
         found = [
-            objective.gradients(view, self._block(labels, at_turn, parts, moment), self._peers)
-            for labels in self._class_blocks(objective.joins_classes(view.network))
+            objective.gradients(view, self._block(labels, at_turn, parts, moment), self._peers) for labels in blocks
         ]
         gradients = torch.cat([gradient for _, gradient in found])
-        parts["optimizer"], stored = optimizer.update(parts["optimizer"], stored, gradients, context)
+        parts["optimizer"], stored = optimizer.update(parts["optimizer"], stored, gradients, context, moment)
         after = stored
         parts["objective"] = objective.advance(parts["objective"], context, moment, view, after, self._peers)
         parts["pool"] = pool.advance(parts["pool"], context, moment, lambda: self._decoded(after))
@@ -115,15 +146,32 @@ class Loop:
         return self.recipe.pool.view(state.parts["pool"], self.context) if self.recipe.pool else None
 
     def _class_blocks(self, joined: bool) -> list[tuple[int, ...]]:
-        labels = range(self.context.spec.classes)
+        labels = self.context.labels
         size = len(labels) if joined else self._class_block
         return [tuple(labels[first : first + size]) for first in range(0, len(labels), size)]
+
+    def _targets(self, labels: tuple[int, ...], decoded: int) -> Tensor:
+        """Targets of the decoded images of some classes, ``[K, decoded]``; the same at every step."""
+        key = (labels, decoded)
+        if key not in self._taught:
+            targets = [self.recipe.labeler.targets(label, decoded) for label in labels]
+            self._taught[key] = torch.stack(targets).to(self.context.device)
+        return self._taught[key]
+
+    def _shown(
+        self, blocks: list[tuple[int, ...]], stored: Tensor, parts: dict[str, State], moment: Moment
+    ) -> tuple[Tensor, Tensor]:
+        """What the objective shows to the network of all classes, and their targets."""
+        objective = self.recipe.objective
+        assert objective is not None
+        shown = [objective.shown(self._block(labels, stored, parts, moment), self._peers) for labels in blocks]
+        return torch.cat([images for images, _ in shown]), torch.cat([targets for _, targets in shown])
 
     def _block(self, labels: tuple[int, ...], stored: Tensor, parts: dict[str, State], moment: Moment) -> Block:
         """What the classes of a block show in this step, with all randomness drawn."""
         recipe, context = self.recipe, self.context
-        decoded = recipe.parametrization.parts(context.ipc)
-        targets = torch.stack([recipe.labeler.targets(label, decoded) for label in labels])
+        assert recipe.objective is not None
+        first = labels[0] - context.labels.start
         if recipe.sampler is not None:
             rows = [recipe.sampler.rows(parts["sampler"], context, moment, label) for label in labels]
         else:
@@ -131,12 +179,12 @@ class Loop:
         counts = tuple(len(some) for some in rows)
         # Padding repeats row 0: any image will do, it is cut off again before anybody looks.
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        drawn = [recipe.objective.draw(context, moment, label, self._peers) for label in labels]  # type: ignore[union-attr]
+        drawn = recipe.objective.draws(context, moment, labels, self._peers)
         chosen = [subset for _, subset in drawn if subset is not None]
         return Block(
             labels=labels,
-            stored=stored[labels[0] : labels[-1] + 1],
-            targets=targets.to(context.device),
+            stored=stored[first : first + len(labels)],
+            targets=self._targets(labels, recipe.parametrization.parts(len(context.positions))),
             real=context.data.images(padded),
             counts=counts,
             draws=tuple(draws for draws, _ in drawn),
@@ -148,6 +196,6 @@ class Loop:
         """All decoded images in normalized space, and their targets."""
         parametrization, labeler = self.recipe.parametrization, self.recipe.labeler
         images = [parametrization.decode(some) for some in stored.detach()]
-        targets = [labeler.targets(label, len(some)) for label, some in enumerate(images)]
+        targets = [labeler.targets(label, len(some)) for label, some in zip(self.context.labels, images, strict=True)]
         every = self._peers.normalize(torch.cat(images), parametrization.space)
         return every, torch.cat(targets).to(stored.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,13 +22,22 @@ class Noise(Initializer):
     references = ("zhao2021dc", "kim2022idc")
 
     space: Space = "unit"
-    """``unit`` is IDC's, in [0, 1]; ``normalized`` is N(0, 1) after normalization and leaves [0, 1], as DC does."""
+    """``unit`` is IDC's, in [0, 1]; ``normalized`` is N(0, 1) after normalization and leaves [0, 1], as DC and SRe2L
+    do."""
+
+    by_group: ClassVar[bool] = True
 
     def images(self, context: Context, parametrization: Parametrization, view: View | None) -> Tensor:
         """Noise for every class."""
-        shape = (context.ipc, *context.spec.shape)
-        classes = [context.streams("initial noise", label).normal(*shape) for label in range(context.spec.classes)]
-        noise = torch.stack(classes)
+        noise = torch.stack([_noise(context, label) for label in context.labels])
         if self.space == "normalized":
             return context.spec.normalization.invert(noise.to(context.device, context.dtype))
         return (noise / 4 + 0.5).clamp(0, 1).to(context.device, context.dtype)
+
+
+def _noise(context: Context, label: int) -> Tensor:
+    """Normal noise of one class, ``[n, C, H, W]``; of groups each image from a stream of its own."""
+    if context.group is None:
+        return context.streams("initial noise", label).normal(context.ipc, *context.spec.shape)
+    streams = (context.streams("initial noise", label, position) for position in context.positions)
+    return torch.stack([stream.normal(*context.spec.shape) for stream in streams])

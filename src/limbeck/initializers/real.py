@@ -22,12 +22,13 @@ class Real(Initializer):
     """Random real images of each class, without repetition, stored at full size."""
 
     references = ("zhao2021dsa",)
+    by_group: ClassVar[bool] = True
 
     def images(self, context: Context, parametrization: Parametrization, view: View | None) -> Tensor:
-        """``ipc`` images per class."""
-        return torch.stack(
-            [context.data.images(_random(context, label, context.ipc)) for label in range(context.spec.classes)]
-        )
+        """``ipc`` images per class; no others are read than those of the group."""
+        chosen = slice(context.positions.start, context.positions.stop)
+        rows = [_random(context, label, context.ipc)[chosen] for label in context.labels]
+        return context.data.images(torch.stack(rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class Mixed(Initializer):
         return torch.stack(
             [
                 parametrization.encode(context.data.images(self._rows(context, label, count)), context.ipc)
-                for label in range(context.spec.classes)
+                for label in context.labels
             ]
         )
 

@@ -70,7 +70,7 @@ class Siamese(Objective):
         draws: Draws = {}
         if peers.augmentation is not None:
             draws = peers.augmentation.draw(context.streams("augmentation", *where), context.spec.shape, None)
-        decoded = peers.parametrization.parts(context.ipc)
+        decoded = peers.parametrization.parts(len(context.positions))
         if not self.synthetic_batch or decoded <= self.synthetic_batch:
             return draws, None
         order = context.streams("synthetic subset", *where).permutation(decoded)

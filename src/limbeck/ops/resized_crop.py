@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["ATTEMPTS", "resized_crop", "windows"]
@@ -61,6 +62,10 @@ def resized_crop(x: Tensor, window: Tensor) -> Tensor:
         x: images ``[B, C, H, W]``.
         window: first row, first column, height and width, int64 ``[B, 4]`` or ``[4]``.
     """
+    if window.ndim == 1:
+        top, left, tall, broad = window.tolist()
+        part = x[..., top : top + tall, left : left + broad]
+        return F.interpolate(part, x.shape[-2:], mode="bilinear", align_corners=False)
     top, left, tall, broad = window.to(x.device).reshape(-1, 4, 1).unbind(1)
     x = _stretch(x, top, tall, 2)
     return _stretch(x, left, broad, 3)

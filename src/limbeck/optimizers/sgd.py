@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from limbeck.core.batch import Moment
 from limbeck.core.context import Context
 from limbeck.core.contracts import ImageOptimizer, State
 from limbeck.core.errors import InputError
@@ -66,8 +67,10 @@ class SGD(ImageOptimizer):
 
     def init(self, context: Context) -> State:
         """At rest."""
-        shape = (context.spec.classes, context.ipc, *context.spec.shape)
-        return {"velocity": torch.zeros(shape, device=context.device, dtype=context.dtype), "iteration": 0}
+        return {
+            "velocity": torch.zeros(context.stored_shape, device=context.device, dtype=context.dtype),
+            "iteration": 0,
+        }
 
     def open_iteration(
         self, state: State, stored: Tensor, low: Tensor, high: Tensor, iteration: int
@@ -85,7 +88,9 @@ class SGD(ImageOptimizer):
         turn, lr = torch.arange(stored.shape[0], device=stored.device), self.step_size(context, state["iteration"])
         return momentum.coast(stored, state["velocity"], lr, self.momentum, turn)[0]
 
-    def update(self, state: State, stored: Tensor, gradients: Tensor, context: Context) -> tuple[State, Tensor]:
+    def update(
+        self, state: State, stored: Tensor, gradients: Tensor, context: Context, moment: Moment
+    ) -> tuple[State, Tensor]:
         """Coast to the turn, step, coast to the end of the round."""
         lr, velocity = self.step_size(context, state["iteration"]), state["velocity"]
         if self.turns == "joint":

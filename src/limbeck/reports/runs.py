@@ -16,7 +16,8 @@ from limbeck.core.errors import InputError
 from limbeck.core.execution import Precision
 from limbeck.core.plain import encode
 from limbeck.core.real import DataSpec
-from limbeck.engine.folder import LOG, RECORD
+from limbeck.engine.folder import RECORD
+from limbeck.engine.journal import LOG
 from limbeck.evaluation.diversity import DiversityProtocol, DiversityScores
 from limbeck.evaluation.evaluate import Scores
 from limbeck.evaluation.protocols import Protocol

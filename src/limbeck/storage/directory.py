@@ -18,6 +18,7 @@ from torch import Tensor
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
+from limbeck.core.real import Normalization
 from limbeck.storage.atomic import replacing, write_bytes, write_text
 from limbeck.storage.preview import contact_sheet
 
@@ -39,7 +40,12 @@ def write_set(folder: Path, distilled: Distilled) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     stored = distilled.stored.detach().cpu()
     is_bytes = distilled.storage == "uint8"
-    stored = (stored.clamp(0, 1) * 255).round().to(torch.uint8) if is_bytes else stored.float()
+    if is_bytes:
+        if distilled.parametrization.space == "normalized":
+            stored = distilled.spec.normalization.invert(stored)
+        stored = (stored.clamp(0, 1) * 255).round().to(torch.uint8)
+    else:
+        stored = stored.float()
     images = save({"stored": stored.contiguous()})
     write_bytes(folder / IMAGES, images)
     with replacing(folder / PREVIEW) as temporary:
@@ -82,7 +88,13 @@ def read_set(folder: Path) -> tuple[Tensor, dict[str, Any]]:
     if _hash(content) != description["sha256_images"]:
         raise InputError(f"{folder / IMAGES} was edited or truncated (hash differs); restore it from a copy.")
     stored = load(content)["stored"]
-    return (stored.float() / 255 if stored.dtype == torch.uint8 else stored), description
+    if stored.dtype != torch.uint8:
+        return stored, description
+    stored = stored.float() / 255
+    if description["space"] == "normalized":
+        constants = description["data"]["normalization"]
+        stored = Normalization(tuple(constants["mean"]), tuple(constants["std"])).apply(stored)
+    return stored, description
 
 
 def _describe(distilled: Distilled, images: str) -> dict[str, Any]:
@@ -101,7 +113,7 @@ def _describe(distilled: Distilled, images: str) -> dict[str, Any]:
         },
         "ipc": distilled.ipc,
         "space": distilled.parametrization.space,
-        "to_unit_space": "x" if distilled.parametrization.space == "unit" else "x * std + mean, per channel",
+        "to_unit_space": _to_unit_space(distilled),
         "whitening": None,
         "labels": "hard: image [k, i] belongs to class k",
         "storage": distilled.storage,
@@ -114,6 +126,13 @@ def _describe(distilled: Distilled, images: str) -> dict[str, Any]:
     # As JSON will give it back, so that the hash is that of what a reader sees.
     description = json.loads(json.dumps(description))
     return {**description, "sha256_description": _hash(json.dumps(description, sort_keys=True).encode())}
+
+
+def _to_unit_space(distilled: Distilled) -> str:
+    """How a stored value becomes one in [0, 1]."""
+    if distilled.storage == "uint8":
+        return "x / 255"
+    return "x" if distilled.parametrization.space == "unit" else "x * std + mean, per channel"
 
 
 def _card(distilled: Distilled, description: dict[str, Any]) -> str:

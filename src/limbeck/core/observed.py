@@ -1,0 +1,65 @@
+"""What batch norm is given: mean and variance of the inputs of every layer, in the pass that makes the logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Statistics", "Witness", "batch_norms"]
+
+Statistics = tuple[Tensor, Tensor]
+"""Mean and biased variance of each channel of a batch, ``[C]`` each."""
+
+
+def batch_norms(module: nn.Module) -> tuple[tuple[str, nn.modules.batchnorm._BatchNorm], ...]:
+    """Layers of batch norm that keep running statistics, with their names, in the order of registration."""
+    return tuple(
+        (name, part)
+        for name, part in module.named_modules()
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.track_running_stats
+    )
+
+
+class Witness:
+    """Looks at what batch norm layers of a module are given, while a pass asks for it.
+
+    Channels are the second axis of an input, or the last one of tokens ``[B, N, C]`` that a layer says it takes by
+    ``channels_last``.
+
+    Args:
+        module: whose layers get a hook.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._seen: dict[int, Statistics] | None = None
+        for index, (_, part) in enumerate(batch_norms(module)):
+            part.register_forward_pre_hook(_Hook(self, index))
+
+    def begin(self) -> None:
+        """From now on, note what is seen."""
+        self._seen = {}
+
+    def end(self) -> tuple[Statistics, ...]:
+        """What was seen of each layer, in the order of registration; layers that were not called are left out."""
+        seen, self._seen = self._seen or {}, None
+        return tuple(seen[index] for index in sorted(seen))
+
+    def note(self, index: int, part: nn.Module, x: Tensor) -> None:
+        """Take statistics over all axes but that of the channels."""
+        if self._seen is None:
+            return
+        channels = x.ndim - 1 if getattr(part, "channels_last", False) else 1
+        variance, mean = torch.var_mean(x, [axis for axis in range(x.ndim) if axis != channels], correction=0)
+        self._seen[index] = (mean, variance)
+
+
+class _Hook:
+    """Tells the witness which layer was given what."""
+
+    def __init__(self, witness: Witness, index: int) -> None:
+        self._witness, self._index = witness, index
+
+    def __call__(self, part: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self._witness.note(self._index, part, inputs[0])

@@ -1,0 +1,261 @@
+"""Groups of images that are learnt apart: each a task of its own, resumable, the same wherever and whenever it runs."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.core.context import Context, Group
+from limbeck.core.contracts import State
+from limbeck.core.distilled import Distilled
+from limbeck.core.errors import RunError
+from limbeck.core.executor import InProcess
+from limbeck.core.recipe import Recipe
+from limbeck.engine.checkpoint import Checkpoints
+from limbeck.engine.interrupt import Stop, stoppable
+from limbeck.engine.journal import Journal
+from limbeck.engine.loop import Loop
+from limbeck.engine.progress import Progress, progress
+from limbeck.engine.run import Run
+from limbeck.engine.settings import Settings
+from limbeck.storage.tree import load_tree, save_tree
+
+__all__ = ["GroupFolder", "GroupRun", "Learnt", "chains"]
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What came of a group.
+
+    Args:
+        stored: its images, ``[k, n, C, H, W]`` on the CPU.
+        lines: its lines of the log.
+        seconds: how long it took.
+        loss: the last loss.
+        pool: the state of the pool after it, where the next group needs it.
+    """
+
+    stored: Tensor
+    lines: list[dict[str, Any]]
+    seconds: float
+    loss: float | None
+    pool: State | None = None
+
+
+class GroupFolder:
+    """Finished groups and those under way, below the folder of a run.
+
+    Args:
+        path: made when the first group begins.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._prepared = Checkpoints(path / "prepared")
+
+    def prepared(self, make: Callable[[], State], device: torch.device) -> State:
+        """What all groups begin with: as it was kept when the run began, or made now and kept."""
+        found = self._prepared.latest(device)
+        if found is None:
+            found = {"pool": make()}
+            self._prepared.save(0, found)
+        pool: State = found["pool"]
+        return pool
+
+    def journal(self, group: Group) -> Journal:
+        """Where a group writes while it is under way."""
+        path = self._path / f"group-{group.number:06d}"
+        path.mkdir(parents=True, exist_ok=True)
+        return Journal(path)
+
+    def write(self, group: Group, learnt: Learnt) -> None:
+        """Keep a finished group, and remove what it wrote on the way."""
+        save_tree(self._file(group), dict(vars(learnt)))
+        shutil.rmtree(self._path / f"group-{group.number:06d}", ignore_errors=True)
+
+    def read(self, group: Group) -> Learnt | None:
+        """A finished group; None if there is none that can be read."""
+        path = self._file(group)
+        if not path.is_file():
+            return None
+        try:
+            return Learnt(**load_tree(path))
+        except (RunError, TypeError):
+            path.unlink(missing_ok=True)  # damaged: it is learnt again
+            return None
+
+    def finished(self, group: Group) -> bool:
+        """Whether there is a file of a finished group."""
+        return self._file(group).is_file()
+
+    def remove(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self._path, ignore_errors=True)
+
+    def _file(self, group: Group) -> Path:
+        return self._path / f"{group.number:06d}.safetensors"
+
+
+def chains(recipe: Recipe, context: Context) -> list[tuple[Group, ...]]:
+    """Groups that must follow one another; none where all is learnt together."""
+    if recipe.curriculum is None or recipe.objective is None:
+        return []
+    groups = recipe.curriculum.groups(context)
+    if recipe.pool is None or not recipe.pool.chained():
+        return [(group,) for group in groups]
+    by_image: dict[range, list[Group]] = {}
+    for group in groups:
+        by_image.setdefault(group.images, []).append(group)
+    return [tuple(chain) for chain in by_image.values()]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a task needs beside its groups; what another process cannot have is left out of its copy."""
+
+    recipe: Recipe
+    context: Context
+    settings: Settings
+    folder: GroupFolder | None
+    pool: State | None
+    total: int
+    threads: int
+    display: Progress | None = None
+    stop: Stop | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        context = replace(self.context, say=_silent, executor=InProcess())
+        settings = (self.recipe, context, self.settings, self.folder, self.pool, self.total, self.threads)
+        return (_Work, settings)
+
+
+def _silent(message: str) -> None:
+    pass
+
+
+class GroupRun:
+    """All groups of a run, through its executor.
+
+    Args:
+        recipe: a checked recipe whose curriculum has groups.
+        context: the run.
+        folder: where groups are kept; None keeps nothing.
+        settings: how to save.
+        display: what is told how far it is.
+        stop: whether somebody asked to stop.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        context: Context,
+        folder: GroupFolder | None,
+        settings: Settings,
+        display: Progress,
+        stop: Stop,
+    ) -> None:
+        self._chains = chains(recipe, context)
+        self._steps = recipe.curriculum.length() if recipe.curriculum else 0
+        self._folder, self._context, self._display = folder, context, display
+        pool = recipe.pool
+        state: State | None = None
+        if pool is not None and folder is not None:
+            state = folder.prepared(lambda: pool.init(context), context.device)
+        elif pool is not None:
+            state = pool.init(context)
+        total = self._steps * sum(len(chain) for chain in self._chains)
+        self._total = total
+        self._work = _Work(recipe, context, settings, folder, state, total, torch.get_num_threads(), display, stop)
+        self.lines: list[dict[str, Any]] = []
+        self.seconds = 0.0
+        self.loss: float | None = None
+
+    def to_the_end(self) -> Tensor:
+        """The stored images of all groups, ``[K, n, C, H, W]`` on the CPU."""
+        done = sum(self._folder.finished(group) for chain in self._chains for group in chain) if self._folder else 0
+        if done:
+            self._display.say(f"{done} of {self._total // self._steps} groups were done before")
+        self._display.start(self._work.recipe.name, self._total, done * self._steps)
+        spec = self._context.spec
+        stored = torch.empty(spec.classes, self._context.ipc, *spec.shape)
+        losses: list[float] = []
+        for group, learnt in self._learn():
+            stored[group.labels.start : group.labels.stop, group.images.start : group.images.stop] = learnt.stored
+            offset = group.number * self._steps
+            self.lines += [
+                {
+                    **line,
+                    "step": line["step"] + offset,
+                    "seconds": line["seconds"] + self.seconds,
+                    "group": group.number,
+                }
+                for line in learnt.lines
+            ]
+            self.seconds += learnt.seconds
+            losses += [] if learnt.loss is None else [learnt.loss]
+            self._display.advance(offset + self._steps, learnt.loss)
+        self.loss = sum(losses) / len(losses) if losses else None
+        return stored
+
+    def _learn(self) -> Iterator[tuple[Group, Learnt]]:
+        results = self._context.executor.map(functools.partial(_learn, self._work), self._chains)
+        for chain, learnt in zip(self._chains, results, strict=True):
+            for group, one in zip(chain, learnt, strict=True):
+                found = one if self._folder is None else self._folder.read(group)
+                if found is None:
+                    raise RunError(
+                        f"group {group.number} was learnt and cannot be read back; run the same command again."
+                    )
+                yield group, found
+
+
+def _learn(work: _Work, chain: tuple[Group, ...]) -> list[Learnt | None]:
+    """The groups of a chain; nothing where they are kept in files. A pure function of its arguments."""
+    if work.stop is not None and work.display is not None:
+        return _learn_chain(work, chain, work.display, work.stop)
+    torch.set_num_threads(work.threads)  # how sums are rounded depends on it
+    with stoppable() as stop, progress("quiet") as display:
+        return _learn_chain(work, chain, display, stop)
+
+
+def _learn_chain(work: _Work, chain: tuple[Group, ...], display: Progress, stop: Stop) -> list[Learnt | None]:
+    results: list[Learnt | None] = []
+    pool = work.pool
+    for group in chain:
+        learnt = work.folder.read(group) if work.folder is not None else None
+        if learnt is None:
+            last = group is chain[-1]
+            learnt = _learn_group(work, group, pool, display, stop, keeps_pool=not last)
+            if work.folder is not None:
+                work.folder.write(group, learnt)
+        pool = learnt.pool
+        results.append(None if work.folder is not None else learnt)
+    return results
+
+
+def _learn_group(
+    work: _Work, group: Group, pool: State | None, display: Progress, stop: Stop, *, keeps_pool: bool
+) -> Learnt:
+    loop = Loop(work.recipe, replace(work.context, group=group), work.settings.class_block)
+    journal = None if work.folder is None else work.folder.journal(group)
+    done = group.number * loop.length()
+    run = Run(loop, journal, _no_set, work.settings, display, stop, pool, done, work.total)
+    state = run.to_the_end()
+    return Learnt(
+        stored=state.stored.detach().cpu().float(),
+        lines=[] if journal is None else journal.lines(),
+        seconds=run.seconds,
+        loss=run.loss,
+        pool=state.parts.get("pool") if keeps_pool else None,
+    )
+
+
+def _no_set(stored: Tensor) -> Distilled:
+    raise RunError("groups of images have no snapshots")
