@@ -15,6 +15,7 @@ from limbeck.storage.atomic import replacing
 __all__ = [
     "SUFFIX",
     "check_weights",
+    "difference",
     "digest",
     "keep_weights",
     "kept_weights",
@@ -69,7 +70,7 @@ def check_weights(path: Path, network: FunctionalNetwork) -> None:
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is no safetensors file that can be read ({error}); remove or restore it.") from error
     wanted = {name: tuple(tensor.shape) for name, tensor in network.module().state_dict().items()}
-    reason = _difference(found, wanted)
+    reason = difference(found, wanted)
     if reason is None and saved != network.name:
         reason = f"it was saved from '{saved}'"
     if reason is not None:
@@ -170,8 +171,8 @@ def _checksum(weights: Weights) -> str:
     return state.hexdigest()
 
 
-def _difference(found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> str | None:
-    """How two sets of named shapes differ, or None."""
+def difference(found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> str | None:
+    """How two sets of named shapes first differ, in the order of what is wanted, or None."""
     for name in wanted:
         if name not in found:
             return f"'{name}' is missing"
