@@ -16,6 +16,7 @@ __all__ = [
     "SUFFIX",
     "check_weights",
     "checksum",
+    "difference",
     "digest",
     "keep_weights",
     "kept_weights",
@@ -70,7 +71,7 @@ def check_weights(path: Path, network: FunctionalNetwork) -> None:
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is no safetensors file that can be read ({error}); remove or restore it.") from error
     wanted = {name: tuple(tensor.shape) for name, tensor in network.module().state_dict().items()}
-    reason = _difference(found, wanted)
+    reason = difference(found, wanted)
     if reason is None and saved != network.name:
         reason = f"it was saved from '{saved}'"
     if reason is not None:
@@ -171,8 +172,8 @@ def checksum(weights: Weights) -> str:
     return state.hexdigest()
 
 
-def _difference(found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> str | None:
-    """How two sets of named shapes differ, or None."""
+def difference(found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> str | None:
+    """How two sets of named shapes first differ, in the order of what is wanted, or None."""
     for name in wanted:
         if name not in found:
             return f"'{name}' is missing"
