@@ -89,7 +89,7 @@ def test_a_compiled_training_step_is_the_plain_one(context_of: ContextOf, view_o
 @needs_compiler
 def test_a_compiled_taught_step_is_the_plain_one(context_of: ContextOf, view_of: ViewOf) -> None:
     """With an incomplete batch, whose part of the program is filled up."""
-    context, training = context_of(), Training(batch_size=8, lr=0.1, optimizer="adamw", decay="matrices")
+    context, training = context_of(), Training(batch_size=8, lr=0.1, decay="matrices")
     reached = []
     for execution in (Execution(), Execution(compile=True, microbatch=4)):
         network = replace(context, execution=execution).network("convnet1:width=4")
@@ -103,4 +103,4 @@ def test_a_compiled_taught_step_is_the_plain_one(context_of: ContextOf, view_of:
         reached.append((torch.stack(losses), weights))
     torch.testing.assert_close(reached[1][0], reached[0][0], rtol=1e-11, atol=0)
     for key, tensor in reached[0][1].items():
-        torch.testing.assert_close(reached[1][1][key], tensor, rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(reached[1][1][key], tensor, rtol=1e-10, atol=1e-12)

@@ -49,7 +49,7 @@ def module_of(network: FunctionalNetwork, weights: Weights) -> torch.nn.Module:
 
 
 def same(module: torch.nn.Module, weights: Weights, adaptive: bool = False) -> None:
-    """Equal weights; AdamW makes visible the rounding of a gradient that is zero, as is that of a bias before a norm."""
+    """Equal weights; AdamW shows the rounding of a gradient that is zero, as is that of a bias before a norm."""
     for name, tensor in module.state_dict().items():
         shown = adaptive and name.endswith(("conv.bias", "running_mean"))
         tolerance = 1e-6 if shown else 1e-11 if adaptive else 1e-12
