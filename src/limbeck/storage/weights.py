@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +17,9 @@ from limbeck.storage.atomic import replacing
 __all__ = [
     "SUFFIX",
     "check_weights",
+    "checksum",
+    "class_names_in",
+    "difference",
     "digest",
     "keep_weights",
     "kept_weights",
@@ -26,15 +31,56 @@ __all__ = [
 SUFFIX = ".safetensors"
 
 
-def write_weights(path: Path, weights: Weights, network: str) -> None:
+def write_weights(path: Path, weights: Weights, network: str, class_names: Sequence[str] = ()) -> None:
     """Write the parameters and buffers of a network, atomically; equal weights make equal files.
 
     Args:
         path: the file, which ends in ``.safetensors``.
         weights: by name, as the network's ``state_dict`` has them.
         network: name of the architecture, kept in the header.
+        class_names: what the classes are called in the order of the logits, kept likewise if they are given.
     """
-    _write(path, _on_cpu(weights), network=network)
+    about = {"class_names": json.dumps(list(class_names), ensure_ascii=False)} if class_names else {}
+    _write(path, _on_cpu(weights), network=network, **about)
+
+
+def class_names_in(path: Path) -> tuple[str, ...] | None:
+    """What the classes are called whose logits the weights in a file make, in their order.
+
+    They stand under ``class_names`` in the header of a safetensors file, or in a file ``NAME.json`` beside ``NAME.*``,
+    either as a list or as a list under ``class_names``.
+
+    Args:
+        path: a file of weights.
+
+    Returns:
+        The names, or None where neither says any.
+
+    Raises:
+        InputError: what is said is not a list of texts.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    said = None
+    if path.suffix == SUFFIX:
+        with contextlib.suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
+            said = (file.metadata() or {}).get("class_names")
+    beside = path.with_suffix(".json")
+    if said is None and beside.is_file():
+        path, said = beside, beside.read_text(encoding="utf-8")
+    if said is None:
+        return None
+    try:
+        names = json.loads(said)
+    except ValueError:
+        names = None
+    if isinstance(names, dict):
+        names = names.get("class_names", ())
+        if not names:
+            return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path} does not say the names of classes as a list of texts; correct or remove them.")
+    return tuple(names)
 
 
 def weight_files(folder: str | Path) -> list[Path]:
@@ -69,7 +115,7 @@ def check_weights(path: Path, network: FunctionalNetwork) -> None:
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is no safetensors file that can be read ({error}); remove or restore it.") from error
     wanted = {name: tuple(tensor.shape) for name, tensor in network.module().state_dict().items()}
-    reason = _difference(found, wanted)
+    reason = difference(found, wanted)
     if reason is None and saved != network.name:
         reason = f"it was saved from '{saved}'"
     if reason is not None:
@@ -116,7 +162,7 @@ def read_weights(path: Path, network: FunctionalNetwork, expected: str) -> Weigh
 def keep_weights(path: Path, weights: Weights) -> None:
     """Write weights with their checksum, for `kept_weights`."""
     tensors = _on_cpu(weights)
-    _write(path, tensors, checksum=_checksum(tensors))
+    _write(path, tensors, checksum=checksum(tensors))
 
 
 def kept_weights(path: Path, network: FunctionalNetwork) -> Weights | None:
@@ -136,13 +182,13 @@ def kept_weights(path: Path, network: FunctionalNetwork) -> Weights | None:
         content = path.read_bytes()
         tensors = load(content)
         size = int.from_bytes(content[:8], "little")
-        checksum = json.loads(content[8 : 8 + size])["__metadata__"]["checksum"]
+        written = json.loads(content[8 : 8 + size])["__metadata__"]["checksum"]
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
     wanted = network.module().state_dict()
     if {name: tensor.shape for name, tensor in tensors.items()} != {name: one.shape for name, one in wanted.items()}:
         return None
-    if checksum != _checksum(tensors):
+    if written != checksum(tensors):
         return None
     # Copies for their addresses, as above, and in the order of fresh weights, in which sums over them are taken.
     return {name: tensors[name].to(network.device, copy=True) for name in wanted}
@@ -153,25 +199,35 @@ def _on_cpu(weights: Weights) -> Weights:
 
 
 def _write(path: Path, tensors: Weights, **about: str) -> None:
-    """Tensors and one fact about them; the order in which safetensors writes several is not always the same."""
-    from safetensors.torch import save_file
+    """Tensors and facts about them."""
+    from safetensors.torch import save
 
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=about)
+        temporary.write_bytes(_ordered(save(tensors, metadata=about)))
 
 
-def _checksum(weights: Weights) -> str:
-    """What identifies names, shapes, types and numbers of weights on the CPU."""
+def _ordered(content: bytes) -> bytes:
+    """A safetensors file whose header names the facts in order; safetensors writes several in any."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    written = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    written += b" " * (-len(written) % 8)
+    return len(written).to_bytes(8, "little") + written + content[8 + size :]
+
+
+def checksum(weights: Weights) -> str:
+    """What identifies names, shapes, types and numbers of weights, wherever they are."""
     state = hashlib.blake2b(digest_size=16)
     for name in sorted(weights):
-        tensor = weights[name]
+        tensor = weights[name].detach().cpu()
         state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         state.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return state.hexdigest()
 
 
-def _difference(found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> str | None:
-    """How two sets of named shapes differ, or None."""
+def difference(found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> str | None:
+    """How two sets of named shapes first differ, in the order of what is wanted, or None."""
     for name in wanted:
         if name not in found:
             return f"'{name}' is missing"
