@@ -19,10 +19,15 @@ from limbeck.core.plain import decode_dataclass, encode
 from limbeck.core.real import Normalization
 from limbeck.core.recipe import SLOTS, part_name
 from limbeck.data.images import ImageSet
+from limbeck.training.teacher import Teacher
 
 PARTS = registry.parts()
 every = pytest.mark.parametrize("kind", PARTS.values(), ids=PARTS)
-SIZES: dict[str, Any] = {"network": "convnet1:width=4", "epochs": 1}
+SIZES: dict[str, Any] = {
+    "network": "convnet1:width=4",
+    "epochs": 1,
+    "teacher": Teacher(network="convnet1:width=4,norm=batch", epochs=1, seed=None),
+}
 
 
 def make(kind: type[Part]) -> Part:

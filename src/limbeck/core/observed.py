@@ -14,19 +14,21 @@ Statistics = tuple[Tensor, Tensor]
 
 
 def batch_norms(module: nn.Module) -> tuple[tuple[str, nn.modules.batchnorm._BatchNorm], ...]:
-    """Layers of batch norm that keep running statistics, with their names, in the order of registration."""
+    """Layers of batch norm that images pass, with their names, in the order of registration.
+
+    A module that only keeps layers which nobody calls says so by an attribute ``unused``.
+    """
+    parts = dict(module.named_modules())
+    unused = tuple(f"{name}." for name, part in parts.items() if getattr(part, "unused", False))
     return tuple(
         (name, part)
-        for name, part in module.named_modules()
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.track_running_stats
+        for name, part in parts.items()
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and not name.startswith(unused)
     )
 
 
 class Witness:
-    """Looks at what batch norm layers of a module are given, while a pass asks for it.
-
-    Channels are the second axis of an input, or the last one of tokens ``[B, N, C]`` that a layer says it takes by
-    ``channels_last``.
+    """Looks at what batch norm layers of a module are given, channels on axis 1, while a pass asks for it.
 
     Args:
         module: whose layers get a hook.
@@ -42,17 +44,15 @@ class Witness:
         self._seen = {}
 
     def end(self) -> tuple[Statistics, ...]:
-        """What was seen of each layer, in the order of registration; layers that were not called are left out."""
+        """What was seen of each layer, in the order of registration."""
         seen, self._seen = self._seen or {}, None
         return tuple(seen[index] for index in sorted(seen))
 
-    def note(self, index: int, part: nn.Module, x: Tensor) -> None:
+    def note(self, index: int, x: Tensor) -> None:
         """Take statistics over all axes but that of the channels."""
-        if self._seen is None:
-            return
-        channels = x.ndim - 1 if getattr(part, "channels_last", False) else 1
-        variance, mean = torch.var_mean(x, [axis for axis in range(x.ndim) if axis != channels], correction=0)
-        self._seen[index] = (mean, variance)
+        if self._seen is not None:
+            variance, mean = torch.var_mean(x, [axis for axis in range(x.ndim) if axis != 1], correction=0)
+            self._seen[index] = (mean, variance)
 
 
 class _Hook:
@@ -62,4 +62,4 @@ class _Hook:
         self._witness, self._index = witness, index
 
     def __call__(self, part: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self._witness.note(self._index, part, inputs[0])
+        self._witness.note(self._index, inputs[0])

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 
-from torch.nn.modules.batchnorm import _BatchNorm
-
+from limbeck.core import observed
 from limbeck.core.errors import InputError
-from limbeck.core.network import FunctionalNetwork, Network
+from limbeck.core.network import FunctionalNetwork
 from limbeck.core.real import DataSpec, Normalization
-from limbeck.networks.blocks import Unused
 from limbeck.networks.catalog import build, names, with_option
 
 __all__ = ["batch_norms", "bn_variant", "require_batch_norm"]
@@ -27,7 +25,7 @@ def batch_norms(network: FunctionalNetwork) -> tuple[str, ...]:
     Args:
         network: the architecture.
     """
-    return _names(network.module())
+    return tuple(name for name, _ in observed.batch_norms(network.module()))
 
 
 def bn_variant(name: str, spec: DataSpec) -> str:
@@ -63,19 +61,9 @@ def require_batch_norm(network: FunctionalNetwork, where: str) -> None:
         )
 
 
-def _names(network: Network) -> tuple[str, ...]:
-    modules = dict(network.named_modules())
-    unused = tuple(f"{name}." for name, module in modules.items() if isinstance(module, Unused))
-    return tuple(
-        name
-        for name, module in modules.items()
-        if isinstance(module, _BatchNorm) and not any(name.startswith(prefix) for prefix in unused)
-    )
-
-
 def _variant(name: str, spec: DataSpec) -> str | None:
     """What `bn_variant` says, or None."""
-    if _names(build(name, spec).skeleton()):
+    if observed.batch_norms(build(name, spec).skeleton()):
         return name
     try:
         changed = build(with_option(name, "norm", "batch"), spec)

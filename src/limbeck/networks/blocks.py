@@ -214,6 +214,8 @@ def conv_norm(
 class Unused(nn.Sequential):
     """Layers that count among the weights of a published network though no image passes them."""
 
+    unused = True
+
     def forward(self, x: Tensor) -> Tensor:
         """``x`` as it is."""
         return x

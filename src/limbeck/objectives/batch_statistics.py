@@ -14,6 +14,7 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Objective, Peers, Workload
 from limbeck.core.errors import InputError
 from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
+from limbeck.networks import require_batch_norm
 from limbeck.ops import batch_statistics
 from limbeck.training.passes import as_convolved
 
@@ -46,10 +47,6 @@ class BatchStatistics(Objective):
     l2: float = 0.0
     """Weight of the Euclidean norm of the shown images; 0 in all published runs."""
 
-    def needs(self) -> frozenset[str]:
-        """What every objective needs; no real images."""
-        return super().needs()
-
     def reads(self) -> frozenset[str]:
         """A transformation, when there is one."""
         return frozenset({"shared augmentation"})
@@ -68,12 +65,8 @@ class BatchStatistics(Objective):
             )
 
     def fits(self, network: FunctionalNetwork) -> None:
-        """The network has layers of batch norm that keep running statistics."""
-        if not network.running_statistics():
-            raise InputError(
-                f"objective 'batch_statistics' compares what batch norm has recorded, and network '{network.name}' has "
-                "no batch norm; take one that has (limbeck list networks), for example resnet18 or convnet3:norm=batch."
-            )
+        """The network has batch norm."""
+        require_batch_norm(network, "objective 'batch_statistics'")
 
     def passes(self, context: Context, load: Workload) -> float:
         """A gradient in the images of a group at every step; two with the teacher's own weights."""
