@@ -26,7 +26,7 @@ _ALWAYS = ("color", "flip", "cutout")
 
 @dataclass(frozen=True)
 class Case:
-    """One step and its sizes; images have 3 channels, the network is a ConvNet of three blocks.
+    """One step and its sizes; images have 3 channels, the network is a ConvNet of three blocks or a ResNet-18.
 
     Args:
         name: the step.
@@ -42,6 +42,7 @@ class Case:
         operations: of the augmentation; of those that are not colour, flip or cutout one is drawn at a time.
         tokens: of DSA; one after the other, each for all images of one class in one step.
         cutmix: probability that a training batch is cut and mixed.
+        shift: most pixels of a cyclic shift.
         lr: step size, of the stored images or of the network.
         width: channels of the network.
         side: rows and columns of an image.
@@ -50,7 +51,7 @@ class Case:
     """
 
     name: str
-    kind: Literal["idc", "dc", "dm", "dsdm", "clustering", "update", "evaluation"]
+    kind: Literal["idc", "dc", "dm", "dsdm", "clustering", "update", "evaluation", "recover"]
     classes: int
     per_class: int
     real: int = 0
@@ -62,6 +63,7 @@ class Case:
     operations: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
     cutmix: float = 0.0
+    shift: int = 0
     lr: float = 0.01
     width: int = 128
     side: int = 32
@@ -108,6 +110,36 @@ class Case:
         features = self.width * (self.side // 8) ** 2
         found += [uniform(self.classes, features, bound=features**-0.5), uniform(self.classes, bound=features**-0.5)]
         return [tensor.to(self.torch_dtype) for tensor in found]
+
+    def teacher(self) -> dict[str, Tensor]:
+        """Weights of a ResNet-18 with a 3 x 3 first convolution, by torchvision's names, as if it had been trained.
+
+        Kernels keep variances as they are, running means lie around 0 and running variances around 1.
+        """
+        from torchvision.models import resnet18
+
+        with torch.device("meta"):
+            model = resnet18(num_classes=self.classes)
+            model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        generator, found = self.generator("teacher"), {}
+        for name, tensor in model.state_dict().items():
+            if name.endswith("num_batches_tracked"):
+                found[name] = torch.tensor(1)
+                continue
+            numbers = torch.rand(tensor.shape, generator=generator, dtype=torch.float64) * 2 - 1
+            if tensor.ndim > 1:
+                numbers *= (6 / tensor[0].numel()) ** 0.5
+            elif name.endswith(("running_var", "weight")):
+                numbers = 1 + numbers / 2
+            else:
+                numbers /= 10
+            found[name] = numbers.to(self.torch_dtype)
+        return found
+
+    def shifts(self, step: int) -> Numbers:
+        """Rows and columns of the cyclic shift of all images in a step."""
+        generator = self.generator("shift", step)
+        return {name: torch.randint(0, self.shift + 1, (), generator=generator) for name in ("rows", "columns")}
 
     def stored(self) -> Tensor:
         """Stored images in [0, 1] ``[classes, ipc, 3, side, side]``."""
@@ -205,6 +237,7 @@ CASES = {
             operations=("color", "crop", "cutout"),
             lr=0.1,
         ),
+        Case("dwa_recovery", "recover", classes=100, per_class=1, ipc=1, shift=4, lr=0.25),
         Case(
             "network_update",
             "update",

@@ -13,7 +13,7 @@ from torch import nn
 
 from benchmarks.speed.cases import Case
 
-__all__ = ["conv_limit", "forward", "layers", "needed", "second_order", "with_gradient"]
+__all__ = ["conv_limit", "forward", "layers", "needed", "resnet", "second_order", "with_gradient"]
 
 
 def layers(case: Case) -> list[int]:
@@ -45,6 +45,18 @@ def second_order(case: Case) -> int:
     return with_gradient(case) + 2 * sum(every) + sum(every[1:]) + sum(every)
 
 
+def resnet(case: Case) -> int:
+    """Of one image through the convolutions and the classifier of a ResNet-18 with a 3 x 3 first convolution."""
+    side, inputs = case.side, 64
+    found = 2 * 9 * 3 * 64 * side**2
+    for stage, width in enumerate((64, 128, 256, 512)):
+        side = side // 2 if stage else side
+        found += 2 * side**2 * (9 * inputs * width + 3 * 9 * width * width)
+        found += 2 * side**2 * inputs * width if stage else 0
+        inputs = width
+    return found + 2 * inputs * case.classes
+
+
 def needed(case: Case) -> int:
     """Of one step; of clustering the embedding and the choice alone, as the number of sweeps is not known before."""
     match case.kind:
@@ -55,6 +67,8 @@ def needed(case: Case) -> int:
         case "dsdm":
             again = case.decoded * forward(case)  # the prototypes of the updated images
             return case.classes * (case.real * forward(case) + case.decoded * 2 * forward(case) + again)
+        case "recover":
+            return case.classes * case.ipc * 2 * resnet(case)
         case "clustering":
             distances = 2 * case.per_class * case.clusters * case.width * (case.side // 8) ** 2
             return case.per_class * forward(case) + distances

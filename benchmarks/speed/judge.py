@@ -28,6 +28,7 @@ TARGETS = {
     "dsa_matching": {"float32": 2.0, "bfloat16": 5.0},
     "dm_matching": {"float32": 2.0, "bfloat16": 5.5},
     "dsdm_matching": {"float32": 2.8, "bfloat16": 7.5},
+    "dwa_recovery": {"float32": 2.0, "bfloat16": 6.0},
     "network_update": {"float32": 1.7, "bfloat16": 4.0},
     "evaluation": {"float32": 1.7, "bfloat16": 4.0},
 }

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models import resnet18
 
 from benchmarks.speed.cases import MEAN, STD, Case, Numbers
 
-__all__ = ["Clustering", "DCMatching", "DMMatching", "DSDMMatching", "IDCMatching", "Training", "make"]
+__all__ = ["Clustering", "DCMatching", "DMMatching", "DSDMMatching", "IDCMatching", "Recovery", "Training", "make"]
 
 
 class ConvNet(nn.Module):
@@ -225,6 +226,57 @@ class Clustering:
         self.picks = squared_distances(features, centres).argmin(dim=0)
 
 
+class Recovery:
+    """One image per class: cross-entropy and the statistics that hooks see before batch norm, Adam, clamp."""
+
+    iterations = 1000
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.net = resnet18(num_classes=case.classes)
+        self.net.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
+        self.net.maxpool = nn.Identity()
+        self.net.to(case.torch_dtype).load_state_dict(case.teacher())
+        self.net.eval()
+        self.distances: list[Tensor] = []
+        for module in self.net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.register_forward_hook(self.compare)
+        self.stored = normalize(case.stored().flatten(0, 1)).requires_grad_()
+        self.optimizer = torch.optim.Adam([self.stored], lr=case.lr, betas=(0.5, 0.9), eps=1e-8)
+        self.targets = torch.arange(case.classes)
+        self.number = 0
+        self.loss = 0.0
+
+    def compare(self, module: nn.BatchNorm2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """The distances of one layer's input from what it has recorded."""
+        x = inputs[0]
+        mean = x.mean(dim=(0, 2, 3))
+        variance = x.permute(1, 0, 2, 3).reshape(x.shape[1], -1).var(dim=1, unbiased=False)
+        self.distances.append(
+            0.01 * torch.norm(module.running_mean - mean) + 0.11 * torch.norm(module.running_var - variance)
+        )
+
+    def step(self) -> None:
+        """One iteration on all images."""
+        case = self.case
+        for group in self.optimizer.param_groups:
+            group["lr"] = case.lr * 0.5 * (1 + math.cos(math.pi * self.number / self.iterations))
+        numbers = case.shifts(self.number)
+        x = torch.roll(self.stored, (int(numbers["rows"]), int(numbers["columns"])), dims=(2, 3))
+        self.distances = []
+        self.optimizer.zero_grad()
+        loss = F.cross_entropy(self.net(x), self.targets)
+        loss = loss + sum(each * (10 if layer == 0 else 1) for layer, each in enumerate(self.distances))
+        loss.backward()
+        self.optimizer.step()
+        with torch.no_grad():
+            for channel, (mean, std) in enumerate(zip(MEAN, STD, strict=True)):
+                self.stored[:, channel].clamp_(-mean / std, (1 - mean) / std)
+        self.loss = loss.item()
+        self.number += 1
+
+
 class Training:
     """IDC's training of a network on labelled images; an epoch, or the next batches of shuffled epochs."""
 
@@ -289,7 +341,7 @@ class Training:
 
 def make(
     case: Case, start: Sequence[int] = ()
-) -> IDCMatching | DCMatching | DMMatching | DSDMMatching | Clustering | Training:
+) -> IDCMatching | DCMatching | DMMatching | DSDMMatching | Recovery | Clustering | Training:
     """The oracle of a case.
 
     Args:
@@ -305,6 +357,8 @@ def make(
             return DMMatching(case)
         case "dsdm":
             return DSDMMatching(case)
+        case "recover":
+            return Recovery(case)
         case "clustering":
             return Clustering(case, start)
         case _:

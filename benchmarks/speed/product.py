@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -23,12 +25,13 @@ from limbeck.methods.dm import dm
 from limbeck.methods.dream import dream
 from limbeck.methods.dsa import dsa
 from limbeck.methods.dsdm import dsdm
+from limbeck.methods.dwa import dwa
 from limbeck.methods.idc import idc
 from limbeck.pools.trained_on_real import TrainedOnReal
 from limbeck.samplers.representative import Representative
 from limbeck.training.supervised import fit, still
 
-__all__ = ["Clustering", "Evaluation", "Matching", "NetworkUpdate", "cluster_start", "make"]
+__all__ = ["Clustering", "Evaluation", "Matching", "NetworkUpdate", "Recovery", "cluster_start", "make"]
 
 _KEY = (0, 0)
 """Where in a run the clustering happens."""
@@ -83,6 +86,52 @@ class Matching(_Contender):
         )
         moment = Moment(iteration=self.number, step=0, steps=1)
         self.memory = self.objective.advance(self.memory, context, moment, view, self.stored, self.peers)
+        self.number += 1
+
+
+class Recovery:
+    """One inner step on a group of one image per class, with a network that is there."""
+
+    iterations = 1000
+
+    def __init__(self, case: Case, settings: Settings) -> None:
+        self.case = case
+        self.recipe = dwa("cifar100").with_(optimizer__lr=case.lr, curriculum__steps=self.iterations)
+        context = make_context(self.recipe, _data(case), case.ipc, case.seed, settings)
+        recipe = self.recipe
+        assert recipe.objective and recipe.optimizer and recipe.pool and recipe.curriculum
+        self.objective, self.optimizer, self.curriculum = recipe.objective, recipe.optimizer, recipe.curriculum
+        (group,) = self.curriculum.groups(context)
+        self.context = replace(context, group=group)
+        self.peers = Peers(recipe.parametrization, recipe.augmentation, context.spec)
+        network = recipe.pool.architecture(context)
+        weights = {
+            f"classifier{name[2:]}" if name.startswith("fc.") else f"body.{name}": tensor
+            for name, tensor in case.teacher().items()
+        }
+        self.view = View(network, weights, train=False)
+        ends = torch.tensor([0.0, 1.0], dtype=case.torch_dtype).view(2, 1, 1, 1).expand(2, 3, 1, 1)
+        low, high = context.spec.normalization.apply(ends)
+        self.stored = context.spec.normalization.apply(case.stored())
+        self.state, self.stored = self.optimizer.open_iteration(
+            self.optimizer.init(self.context), self.stored, low, high, 0
+        )
+        self.losses = self.gradients = torch.zeros(0)
+        self.number = 0
+
+    def step(self) -> None:
+        """As the loop of a run takes it."""
+        case, moment = self.case, self.curriculum.moment(self.number)
+        block = Block(
+            labels=tuple(range(case.classes)),
+            stored=self.optimizer.at_turn(self.state, self.stored, self.context),
+            targets=torch.arange(case.classes).unsqueeze(1),
+            real=self.stored.new_empty(case.classes, 0, 3, case.side, case.side),
+            counts=(0,) * case.classes,
+            draws=(case.shifts(self.number),) * case.classes,
+        )
+        self.losses, self.gradients = self.objective.gradients(self.view, block, self.peers)
+        self.state, self.stored = self.optimizer.update(self.state, self.stored, self.gradients, self.context, moment)
         self.number += 1
 
 
@@ -161,7 +210,7 @@ class Evaluation(_Contender):
         next(self._epochs)
 
 
-def make(case: Case, settings: Settings) -> Matching | Clustering | NetworkUpdate | Evaluation:
+def make(case: Case, settings: Settings) -> Matching | Recovery | Clustering | NetworkUpdate | Evaluation:
     """The product's side of a case.
 
     Args:
@@ -180,6 +229,8 @@ def make(case: Case, settings: Settings) -> Matching | Clustering | NetworkUpdat
         case "dsdm":
             recipe = dsdm("cifar10", factor=case.factor)
             return Matching(case, recipe if case.operations else recipe.with_(augmentation=None), settings)
+        case "recover":
+            return Recovery(case, settings)
         case "clustering":
             return Clustering(case, settings)
         case "update":

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import tyro
@@ -48,6 +48,8 @@ class Options:
     """Steps to run; all if none is named."""
     oracle_allocator: bool = False
     """Whether a second oracle runs whose allocator keeps its memory (glibc), for comparison."""
+    bfloat16: Literal["judged", "always"] = "judged"
+    """Whether bfloat16 runs as well: where it is judged, by how fast this machine's convolutions are, or always."""
     threads: int = 2
     """Threads of each contender."""
     timeout: float = 600.0
@@ -101,7 +103,8 @@ def run(options: Options, say: Callable[[str], None], cases: dict[str, Case] = C
     for name in options.names():
         for format, dtype in _DTYPES.items():
             limits[format] = max(limits[format], flops.conv_limit(dtype))
-        steps[name] = measure(cases[name], options, say)
+        low = options.bfloat16 == "always" or judge.matrix_units(limits) is None
+        steps[name] = measure(cases[name], options, say, low=low)
     result = {
         "command": shlex.join(["python", "-m", "benchmarks.speed.run", *sys.argv[1:]]),
         "versions": versions(),
@@ -116,7 +119,9 @@ def run(options: Options, say: Callable[[str], None], cases: dict[str, Case] = C
     return {**result, "notes": notes, "missed": missed, "seconds": time.monotonic() - began}
 
 
-def measure(case: Case, options: Options, say: Callable[[str], None], compile: str = "on") -> dict[str, Any]:
+def measure(
+    case: Case, options: Options, say: Callable[[str], None], compile: str = "on", low: bool = True
+) -> dict[str, Any]:
     """All contenders of one step, round after round.
 
     Args:
@@ -124,9 +129,10 @@ def measure(case: Case, options: Options, say: Callable[[str], None], compile: s
         options: how many rounds, and with whom.
         say: reports progress.
         compile: whether the product compiles, ``on`` or ``off``.
+        low: whether bfloat16 runs as well.
     """
     names = ["oracle", *(["oracle-allocator"] if options.oracle_allocator else []), "float32"]
-    if case.dtype == "float32":
+    if case.dtype == "float32" and low:
         names.append("bfloat16")
     start, failures, contenders = product.cluster_start(case), {}, {}
 

@@ -84,6 +84,19 @@ def test_dsdm_matching(augmented: bool) -> None:
     assert len(plain.history) == len(ours.memory["history"]) == 2
 
 
+def test_dwa_recovery() -> None:
+    case = small("dwa_recovery", classes=5, per_class=1, ipc=1, side=16)
+    plain, ours = oracle.Recovery(case), product.make(case, EAGER)
+    assert isinstance(ours, product.Recovery)
+    for _ in range(3):
+        plain.step()
+        ours.step()
+        same(torch.tensor(plain.loss, dtype=torch.float64), ours.losses.sum())
+        assert plain.stored.grad is not None
+        same(plain.stored.grad.unflatten(0, (5, 1)), ours.gradients)
+        same(plain.stored.detach().unflatten(0, (5, 1)), ours.stored)
+
+
 def test_dream_clustering() -> None:
     case = small("dream_clustering", per_class=200, clusters=16)
     plain, ours = oracle.Clustering(case, product.cluster_start(case)), product.make(case, EAGER)
