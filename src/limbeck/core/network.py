@@ -53,7 +53,7 @@ class FunctionalNetwork:
         self.execution = Execution()
         self._make = make
         self._modules: dict[bool, Network] = {}
-        self._observed: tuple[Network, Witness] | None = None
+        self._observed: tuple[Network, Witness, tuple[tuple[str, str], ...]] | None = None
         self._programs: dict[Any, Callable[..., Any]] = {}
         self._variants: dict[Any, FunctionalNetwork] = {}
 
@@ -121,7 +121,7 @@ class FunctionalNetwork:
 
     def running_statistics(self) -> tuple[tuple[str, str], ...]:
         """Names of running mean and variance of each layer of batch norm, in the order of registration."""
-        return tuple((f"{name}.running_mean", f"{name}.running_var") for name, _ in batch_norms(self._observing()[0]))
+        return self._observing()[2]
 
     def observe(self, weights: Weights, x: Tensor) -> tuple[Tensor, tuple[Statistics, ...]]:
         """Logits in evaluation mode, and what each layer of batch norm was given on the way, in one pass.
@@ -134,15 +134,17 @@ class FunctionalNetwork:
             Logits ``[B, classes]``; mean and biased variance of each layer's input, ``[C]`` each, in the order of
             `running_statistics`.
         """
-        module, witness = self._observing()
+        module, witness, _ = self._observing()
         witness.begin()
         logits = functional_call(module, weights, (x,))
         return logits, witness.end()
 
-    def _observing(self) -> tuple[Network, Witness]:
+    def _observing(self) -> tuple[Network, Witness, tuple[tuple[str, str], ...]]:
+        """A module that is observed, who does so, and what `running_statistics` says; made outside of programs."""
         if self._observed is None:
             module = self._made().eval()
-            self._observed = module, Witness(module)
+            names = tuple((f"{name}.running_mean", f"{name}.running_var") for name, _ in batch_norms(module))
+            self._observed = module, Witness(module), names
         return self._observed
 
     def fresh_buffers(self, weights: Weights) -> Weights:

@@ -120,6 +120,7 @@ class BatchStatistics(Objective):
             images, targets = self.shown(_with(block, leaf), peers)
         fixed, original = _fixed(view, self)
         shown = as_convolved(images.detach())
+        view.network.running_statistics()  # the module that is observed is made outside the program
         if view.collect is None:
             pull, shares = view.network.program(_pull, objective=self)(fixed, original, shown, targets)
         else:
