@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from limbeck.core.real import DataSpec
 from limbeck.networks import build, pretrained_weights, torchvision_categories
 
 Spec = Callable[..., DataSpec]
-Models = dict[str, torch.nn.Module]
 
 
 @pytest.fixture
@@ -97,6 +95,8 @@ def test_nothing_is_downloaded_for_what_cannot_fit(spec: Spec, hub: dict[str, An
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="unknown weights of torchvision's 'resnet18' 'V9'"):
         pretrained_weights("torchvision:resnet18", large, "V9")
+    with pytest.raises(InputError, match="weights 'IMAGENET1K_FEATURES' of 'vgg16' have no classifier"):
+        pretrained_weights("torchvision:vgg16", large, "IMAGENET1K_FEATURES")
     assert hub["urls"] == []
 
 
@@ -126,9 +126,3 @@ def test_categories() -> None:
         torchvision_categories("torchvision:resnet18", "IMAGENET1K_V3")
     with pytest.raises(InputError, match="torchvision's models only"):
         torchvision_categories("convnet3")
-
-
-def test_the_name_of_the_data_does_not_matter(spec: Spec) -> None:
-    data = replace(spec(3, 224, 224), name="other")
-    with pytest.raises(InputError, match="the data have 10"):
-        pretrained_weights("torchvision:resnet18", data)

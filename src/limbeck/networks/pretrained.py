@@ -117,6 +117,8 @@ def _weights(name: str, which: str) -> Any:
     key = "DEFAULT" if which == "default" else which
     if key not in known:
         raise unknown(f"weights of torchvision's '{model}'", which, ["default", *known])
+    if known[key].meta["categories"] is None:
+        raise InputError(f"torchvision's weights '{which}' of '{model}' have no classifier; use 'default'")
     return known[key]
 
 
