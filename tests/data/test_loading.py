@@ -145,6 +145,6 @@ def test_a_published_subset_goes_by_its_name(tmp_path: Path, stream: Any, privat
 def test_pictures_without_class_folders_are_explained(tmp_path: Path, stream: Any) -> None:
     write_classes(tmp_path / "imagenet" / "train", {"a": 2, "b": 2})
     write_classes(tmp_path / "imagenet", {"val": 3})
-    sentence = "holds 3 pictures or recordings without class folders; .* as val/<class>/picture.JPEG"
+    sentence = "holds 3 pictures or recordings without class folders; .* as val/<class>/picture.JPEG, or move them away"
     with pytest.raises(InputError, match=f"folder '.*/imagenet/val' {sentence}"):
         load(tmp_path / "imagenet", stream=stream)

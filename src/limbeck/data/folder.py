@@ -26,6 +26,7 @@ _T = TypeVar("_T")
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _SOUND_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"}
+_ALL_SUFFIXES = _SUFFIXES | _SOUND_SUFFIXES
 _MINI_SPEECH = {"down", "go", "left", "no", "right", "stop", "up", "yes"}
 _MINI_SPEECH_STRIDE = 8
 SPLIT_NAMES = {
@@ -225,11 +226,11 @@ def _files(folder: Path, root: Path) -> tuple[str, ...]:
 
 
 def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
+    return name[name.rfind(".") :].lower()
 
 
 def _is_example(name: str) -> bool:
-    return not name.startswith(".") and _suffix(name) in _SUFFIXES | _SOUND_SUFFIXES
+    return not name.startswith(".") and _suffix(name) in _ALL_SUFFIXES
 
 
 def _is_recording(name: str) -> bool:
@@ -254,7 +255,7 @@ def _chosen(classes: _Classes, folder: Path, root: Path, sound: bool) -> _Classe
         inside = "" if folder == root else f"{folder.name}/"
         raise InputError(
             f"folder '{folder}' holds {loose} pictures or recordings without class folders; put each into the folder "
-            f"of its class, as {inside}<class>/picture.JPEG"
+            f"of its class, as {inside}<class>/picture.JPEG, or move them away"
         )
     if not any(kept.values()):
         raise InputError(
