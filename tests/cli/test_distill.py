@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from benchmarks.memory.made_up import write_jpegs
 from limbeck.engine.loop import Loop, LoopState
 from limbeck.formats.native import load
 from tests.cli.conftest import TINY, Command
@@ -56,6 +57,24 @@ def test_progress_as_json_lines_leaves_standard_output_alone(limbeck: Command) -
     done = limbeck("distill", "idc", *words, "--progress", "jsonl", "--ipc", "1", "--json")
     assert done.json["ipc"] == 1
     assert '"done": 6' in done.err
+
+
+def test_streamed_data_and_some_classes_from_flags_and_from_the_run_file(limbeck: Command, tmp_path: Path) -> None:
+    write_jpegs(tmp_path / "pets" / "train", 4, 6, (20, 18))
+    words = ["--data", "pets", "--image-size", "16", "--ipc", "2", "--progress", "quiet"]
+    some = ["--classes", "n00000003", "n00000001"]
+    runs = {"on": ["--stream", "on", "--workers", "2"], "off": ["--stream", "off"]}
+    for name, flags in runs.items():
+        assert limbeck("distill", "random", *words, *some, *flags, "--out", name).status == 0
+    assert (tmp_path / "on" / IMAGES).read_bytes() == (tmp_path / "off" / IMAGES).read_bytes()
+    options = yaml.safe_load((tmp_path / "on" / "run.yaml").read_text())["data"]["options"]
+    assert (options["stream"], options["workers"], options["classes"]) == ("on", 2, ["n00000003", "n00000001"])
+    assert load(tmp_path / "on").spec.class_names == ("n00000001", "n00000003")
+    assert limbeck("distill", "on", "--out", "again", "--progress", "quiet").status == 0
+    for name in (IMAGES, "run.yaml", "distilled.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "on" / name).read_bytes()
+    done = limbeck("distill", "random", *words, "--classes", "imagenette", "--out", "none", "--json")
+    assert done.status == 2 and "'pets' has no class 'n01440764' (tench) of the subset imagenette" in done.sentence
 
 
 @pytest.mark.parametrize("given", ["run.yaml", ""])

@@ -123,6 +123,12 @@ def test_presets_of_sound_are_those_of_speech(tmp_path: Path) -> None:
     assert preset_name("cifar10") == "cifar10"
 
 
+def test_presets_of_a_published_subset_are_found_by_its_name() -> None:
+    assert preset_name("data/ILSVRC2012", "ImageNet-10") == preset_name("imagenet", ("imagenet10",)) == "imagenet10"
+    assert preset_name("data/ILSVRC2012", ("a", "b")) == "ILSVRC2012"
+    assert choose_preset(method("idc"), None, preset_name("data/ILSVRC2012", "imagenet10")) == "imagenet10"
+
+
 def test_settings_of_ours_are_not_published_ones() -> None:
     # What DC has for pictures on a CPU is nearer to spoken digits than its settings for CIFAR-10.
     assert choose_preset(method("dc"), None, "fsdd") == "small"

@@ -152,8 +152,8 @@ def test_every_eighth_recording_of_mini_speech_commands_is_for_testing(tmp_path:
     found = find_folder(root)
     assert found.sound and not found.carve and found.class_names == classes
     for test, train in zip(found.parts["test"], found.parts["train"], strict=True):
-        assert [file.name for file in test] == ["000.wav", "008.wav"]
-        assert [file.name for file in train] == [f"{number:03d}.wav" for number in (1, 2, 3, 4, 5, 6, 7, 9)]
+        assert [Path(file).name for file in test] == ["000.wav", "008.wav"]
+        assert [Path(file).name for file in train] == [f"{number:03d}.wav" for number in (1, 2, 3, 4, 5, 6, 7, 9)]
 
 
 def test_a_named_test_part_of_mini_speech_commands_is_kept(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from limbeck.core.errors import InputError
-from limbeck.data import NAMES, LoadOptions, holds_sound, load
+from limbeck.data import NAMES, SUBSETS, LoadOptions, holds_sound, load
 from tests.data.makers import write_classes, write_tones
 
 
@@ -63,6 +64,10 @@ def test_home_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("digits", {"normalization": "published"}, "no published normalization is known for 'digits'"),
         ("digits", {"validation": 1}, r"validation must lie in \[0, 1\), not 1"),
         ("digits", {"colour": "x"}, "unknown loading option 'colour'; known: audio_column, cache, channels"),
+        ("digits", {"stream": "on"}, r"stream \(--stream\) has no effect on 'digits'; leave it out"),
+        ("digits", {"workers": 2}, r"workers \(--workers\) has no effect on 'digits'"),
+        ("digits", {"classes": "imagenette"}, r"'digits' has no class 'n01440764' \(tench\) of the subset imagenette"),
+        ("folder", {"classes": "b"}, "unknown class of 'folder' 'b'; known: a"),
         ("folder", {"image_column": "x"}, "image_column .* has no effect on"),
         ("folder", {"root": Path("x")}, "root .* has no effect on"),
         ("folder", {"test_fraction": 1.5}, r"test_fraction must lie in \[0, 1\)"),
@@ -84,7 +89,8 @@ def test_options_of_sound_are_refused_for_pictures(tmp_path: Path, change: dict[
 
 def test_options_of_pictures_are_refused_for_sound(tmp_path: Path) -> None:
     write_tones(tmp_path, {"a": 3, "b": 3})
-    for change in ({"fit": "resize"}, {"channels": "gray"}, {"image_column": "x"}, {"audio_column": "x"}):
+    pictures_only = ({"fit": "resize"}, {"channels": "gray"}, {"image_column": "x"}, {"stream": "on"}, {"workers": 2})
+    for change in (*pictures_only, {"audio_column": "x"}):
         with pytest.raises(InputError, match="has no effect on"):
             load(tmp_path, **change)
 
@@ -96,3 +102,49 @@ def test_sound_is_known_before_it_is_read(tmp_path: Path) -> None:
     assert holds_sound(tmp_path / "sounds")
     for other in (tmp_path / "pictures", tmp_path / "nothing", tmp_path, "digits"):
         assert not holds_sound(other)
+
+
+def test_some_classes_of_a_named_set() -> None:
+    whole, some = (load("digits", validation=0, **change) for change in ({}, {"classes": ("7", "3")}))
+    assert some.spec.class_names == ("3", "7") and some.spec.name == "digits"
+    for ours, theirs in ((some.train, whole.train), (some.require_test(), whole.require_test())):
+        for label, number in enumerate((3, 7)):
+            mine = ours.images(ours.class_rows(label))
+            assert torch.equal(mine, theirs.images(theirs.class_rows(number)))
+    assert len(some.train) == sum(len(whole.train.class_rows(number)) for number in (3, 7))
+
+
+@pytest.mark.parametrize("stream", ["on", "off"])
+def test_some_classes_of_a_folder_are_numbered_in_sorted_order(tmp_path: Path, stream: Any) -> None:
+    write_classes(tmp_path / "pets" / "train", {"ant": 4, "bee": 4, "cow": 4, "dog": 4})
+    write_classes(tmp_path / "pets" / "val", {"cow": 1, "bee": 2, "fly": 1}, start=90)
+    with pytest.raises(InputError, match="class 'ant' has a training folder but no test folder"):
+        load(tmp_path / "pets", stream=stream)
+    data = load(tmp_path / "pets", stream=stream, classes=("cow", "bee"), validation=0)
+    assert data.spec.class_names == ("bee", "cow") and data.train.class_counts() == [4, 4]
+    assert data.require_test().class_counts() == [2, 1]
+    assert (data.train.images(range(8))[:, 0, 0, 0] * 255).round().tolist() == [4, 5, 6, 7, 8, 9, 10, 11]
+    with pytest.raises(InputError, match="class 'dog' has a training folder but no test folder"):
+        load(tmp_path / "pets", stream=stream, classes=("cow", "dog"))
+
+
+@pytest.mark.parametrize("stream", ["on", "off"])
+def test_a_published_subset_goes_by_its_name(tmp_path: Path, stream: Any, private_cache: Path) -> None:
+    numbers = (*SUBSETS["imagenette"], "n00000001", "n99999999")
+    write_classes(tmp_path / "ours" / "train", dict.fromkeys(numbers, 2))
+    data = load(tmp_path / "ours", stream=stream, classes="ImageNette", channels="rgb", normalization="published")
+    assert data.spec.name == "imagenette" and data.spec.class_names == SUBSETS["imagenette"]
+    assert data.spec.normalization.mean == (0.485, 0.456, 0.406)
+    again = load(tmp_path / "ours", stream=stream, classes="ImageNette", channels="rgb", normalization="published")
+    assert again.spec == data.spec
+    whole = load(tmp_path / "ours", stream=stream, channels="rgb")
+    assert (whole.spec.name, whole.spec.classes) == ("ours", 12)
+
+
+@pytest.mark.parametrize("stream", ["auto", "on", "off"])
+def test_pictures_without_class_folders_are_explained(tmp_path: Path, stream: Any) -> None:
+    write_classes(tmp_path / "imagenet" / "train", {"a": 2, "b": 2})
+    write_classes(tmp_path / "imagenet", {"val": 3})
+    sentence = "holds 3 pictures or recordings without class folders; .* as val/<class>/picture.JPEG, or move them away"
+    with pytest.raises(InputError, match=f"folder '.*/imagenet/val' {sentence}"):
+        load(tmp_path / "imagenet", stream=stream)

@@ -14,7 +14,7 @@ def test_the_command_line_reads_every_field() -> None:
     words = (
         "--validation 0.2 --split-seed 3 --normalization idc --image-size 8 9 --fit resize --channels rgb "
         "--root r --download --cache False --image-column i --label-column l --test-fraction 0.3 "
-        "--audio-column a --sample-rate 8000 --seconds 2.5"
+        "--audio-column a --sample-rate 8000 --seconds 2.5 --stream on --workers 3 --classes n01440764 n02102040"
     )
     assert tyro.cli(LoadOptions, args=words.split()) == LoadOptions(
         validation=0.2,
@@ -32,7 +32,11 @@ def test_the_command_line_reads_every_field() -> None:
         audio_column="a",
         sample_rate=8_000,
         seconds=2.5,
+        stream="on",
+        workers=3,
+        classes=("n01440764", "n02102040"),
     )
+    assert tyro.cli(LoadOptions, args=["--classes", "imagenette"]) == LoadOptions(classes="imagenette")
     assert tyro.cli(LoadOptions, args=["--image-size", "8", "--cache", "c"]) == LoadOptions(
         image_size=8, cache=Path("c")
     )
@@ -51,4 +55,8 @@ def test_faults_show_at_once() -> None:
         LoadOptions(image_size=0)
     with pytest.raises(InputError, match="unknown channels 'grey'"):
         LoadOptions.of(None, {"channels": "grey"})
+    with pytest.raises(InputError, match="unknown stream 'yes'; known: auto, on, off"):
+        LoadOptions.of(None, {"stream": "yes"})
+    with pytest.raises(InputError, match=r"workers must be at least 1, not 0; set workers \(--workers\)"):
+        LoadOptions(workers=0)
     assert LoadOptions(image_size=(3, 4)).framing == Framing(image_size=(3, 4))

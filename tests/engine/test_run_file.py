@@ -15,7 +15,7 @@ from limbeck.engine.run_file import FILE, DataReference, RunFile, read_run_file,
 from limbeck.methods.random import random
 from tests.engine.tiny import tiny_dream, tiny_idc
 
-ADDED = ("audio_column", "sample_rate", "seconds")
+ADDED = ("audio_column", "sample_rate", "seconds", "stream", "workers", "classes")
 
 
 def run_file(recipe: Recipe | None = None) -> RunFile:
@@ -37,6 +37,14 @@ def test_a_run_file_round_trips_exactly(tmp_path: Path, recipe: Recipe) -> None:
     write_run_file(tmp_path, run)
     assert read_run_file(tmp_path, registry.parts()) == run
     assert read_run_file(tmp_path / FILE, registry.parts()) == run
+
+
+@pytest.mark.parametrize("classes", ["imagenette", "3", ("3",), ("n01440764", "n02102040")])
+def test_chosen_classes_round_trip(tmp_path: Path, classes: str | tuple[str, ...]) -> None:
+    options = LoadOptions(classes=classes, stream="on", workers=2)
+    run = replace(run_file(), data=replace(run_file().data, options=options))
+    write_run_file(tmp_path, run)
+    assert read_run_file(tmp_path, registry.parts()) == run
 
 
 def test_data_handed_over_in_python_have_no_source(tmp_path: Path) -> None:
@@ -105,12 +113,12 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         read_run_file(tmp_path / "run.yaml", registry.parts())
 
 
-def test_a_run_file_from_before_there_was_sound_is_read_and_resumed(tmp_path: Path) -> None:
+def test_a_run_file_from_before_there_were_options_of_sound_and_streams_is_read_and_resumed(tmp_path: Path) -> None:
     run = run_file()
     write_run_file(tmp_path, run)
     file = tmp_path / FILE
     kept = [line for line in file.read_text(encoding="utf-8").splitlines() if line.split(":")[0].strip() not in ADDED]
-    assert len(kept) == len(file.read_text(encoding="utf-8").splitlines()) - 3
+    assert len(kept) == len(file.read_text(encoding="utf-8").splitlines()) - len(ADDED)
     file.write_text("\n".join(kept) + "\n", encoding="utf-8")
     assert read_run_file(tmp_path, registry.parts()) == run
     RunFolder(tmp_path, run)

@@ -86,7 +86,7 @@ class Compare:
             raise InputError("a method is named twice; name each once.")
         if not self.ipc or len(set(self.ipc)) < len(self.ipc):
             raise InputError("--ipc takes one or several different numbers, for example --ipc 1 10.")
-        name = preset_name(self.data)
+        name = preset_name(self.data, self.load.classes)
         recipes: dict[str, dict[int, Recipe]] = {}
         for method, ipc in itertools.product(self.methods, self.ipc):
             recipe = choose_recipe(method, self._preset(method), None, name, ipc)

@@ -82,7 +82,7 @@ class Distill:
     def _asked(self, swaps: list[str], fields: list[str]) -> tuple[Data, Recipe, int, int, Storage, Settings]:
         source = self.data if self.data is not None else "digits"
         ipc = 10 if self.ipc is None else self.ipc
-        name = preset_name(source)
+        name = preset_name(source, self.load.classes)
         recipe = choose_recipe(self.method, self.preset, self.base, name, ipc)
         recipe = apply(recipe, swaps, fields, f"limbeck distill {self.method}")
         recipe.check()

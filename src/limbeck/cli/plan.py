@@ -51,7 +51,7 @@ class Plan:
 
     def run(self, swaps: list[str], fields: list[str]) -> int:
         """Predict."""
-        name = preset_name(self.data)
+        name = preset_name(self.data, self.load.classes)
         recipe = choose_recipe(self.method, self.preset, self.base, name, self.ipc)
         recipe = apply(recipe, swaps, fields, f"limbeck plan {self.method}")
         data = load_data(self.data, self.load)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
 from limbeck.data import Data, LoadOptions, canonical_name, holds_sound, load
+from limbeck.data.subsets import subset_name
 from limbeck.engine.run_file import DataReference
 from limbeck.evaluation.diversity import DiversityProtocol
 from limbeck.registry import Method, method, methods
@@ -132,12 +133,16 @@ def choose_recipe(name: str, preset: str | None, base: str | None, data: str, ip
     return chosen.recipe(selected, below.recipe(choose_preset(below, preset, data), ipc=ipc), ipc)
 
 
-def preset_name(source: str) -> str:
+def preset_name(source: str, classes: str | tuple[str, ...] | None = None) -> str:
     """The name by which presets are found for a data set: its own, or for other sound our own for a CPU.
 
     Args:
         source: what was given as --data.
+        classes: what was given as --classes; a published subset goes by its own name.
     """
+    subset = subset_name(classes)
+    if subset is not None:
+        return subset
     name = Path(source).name
     known = canonical_name(name)
     if known in _SPOKEN or not holds_sound(source):

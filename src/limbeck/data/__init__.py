@@ -15,14 +15,18 @@ from limbeck.data.normalizations import canonical_name as canonical_name
 from limbeck.data.options import LoadOptions as LoadOptions
 from limbeck.data.splits import Data as Data
 from limbeck.data.splits import make as make
+from limbeck.data.streamed import StreamedSet as StreamedSet
+from limbeck.data.subsets import SUBSETS as SUBSETS
 
 __all__ = [
     "NAMES",
+    "SUBSETS",
     "Data",
     "ImageSet",
     "Labelled",
     "LabelledSplits",
     "LoadOptions",
+    "StreamedSet",
     "canonical_name",
     "check_ipc",
     "from_arrays",

@@ -85,7 +85,7 @@ def _write(entry: Path, splits: LabelledSplits) -> None:
 
     tensors = {}
     for role in _ROLES:
-        part: Labelled | None = getattr(splits, role)
+        part = getattr(splits, role)
         if part is not None:
             tensors[f"{role}.pixels"] = part.pixels.contiguous()
             tensors[f"{role}.labels"] = part.labels.contiguous()

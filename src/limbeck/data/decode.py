@@ -17,7 +17,7 @@ from torch import Tensor
 from limbeck.core.errors import InputError
 from limbeck.data.framing import Framing
 
-__all__ = ["Encoded", "decode"]
+__all__ = ["Encoded", "cores", "decode", "decode_picture", "unreadable"]
 
 # Pillow releases the interpreter lock while it decodes; below this size the rest of the work, which holds the
 # lock, is most of it, and threads only wait for one another.
@@ -46,12 +46,13 @@ class _OtherShapeError(Exception):
     """An image has not the shape of the first."""
 
 
-def decode(encoded: Encoded, framing: Framing) -> Tensor:
-    """Decode pictures to uint8 ``[N, C, H, W]``, with as many threads as pay.
+def decode(encoded: Encoded, framing: Framing, workers: int | None = None) -> Tensor:
+    """Decode pictures to uint8 ``[N, C, H, W]``.
 
     Args:
         encoded: at least one picture.
         framing: size and channels to bring them to.
+        workers: threads, which change nothing of the result; None for as many as pay.
 
     Raises:
         InputError: a picture cannot be read, or they differ in size or channels and ``framing`` does not
@@ -67,7 +68,7 @@ def decode(encoded: Encoded, framing: Framing) -> Tensor:
                 raise _OtherShapeError
             pixels[row] = image
 
-    workers = _workers(encoded)
+    workers = min(workers, encoded.count) if workers is not None else _workers(encoded)
     size = max(1, min(64, encoded.count // (4 * workers)))
     blocks = [range(start, min(start + size, encoded.count)) for start in range(0, encoded.count, size)]
     try:
@@ -82,25 +83,48 @@ def decode(encoded: Encoded, framing: Framing) -> Tensor:
     return torch.from_numpy(pixels)
 
 
-def _decode_one(encoded: Encoded, row: int, framing: Framing) -> np.ndarray[Any, Any]:
+def decode_picture(content: bytes, framing: Framing) -> np.ndarray[Any, Any]:
+    """One picture as uint8 ``[C, H, W]``.
+
+    Args:
+        content: the bytes of its file.
+        framing: size and channels to bring it to.
+
+    Raises:
+        Exception: of many kinds (OSError, SyntaxError, struct.error, ...), as decoders do; `unreadable` makes a
+            sentence of any.
+    """
     from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(encoded.read(row))) as picture:
-            return framing.picture(picture)
-    except Exception as error:
-        # Decoders raise errors of many kinds (OSError, SyntaxError, struct.error, ...): all mean the same
-        # here.
-        raise _unreadable(encoded, row, error) from error
+    with Image.open(io.BytesIO(content)) as picture:
+        return framing.picture(picture)
 
 
-def _unreadable(encoded: Encoded, row: int, error: Exception) -> InputError:
+def unreadable(name: str, error: Exception) -> InputError:
+    """The error for a picture that cannot be read.
+
+    Args:
+        name: what to call the picture.
+        error: what reading or decoding it raised.
+    """
     from PIL import UnidentifiedImageError
 
     # Pillow's own sentence shows the address of a buffer.
     cause = "it is no picture that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
     remedy = "" if isinstance(error, InputError) else "; repair or remove it"
-    return InputError(f"cannot read {encoded.describe(row)}: {cause}{remedy}")
+    return InputError(f"cannot read {name}: {cause}{remedy}")
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _decode_one(encoded: Encoded, row: int, framing: Framing) -> np.ndarray[Any, Any]:
+    try:
+        return decode_picture(encoded.read(row), framing)
+    except Exception as error:
+        raise unreadable(encoded.describe(row), error) from error
 
 
 def _workers(encoded: Encoded) -> int:
@@ -108,8 +132,7 @@ def _workers(encoded: Encoded) -> int:
 
     with Image.open(io.BytesIO(encoded.read(0))) as picture:
         width, height = picture.size
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, encoded.count) if width * height >= _THREADS_FROM_PIXELS else 1
+    return min(cores(), encoded.count) if width * height >= _THREADS_FROM_PIXELS else 1
 
 
 def _different(encoded: Encoded, framing: Framing) -> InputError:

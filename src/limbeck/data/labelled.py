@@ -13,6 +13,7 @@ from torch import Tensor
 
 from limbeck.core.errors import InputError
 from limbeck.core.sound import Sound
+from limbeck.data.pictures import Listed
 
 __all__ = ["Labelled", "LabelledSplits", "check_labels", "check_splits"]
 
@@ -34,6 +35,16 @@ class Labelled:
     labels: Tensor
     marks: Tensor | None = None
 
+    @property
+    def count(self) -> int:
+        """Number of images N."""
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(C, H, W)`` of every image."""
+        return tuple(self.pixels.shape[1:])
+
     def select(self, rows: Tensor) -> Labelled:
         """The images of these rows, int64 ``[n]``, in the order of the rows."""
         marks = None if self.marks is None else self.marks[rows]
@@ -43,6 +54,8 @@ class Labelled:
 @dataclass(frozen=True, kw_only=True)
 class LabelledSplits:
     """What a source found.
+
+    Its parts are all decoded (`Labelled`) or all still encoded (`limbeck.data.pictures.Listed`).
 
     Args:
         name: name of the data set.
@@ -55,9 +68,9 @@ class LabelledSplits:
 
     name: str
     class_names: tuple[str, ...]
-    train: Labelled
-    validation: Labelled | None = None
-    test: Labelled | None = None
+    train: Labelled | Listed
+    validation: Labelled | Listed | None = None
+    test: Labelled | Listed | None = None
     sound: Sound | None = None
 
 
@@ -116,11 +129,11 @@ def check_splits(splits: LabelledSplits) -> None:
         _check_every_class(splits.test, "test", names)
 
 
-def _check_part(part: Labelled, what: str, splits: LabelledSplits) -> None:
-    check_labels(part.labels, len(part.pixels), len(splits.class_names), what)
-    if len(part.pixels) == 0:
+def _check_part(part: Labelled | Listed, what: str, splits: LabelledSplits) -> None:
+    check_labels(part.labels, part.count, len(splits.class_names), what)
+    if part.count == 0:
         raise InputError(f"the {what} split of '{splits.name}' holds no images; add images or leave the split out")
-    ours, theirs = (tuple(pixels.shape[1:]) for pixels in (part.pixels, splits.train.pixels))
+    ours, theirs = part.shape, splits.train.shape
     if ours != theirs:
         raise InputError(
             f"{what} images are {_shape(ours)} (channels x height x width) but training images are "
@@ -128,7 +141,7 @@ def _check_part(part: Labelled, what: str, splits: LabelledSplits) -> None:
         )
 
 
-def _check_every_class(part: Labelled, what: str, names: tuple[str, ...]) -> None:
+def _check_every_class(part: Labelled | Listed, what: str, names: tuple[str, ...]) -> None:
     counts = torch.bincount(part.labels, minlength=len(names))
     empty = [names[label] for label in (counts == 0).nonzero().flatten().tolist()]
     if not empty:

@@ -19,14 +19,19 @@ from limbeck.data.labelled import LabelledSplits
 from limbeck.data.options import LoadOptions
 from limbeck.data.parquet import ParquetFiles, find_parquet
 from limbeck.data.splits import Data, carve_test, make
+from limbeck.data.subsets import choose_classes, chosen, subset_name
 
 __all__ = ["NAMES", "from_arrays", "from_dataset", "holds_sound", "load"]
 
 NAMES = ("digits", *TORCHVISION_NAMES)
 """Data sets known by name."""
 
+STREAM_FROM = 4_000_000_000
+"""Bytes of decoded pictures from which on they are streamed."""
+
 _FILES_ONLY = ("root", "download")
-_PICTURES_ONLY = ("image_column", "fit", "channels")
+_PICTURES_ONLY = ("image_column", "fit", "channels", "stream", "workers")
+_DECODED = ("stream", "workers")
 _SOUND_ONLY = ("audio_column", "sample_rate", "seconds")
 
 
@@ -48,6 +53,9 @@ def load(source: str | Path = "digits", options: LoadOptions | None = None, **ch
 
     A source with validation images but no test images is tested on those; one with both keeps both. A path
     that is spelled like a name is written ``./digits``.
+
+    Pictures that would take more than 4 GB are streamed: `limbeck.data.streamed.StreamedSet` decodes what is asked for.
+    ``classes`` takes some classes of a source, or a published subset of ImageNet.
 
     Args:
         source: name or path.
@@ -93,7 +101,7 @@ def from_arrays(
             arrays.
     """
     options = LoadOptions.of(options, changes)
-    _refuse(options, (*_FILES_ONLY, "image_column", "label_column", *_SOUND_ONLY), "arrays")
+    _refuse(options, (*_FILES_ONLY, "image_column", "label_column", *_SOUND_ONLY, *_DECODED, "classes"), "arrays")
     pairs = {"train": train, "validation": validation_set, "test": test}
     splits = from_pairs(pairs, class_names=class_names, name=name, framing=options.framing, channels_last=channels_last)
     return _make(splits, options)
@@ -127,7 +135,7 @@ def from_dataset(
         InputError: the items are not such, do not fit together, or an option does not apply to data sets.
     """
     options = LoadOptions.of(options, changes)
-    _refuse(options, (*_FILES_ONLY, "image_column", "label_column", *_SOUND_ONLY), "data sets")
+    _refuse(options, (*_FILES_ONLY, "image_column", "label_column", *_SOUND_ONLY, *_DECODED, "classes"), "data sets")
     datasets = {"train": train, "validation": validation_set, "test": test}
     splits = from_dataset_splits(
         datasets, class_names=class_names, name=name, framing=options.framing, channels_last=channels_last
@@ -141,6 +149,7 @@ def _make(splits: LabelledSplits, options: LoadOptions) -> Data:
         validation=options.validation,
         split_seed=options.split_seed,
         normalization=options.normalization,
+        workers=options.workers,
     )
 
 
@@ -153,10 +162,24 @@ def _named(source: str, options: LoadOptions) -> LabelledSplits | None:
             raise unknown("data set", source, NAMES)
         return None
     if name == "digits":
-        _refuse(options, (*_FILES_ONLY, "image_column", "label_column", *_SOUND_ONLY), "'digits'")
-        return digits(options.framing)
-    _refuse(options, ("image_column", "label_column", *_SOUND_ONLY), f"'{name}'")
-    return from_torchvision(name, options.root, options.download, options.framing)
+        _refuse(options, (*_FILES_ONLY, "image_column", "label_column", *_SOUND_ONLY, *_DECODED), "'digits'")
+        return _some_classes(digits(options.framing), options)
+    _refuse(options, ("image_column", "label_column", *_SOUND_ONLY, *_DECODED), f"'{name}'")
+    return _some_classes(from_torchvision(name, options.root, options.download, options.framing), options)
+
+
+def _some_classes(splits: LabelledSplits, options: LoadOptions) -> LabelledSplits:
+    """The classes that are asked for, of images in memory."""
+    if options.classes is None:
+        return splits
+    numbers = chosen(options.classes, splits.class_names, splits.name)
+    parts: dict[str, Any] = {}
+    for role in ("train", "validation", "test"):
+        part = getattr(splits, role)
+        if part is not None:
+            rows, labels = choose_classes(part.labels, numbers, len(splits.class_names))
+            parts[role] = replace(part.select(rows), labels=labels)
+    return replace(splits, class_names=tuple(splits.class_names[number] for number in numbers), **parts)
 
 
 def _from_path(source: str | Path, options: LoadOptions) -> LabelledSplits:
@@ -168,26 +191,39 @@ def _from_path(source: str | Path, options: LoadOptions) -> LabelledSplits:
             f"'{source}' is a file of another kind; give a folder of pictures, recordings or parquet files"
         )
     columns = options.image_column, options.label_column, options.audio_column
-    files: ParquetFiles | FolderFiles | None = find_parquet(path, *columns)
+    files: ParquetFiles | FolderFiles | None = find_parquet(path, *columns, options.classes)
     _refuse(options, _FILES_ONLY, f"'{source}'")
     if files is None:
-        files = find_folder(path)
+        files = find_folder(path, options.classes)
         _refuse(options, ("image_column", "label_column", "audio_column"), f"'{source}'")
     _refuse(options, _PICTURES_ONLY if files.sound else _SOUND_ONLY, f"'{source}'")
-    splits = _read(files, path, options)
+    splits = files.listed(options.framing) if _streams(files, options) else _read(files, path, options)
+    splits = replace(splits, name=subset_name(options.classes) or splits.name)
     return carve_test(splits, options.test_fraction, options.split_seed) if files.carve else splits
+
+
+def _streams(files: ParquetFiles | FolderFiles, options: LoadOptions) -> bool:
+    """Whether pictures stay encoded."""
+    if files.sound or options.stream != "auto":
+        return options.stream == "on"
+    try:
+        return files.decoded_bytes(options.framing) > STREAM_FROM
+    except InputError:
+        return False  # decoding everything meets it too, and tells more
 
 
 def _read(files: ParquetFiles | FolderFiles, path: Path, options: LoadOptions) -> LabelledSplits:
     if options.cache is False:
-        return files.read(options.framing, options.clips)
+        return files.read(options.framing, options.clips, options.workers)
     directory = default_cache() if options.cache is True else Path(options.cache).expanduser()
     columns = {"image_column": options.image_column, "label_column": options.label_column}
     shape = asdict(options.framing) | columns
     if files.sound:
         shape = asdict(options.clips) | decoder_versions() | {"column": options.audio_column or "", **columns}
+    if options.classes is not None:
+        shape["classes"] = options.classes
     key = cache_key(path, files.files, shape)
-    return cached(directory, key, lambda: files.read(options.framing, options.clips))
+    return cached(directory, key, lambda: files.read(options.framing, options.clips, options.workers))
 
 
 def holds_sound(source: str | Path) -> bool:

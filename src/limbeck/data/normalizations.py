@@ -1,13 +1,15 @@
 """Per-channel statistics: measured, or the constants that papers use.
 
 Sources of the constants: the public code of DC and DSA (``published``) and of IDC and DREAM (``idc``), which
-differ in CIFAR-100 alone: IDC gives it the constants of CIFAR-10.
+differ in CIFAR-100 alone: IDC gives it the constants of CIFAR-10. Subsets of ImageNet have the constants of ImageNet,
+as in the public code of MTT.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -16,7 +18,7 @@ from torch import Tensor
 from limbeck.core.errors import InputError
 from limbeck.core.real import Normalization
 
-__all__ = ["NormalizationKind", "canonical_name", "measure", "normalization_for"]
+__all__ = ["NormalizationKind", "canonical_name", "constants_for", "measure", "measure_blocks", "normalization_for"]
 
 NormalizationKind = Literal["measured", "published", "idc"]
 
@@ -36,6 +38,12 @@ _PUBLISHED: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": _IMAGENET,
     "imagenet10": _IMAGENET,
     "imagenet100": _IMAGENET,
+    "imagenette": _IMAGENET,
+    "imagewoof": _IMAGENET,
+    "imagefruit": _IMAGENET,
+    "imageyellow": _IMAGENET,
+    "imagemeow": _IMAGENET,
+    "imagesquawk": _IMAGENET,
 }
 _IDC = {**_PUBLISHED, "cifar100": _CIFAR10}
 
@@ -71,14 +79,24 @@ def measure(pixels: Tensor) -> Normalization:
     """
     if pixels.is_floating_point():
         return _measure_floats(pixels)
+    # Blocks bound the memory of the copies.
+    return measure_blocks(pixels.split(16384))
+
+
+def measure_blocks(blocks: Iterable[Tensor]) -> Normalization:
+    """`measure` of images that come in blocks, which are looked at once.
+
+    Args:
+        blocks: uint8 ``[n, C, H, W]``, at least one image in all.
+    """
+    histograms = torch.zeros(0, 256, dtype=torch.int64)
+    for block in blocks:
+        counts = [torch.bincount(channel.reshape(-1), minlength=256) for channel in block.unbind(1)]
+        histograms = torch.stack(counts) + (histograms if len(histograms) else 0)
     means, stds = [], []
     levels = torch.arange(256)
-    count = pixels[:, 0].numel()
-    for channel in range(pixels.shape[1]):
-        histogram = torch.zeros(256, dtype=torch.int64)
-        # Blocks bound the memory of the copies.
-        for block in pixels[:, channel].split(16384):
-            histogram += torch.bincount(block.reshape(-1), minlength=256)
+    for histogram in histograms:
+        count = int(histogram.sum())
         total = int((levels * histogram).sum())
         squares = int((levels * levels * histogram).sum())
         means.append(total / count / 255)
@@ -111,8 +129,20 @@ def normalization_for(kind: NormalizationKind, name: str, pixels: Tensor) -> Nor
     Raises:
         InputError: no constants are known for the name, or they have another number of channels.
     """
-    if kind == "measured":
-        return measure(pixels)
+    return measure(pixels) if kind == "measured" else constants_for(kind, name, pixels.shape[1])
+
+
+def constants_for(kind: NormalizationKind, name: str, channels: int) -> Normalization:
+    """The constants of a published data set.
+
+    Args:
+        kind: ``published``, or ``idc`` for those that IDC uses.
+        name: name of the data set, in any spelling that `canonical_name` understands.
+        channels: channels of its images.
+
+    Raises:
+        InputError: no constants are known for the name, or they have another number of channels.
+    """
     table = {"published": _PUBLISHED, "idc": _IDC}.get(kind)
     if table is None:
         raise InputError(f"unknown normalization '{kind}'; known: measured, published, idc")
@@ -122,9 +152,9 @@ def normalization_for(kind: NormalizationKind, name: str, pixels: Tensor) -> Nor
             f"no published normalization is known for '{name}'; set normalization (--normalization) to measured"
         )
     mean, std = constants
-    if len(mean) != pixels.shape[1]:
+    if len(mean) != channels:
         raise InputError(
             f"the published normalization of '{canonical_name(name)}' has {len(mean)} channels but the "
-            f"images have {pixels.shape[1]}; set normalization (--normalization) to measured"
+            f"images have {channels}; set normalization (--normalization) to measured"
         )
     return Normalization(mean, std, kind)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from limbeck.core.errors import unknown
+from limbeck.core.errors import InputError, unknown
 from limbeck.data.clips import Clips
 from limbeck.data.framing import Channels, Fit, Framing
 from limbeck.data.normalizations import NormalizationKind
 
-__all__ = ["LoadOptions"]
+__all__ = ["LoadOptions", "Stream"]
+
+Stream = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,14 @@ class LoadOptions:
         InputError: a size, fit, channels, sample rate or length that cannot be.
     """
 
-    added: ClassVar[Mapping[str, Any]] = {"audio_column": None, "sample_rate": 16_000, "seconds": 1.0}
+    added: ClassVar[Mapping[str, Any]] = {
+        "audio_column": None,
+        "sample_rate": 16_000,
+        "seconds": 1.0,
+        "stream": "auto",
+        "workers": None,
+        "classes": None,
+    }
 
     validation: float = 0.1
     """Share of each class's training images kept apart for validation, in [0, 1); 0 keeps none. Not used
@@ -75,8 +84,24 @@ class LoadOptions:
     seconds: float = 1.0
     """Length that recordings are brought to: shorter ones are followed by silence, longer ones are cut."""
 
+    stream: Stream = "auto"
+    """Whether pictures of a folder or of parquet files are decoded each time they are asked for (on) or once, into
+    memory (off); auto: on where they would take more than 4 GB, decoded."""
+
+    workers: int | None = None
+    """Threads that decode pictures; None for as many as pay. They change nothing of the result."""
+
+    classes: str | tuple[str, ...] | None = None
+    """Which classes to take: a published subset of ImageNet by name (imagenette, imagewoof, imagefruit, imageyellow,
+    imagemeow, imagesquawk, imagenet10, imagenet100), or names of classes. They are numbered anew, in the order of the
+    data, which is the sorted one of class folders; None for all."""
+
     def __post_init__(self) -> None:
         self.framing, self.clips  # noqa: B018 - refuse what cannot be, before any work
+        if self.stream not in ("auto", "on", "off"):
+            raise InputError(f"unknown stream '{self.stream}'; known: auto, on, off")
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"workers must be at least 1, not {self.workers}; set workers (--workers)")
 
     @property
     def framing(self) -> Framing:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ from limbeck.data.clips import Clips, decode_clips
 from limbeck.data.decode import Encoded, decode
 from limbeck.data.folder import SPLIT_NAMES, assign_roles
 from limbeck.data.framing import Framing
-from limbeck.data.labelled import Labelled, LabelledSplits
+from limbeck.data.labelled import Labelled, LabelledSplits, check_labels
+from limbeck.data.pictures import Listed
+from limbeck.data.shards import ShardPictures, holds_bytes, label_values, read_labels
+from limbeck.data.subsets import choose_classes, chosen
 
 __all__ = ["ParquetFiles", "find_parquet"]
 
@@ -37,6 +42,7 @@ class ParquetFiles:
         image_column: column of pictures; None finds it.
         label_column: column of labels; None finds it.
         audio_column: column of recordings; None finds it.
+        classes: which classes to take, as `limbeck.data.subsets.chosen` takes them; None for all.
     """
 
     name: str
@@ -45,6 +51,7 @@ class ParquetFiles:
     image_column: str | None = None
     label_column: str | None = None
     audio_column: str | None = None
+    classes: str | Sequence[str] | None = None
 
     @property
     def sound(self) -> bool:
@@ -60,12 +67,51 @@ class ParquetFiles:
         """All files."""
         return [file for files in self.parts.values() for file in files]
 
-    def read(self, framing: Framing, clips: Clips | None = None) -> LabelledSplits:
+    def decoded_bytes(self, framing: Framing) -> int:
+        """Bytes of all pictures, decoded, if they are like the first one, which is opened; labels are not read.
+
+        Raises:
+            InputError: it cannot be read, or the columns are not found.
+        """
+        pictures = self._pictures("train", self._columns(self.parts["train"]))
+        # Labels play no role for the shape.
+        shape = Listed.of(pictures, torch.empty(0, dtype=torch.int64), framing).shape if len(pictures) else (0,)
+        return math.prod(shape) * sum(
+            len(pictures if role == "train" else self._pictures(role, self._columns(files)))
+            for role, files in self.parts.items()
+        )
+
+    def listed(self, framing: Framing) -> LabelledSplits:
+        """The pictures as they are, to be decoded later; labels are read, and the first picture of each part.
+
+        Raises:
+            InputError: as `read`, as far as labels and first pictures go.
+        """
+        columns = self._all_columns()
+        values = {role: read_labels(files, columns[role].label) for role, files in self.parts.items()}
+        names = columns["train"].class_names or _names_from(values["train"])
+        parts: dict[str, Listed] = {}
+        for role in self.parts:
+            pictures = self._pictures(role, columns[role])
+            labels, rows = self._taken(_numbered(values[role], pictures.describe, names, role), names, role)
+            if not len(rows):
+                raise self._empty(role)
+            parts[role] = Listed.of(pictures, labels, framing, rows)
+        return LabelledSplits(
+            name=self.name,
+            class_names=self._class_names(names),
+            train=parts["train"],
+            validation=parts.get("validation"),
+            test=parts.get("test"),
+        )
+
+    def read(self, framing: Framing, clips: Clips | None = None, workers: int | None = None) -> LabelledSplits:
         """Decode everything.
 
         Args:
             framing: what pictures are brought to.
             clips: what recordings are brought to; None for the defaults.
+            workers: threads that decode pictures; None for as many as pay.
 
         Raises:
             InputError: the columns are not found or hold something else, a picture or recording cannot be read,
@@ -74,29 +120,53 @@ class ParquetFiles:
         """
         clips = clips or Clips()
         # All columns are looked up before the first picture is decoded.
-        columns = {role: self._columns(files) for role, files in self.parts.items()}
-        names: tuple[str, ...] | None = columns["train"].class_names
-        for role, found in columns.items():
-            if found.class_names != names:
-                raise InputError(
-                    f"the {role} files of '{self.name}' name other classes than the training files; "
-                    "give both the same class names"
-                )
+        columns = self._all_columns()
         tables = {role: _read_tables(files, columns[role]) for role, files in self.parts.items()}
-        if names is None:
-            names = _names_from(tables["train"].labels)
+        names = columns["train"].class_names or _names_from(tables["train"].labels)
         sound = columns["train"].sound
         parts = {
-            role: self._decoded(table, names, role, framing, clips if sound else None) for role, table in tables.items()
+            role: self._decoded(table, names, role, framing, clips if sound else None, workers)
+            for role, table in tables.items()
         }
         return LabelledSplits(
             name=self.name,
-            class_names=names,
+            class_names=self._class_names(names),
             train=parts["train"],
             validation=parts.get("validation"),
             test=parts.get("test"),
             sound=clips.sound if sound else None,
         )
+
+    def _all_columns(self) -> dict[str, _Columns]:
+        columns = {role: self._columns(files) for role, files in self.parts.items()}
+        for role, found in columns.items():
+            if found.class_names != columns["train"].class_names:
+                raise InputError(
+                    f"the {role} files of '{self.name}' name other classes than the training files; "
+                    "give both the same class names"
+                )
+        return columns
+
+    def _pictures(self, role: str, columns: _Columns) -> ShardPictures:
+        return ShardPictures.of(self.parts[role], columns.image)
+
+    def _class_names(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        if self.classes is None:
+            return names
+        return tuple(names[number] for number in chosen(self.classes, names, self.name))
+
+    def _taken(self, labels: Tensor, names: tuple[str, ...], role: str) -> tuple[Tensor, Tensor]:
+        """Labels and rows of the classes that are taken."""
+        if self.classes is None:
+            return labels, torch.arange(len(labels))
+        check_labels(labels, len(labels), len(names), "training" if role == "train" else role)
+        rows, labels = choose_classes(labels, chosen(self.classes, names, self.name), len(names))
+        return labels, rows
+
+    def _empty(self, role: str) -> InputError:
+        if self.classes is not None:
+            return InputError(f"the {role} files of '{self.name}' have no rows of the chosen classes; choose others")
+        return InputError(f"the {role} files of '{self.name}' have no rows; remove them or add rows")
 
     def _find(self, file: Path) -> _Columns:
         return _find_columns(file, self.image_column, self.label_column, self.audio_column)
@@ -109,25 +179,36 @@ class ParquetFiles:
         return found[0]
 
     def _decoded(
-        self, table: _Table, names: tuple[str, ...], role: str, framing: Framing, clips: Clips | None
+        self,
+        table: _Table,
+        names: tuple[str, ...],
+        role: str,
+        framing: Framing,
+        clips: Clips | None,
+        workers: int | None,
     ) -> Labelled:
-        labels = _numbered(table, names, role)
-        if not table.pictures:
-            raise InputError(f"the {role} files of '{self.name}' have no rows; remove them or add rows")
+        labels, taken = self._taken(_numbered(table.labels, table.describe, names, role), names, role)
+        rows = taken.tolist()
+        if not rows:
+            raise self._empty(role)
         encoded = Encoded(
-            count=len(table.pictures),
-            read=table.pictures.__getitem__,
-            describe=table.describe,
+            count=len(rows),
+            read=lambda number: table.pictures[rows[number]],
+            describe=lambda number: table.describe(rows[number]),
             where=self.name,
         )
         if clips is None:
-            return Labelled(pixels=decode(encoded, framing), labels=labels)
+            return Labelled(pixels=decode(encoded, framing, workers), labels=labels)
         spectrograms, marks = decode_clips(encoded, clips)
         return Labelled(pixels=spectrograms, labels=labels, marks=marks)
 
 
 def find_parquet(
-    root: Path, image_column: str | None, label_column: str | None, audio_column: str | None = None
+    root: Path,
+    image_column: str | None,
+    label_column: str | None,
+    audio_column: str | None = None,
+    classes: str | Sequence[str] | None = None,
 ) -> ParquetFiles | None:
     """The parquet files of a folder (or of its ``data`` folder) or a single file; None if there are none.
 
@@ -136,6 +217,7 @@ def find_parquet(
         image_column: column of pictures; None finds it.
         label_column: column of labels; None finds it.
         audio_column: column of recordings; None finds it.
+        classes: which classes to take; None for all.
 
     Raises:
         InputError: both columns are given, or there are files of other parts but none named ``train-*.parquet``.
@@ -166,6 +248,7 @@ def find_parquet(
         image_column=image_column,
         label_column=label_column,
         audio_column=audio_column,
+        classes=classes,
     )
 
 
@@ -255,7 +338,6 @@ def _pick(
 
 
 def _read_tables(files: tuple[Path, ...], columns: _Columns) -> _Table:
-    import pyarrow
     import pyarrow.parquet
 
     pictures: list[bytes] = []
@@ -268,14 +350,7 @@ def _read_tables(files: tuple[Path, ...], columns: _Columns) -> _Table:
         except (OSError, ValueError) as error:
             raise InputError(f"cannot read '{file.name}' as parquet ({error}); repair or remove it") from error
         pictures += _encoded(table.column(columns.image), columns, file)
-        column = table.column(columns.label)
-        kind = column.type.value_type if pyarrow.types.is_dictionary(column.type) else column.type
-        if not (pyarrow.types.is_integer(kind) or pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
-            raise InputError(
-                f"label column '{columns.label}' of '{file.name}' holds {column.type}, neither integers nor "
-                "names; set label_column (--label-column)"
-            )
-        labels += column.to_pylist()
+        labels += label_values(table.column(columns.label), columns.label, file)
     rows = _Table(pictures=pictures, labels=labels, starts=starts)
     for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         if picture is None or label is None:
@@ -286,20 +361,10 @@ def _read_tables(files: tuple[Path, ...], columns: _Columns) -> _Table:
 
 
 def _encoded(column: Any, columns: _Columns, file: Path) -> list[bytes]:
-    import pyarrow
-
-    kind = column.type
-    if pyarrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+    if holds_bytes(column.type, columns.image, file, columns.sound):
         import pyarrow.compute
 
         column = pyarrow.compute.struct_field(column, "bytes")
-        kind = column.type
-    if not (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)):
-        what, files = ("audio", "sound") if columns.sound else ("image", "picture")
-        raise InputError(
-            f"{what} column '{columns.image}' of '{file.name}' holds {kind}, not the bytes of {files} files; "
-            f"set {what}_column (--{what}-column)"
-        )
     return list(column.to_pylist())
 
 
@@ -309,15 +374,15 @@ def _names_from(labels: list[Any]) -> tuple[str, ...]:
     return tuple(map(str, range(max(labels, default=-1) + 1)))
 
 
-def _numbered(table: _Table, names: tuple[str, ...], role: str) -> Tensor:
+def _numbered(labels: list[Any], describe: Callable[[int], str], names: tuple[str, ...], role: str) -> Tensor:
     """Class numbers of the rows; the range of numbers that are given is checked later."""
-    if not table.labels or not isinstance(table.labels[0], str):
-        return torch.tensor(table.labels, dtype=torch.int64)
+    if not labels or not isinstance(labels[0], str):
+        return torch.tensor(labels, dtype=torch.int64)
     numbers = {name: number for number, name in enumerate(names)}
-    for row, label in enumerate(table.labels):
+    for row, label in enumerate(labels):
         if label not in numbers:
             raise InputError(
-                f"{table.describe(row)} has the {role} label '{label}', a class without training images; "
+                f"{describe(row)} has the {role} label '{label}', a class without training images; "
                 "give all parts the same classes"
             )
-    return torch.tensor([numbers[label] for label in table.labels], dtype=torch.int64)
+    return torch.tensor([numbers[label] for label in labels], dtype=torch.int64)

@@ -13,15 +13,19 @@ import torch
 from torch import Tensor
 
 from limbeck.core.errors import InputError
-from limbeck.core.real import DataSpec
+from limbeck.core.real import DataSpec, Normalization, RealSet
 from limbeck.core.sound import Sound
 from limbeck.core.streams import Streams
 from limbeck.data.images import ImageSet
 from limbeck.data.labelled import Labelled, LabelledSplits, check_splits
-from limbeck.data.normalizations import NormalizationKind, normalization_for
+from limbeck.data.normalizations import NormalizationKind, constants_for, measure_blocks, normalization_for
 from limbeck.data.options import LoadOptions
+from limbeck.data.pictures import Listed
+from limbeck.data.streamed import StreamedSet, sample_blocks
 
 __all__ = ["Data", "carve_test", "make"]
+
+_Part = Labelled | Listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +41,14 @@ class Data:
         options: how it was loaded; None likewise.
     """
 
-    train: ImageSet
-    validation: ImageSet | None
-    test: ImageSet | None
+    train: RealSet
+    validation: RealSet | None
+    test: RealSet | None
     spec: DataSpec
     source: str | None = None
     options: LoadOptions | None = None
 
-    def require_test(self) -> ImageSet:
+    def require_test(self) -> RealSet:
         """The test images.
 
         Raises:
@@ -57,7 +61,7 @@ class Data:
             )
         return self.test
 
-    def require_validation(self) -> ImageSet:
+    def require_validation(self) -> RealSet:
         """The validation images.
 
         Raises:
@@ -76,6 +80,7 @@ def make(
     validation: float = 0.1,
     split_seed: int = 0,
     normalization: NormalizationKind = "measured",
+    workers: int | None = None,
 ) -> Data:
     """Check labelled images, split off a validation part, and measure the training part.
 
@@ -85,7 +90,9 @@ def make(
             rounded, but at least 1 and never all where a class has 2 or more images. 0 means none. Not used
             when the source has its own validation images.
         split_seed: which images those are; the same for a class whatever the other classes hold.
-        normalization: see `limbeck.data.LoadOptions`; measured on the training part after the split.
+        normalization: see `limbeck.data.LoadOptions`; measured on the training part after the split, of streamed
+            images on at most `limbeck.data.streamed.SAMPLE` of them.
+        workers: threads that decode streamed images; None for one per core.
 
     Raises:
         InputError: the images, labels or classes do not fit together, or an argument is out of range.
@@ -96,24 +103,24 @@ def make(
     if held_out is None and validation > 0:
         train, held_out = _split(train, len(splits.class_names), validation, split_seed, "validation split")
     test, sound = splits.test, splits.sound
-    if sound is not None:
+    if sound is not None and isinstance(train, Labelled):
         sound = _measured(sound, train, splits.name)
         train, held_out, test = _scaled(train, sound), _scaled(held_out, sound), _scaled(test, sound)
-    _, channels, height, width = train.pixels.shape
+    channels, height, width = train.shape
     spec = DataSpec(
         name=splits.name,
         channels=channels,
         height=height,
         width=width,
         class_names=splits.class_names,
-        normalization=normalization_for(normalization, splits.name, train.pixels),
+        normalization=_normalization(normalization, splits.name, train, workers),
         digest=_digest(train, splits.class_names, splits.sound),
         sound=sound,
     )
     return Data(
-        train=ImageSet(train.pixels, train.labels, spec),
-        validation=_image_set(held_out, spec),
-        test=_image_set(test, spec),
+        train=_real_set(train, spec, workers),
+        validation=_real_set(held_out, spec, workers),
+        test=_real_set(test, spec, workers),
         spec=spec,
     )
 
@@ -144,7 +151,7 @@ def carve_test(splits: LabelledSplits, fraction: float, seed: int) -> LabelledSp
     return replace(splits, train=train, test=test)
 
 
-def _split(images: Labelled, classes: int, fraction: float, seed: int, stream: str) -> tuple[Labelled, Labelled | None]:
+def _split(images: _Part, classes: int, fraction: float, seed: int, stream: str) -> tuple[_Part, _Part | None]:
     """What stays and what is taken; both keep the order of the images."""
     streams = Streams(seed)
     taken = torch.zeros(len(images.labels), dtype=torch.bool)
@@ -164,17 +171,33 @@ def _rows(mask: Tensor) -> Tensor:
     return mask.nonzero().flatten()
 
 
-def _image_set(part: Labelled | None, spec: DataSpec) -> ImageSet | None:
-    return None if part is None else ImageSet(part.pixels, part.labels, spec)
+@overload
+def _real_set(part: Labelled | Listed, spec: DataSpec, workers: int | None) -> RealSet: ...
+@overload
+def _real_set(part: None, spec: DataSpec, workers: int | None) -> None: ...
+def _real_set(part: Labelled | Listed | None, spec: DataSpec, workers: int | None) -> RealSet | None:
+    if part is None:
+        return None
+    if isinstance(part, Listed):
+        return StreamedSet(part, spec, workers)
+    return ImageSet(part.pixels, part.labels, spec)
+
+
+def _normalization(kind: NormalizationKind, name: str, train: Labelled | Listed, workers: int | None) -> Normalization:
+    if isinstance(train, Labelled):
+        return normalization_for(kind, name, train.pixels)
+    if kind == "measured":
+        return measure_blocks(sample_blocks(train, workers))
+    return constants_for(kind, name, train.shape[0])
 
 
 @overload
 def _scaled(part: Labelled, sound: Sound) -> Labelled: ...
 @overload
-def _scaled(part: Labelled | None, sound: Sound) -> Labelled | None: ...
-def _scaled(part: Labelled | None, sound: Sound) -> Labelled | None:
+def _scaled(part: Labelled | Listed | None, sound: Sound) -> Labelled | None: ...
+def _scaled(part: Labelled | Listed | None, sound: Sound) -> Labelled | None:
     """Logarithms on the scale of the training recordings; those of other recordings may leave [0, 1]."""
-    return None if part is None else replace(part, pixels=sound.to_unit(part.pixels))
+    return replace(part, pixels=sound.to_unit(part.pixels)) if isinstance(part, Labelled) else None
 
 
 def _measured(sound: Sound, train: Labelled, name: str) -> Sound:
@@ -185,15 +208,19 @@ def _measured(sound: Sound, train: Labelled, name: str) -> Sound:
     return replace(sound, low=low, high=high)
 
 
-def _digest(train: Labelled, class_names: tuple[str, ...], sound: Sound | None) -> str:
+def _digest(train: Labelled | Listed, class_names: tuple[str, ...], sound: Sound | None) -> str:
     """Hash of shape, pixels, labels and class names: 32 hexadecimal digits.
 
     Of sound it is the recordings and how they are treated that count: their spectrograms differ from one machine to
-    another in the last bits.
+    another in the last bits. Of streamed pictures it is how they are framed, and names (below the folder of the data)
+    and sizes of their files in place of pixels, which would take hours to read; times of change do not count.
     """
     state = hashlib.blake2b(digest_size=16)
-    state.update(repr((tuple(train.pixels.shape), class_names)).encode())
-    if sound is None or train.marks is None:
+    state.update(repr(((train.count, *train.shape), class_names)).encode())
+    if isinstance(train, Listed):
+        state.update(repr(("streamed", train.framing.fit, train.framing.channels)).encode())
+        state.update(train.pictures.fingerprint(train.rows))
+    elif sound is None or train.marks is None:
         state.update(train.pixels.contiguous().numpy().data)
     else:
         state.update(repr(sound).encode())

@@ -1,0 +1,1 @@
+"""Memory of streamed data, measured: ``python -m benchmarks.memory.streaming``."""
