@@ -21,11 +21,8 @@ def imagenet_rows(class_names: Sequence[str], categories: Sequence[str], where: 
     Raises:
         InputError: a class is none of ImageNet's, or two have the same name.
     """
-    if list(class_names) == list(categories):  # two pairs of classes are called alike
-        return list(range(len(categories)))
-    numbers = {name: row for row, name in enumerate(WORDNET_NUMBERS)}
-    names = {name: row for row, name in enumerate(categories) if list(categories).count(name) == 1}
-    rows = [numbers.get(name, names.get(name, -1)) for name in class_names]
+    known = {name: row for names in (categories, WORDNET_NUMBERS) for row, name in enumerate(names)}
+    rows = [known.get(name, -1) for name in class_names]
     for name, row in zip(class_names, rows, strict=True):
         if row < 0:
             raise InputError(
