@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,9 +11,20 @@ from torchvision.transforms.v2 import functional as reference
 
 from limbeck.augmentations.crop_flip import CropFlip
 from limbeck.core.context import Context
+from limbeck.core.contracts import Pool
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec, Normalization
 from limbeck.core.streams import Stream
+from limbeck.data import Data
+from limbeck.engine.distill import distill, make_context
+from limbeck.engine.plan import plan
+from limbeck.engine.settings import Settings
+from limbeck.pools.pretrained import Pretrained
+from limbeck.pools.semi_trained import SemiTrained
+from limbeck.pools.to_plateau import ToPlateau
+from limbeck.pools.trained_on_real import TrainedOnReal
+from limbeck.pools.trained_on_synthetic import TrainedOnSynthetic
+from tests.engine.tiny import NETWORK, tiny_idc
 
 SHAPE = (3, 10, 12)
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -78,3 +90,24 @@ def test_what_black_is_must_be_known() -> None:
 def test_it_is_refused_before_a_run(context_of: Callable[..., Context]) -> None:
     with pytest.raises(InputError, match="leave its mean and std empty"):
         CropFlip(mean=(0.0,), std=(2.0,)).check(context_of())
+
+
+POOLS = {
+    "trained on real": TrainedOnReal(network=NETWORK, samples=8),
+    "trained on synthetic": TrainedOnSynthetic(network=NETWORK, epochs=1),
+    "semi-trained": SemiTrained(network=NETWORK, begin=1, steps=1, trained=1),
+    "to plateau": ToPlateau(network=NETWORK, window=2, images=4, most_epochs=1),
+    "pretrained": Pretrained(network=NETWORK, epochs=1),
+}
+
+
+@pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)
+def test_parts_of_a_run_let_it_know_what_black_is(digits: Data, tmp_path: Path, pool: Pool) -> None:
+    shifted = CropFlip(padding=1, flip=False)
+    recipe = tiny_idc(iterations=1, steps=2).with_(pool=pool, pool__training__augmentation=shifted)
+    settings = Settings(progress="quiet", device="cpu")
+    context = make_context(recipe, digits, 1, 0, settings)
+    assert plan(recipe, context, tmp_path).steps == 2
+    one = distill(recipe, digits, ipc=1, settings=settings).stored
+    matched = distill(recipe.with_(augmentation=shifted), digits, ipc=1, settings=settings).stored
+    assert torch.isfinite(one).all() and not torch.equal(one, matched)

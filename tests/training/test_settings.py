@@ -13,6 +13,10 @@ from limbeck.core.errors import InputError
 from limbeck.core.plain import completed, decode_dataclass, encode
 from limbeck.core.streams import Streams
 from limbeck.ops import cutmix
+from limbeck.pools.semi_trained import SemiTrained
+from limbeck.pools.to_plateau import ToPlateau
+from limbeck.pools.trained_on_real import TrainedOnReal
+from limbeck.pools.trained_on_synthetic import TrainedOnSynthetic
 from limbeck.training.settings import Mix, Training
 
 SHAPE = (1, 8, 8)
@@ -75,6 +79,14 @@ def test_the_augmentation_learns_what_black_is(context_of: Callable[..., Context
     assert bound.augmentation == CropFlip(flip=False, mean=spec.normalization.mean, std=spec.normalization.std)
     for same in (Training(), Training(augmentation=IDCAugment())):
         assert same.bound(spec) == same
+
+
+def test_what_an_optimizer_remembers_is_counted() -> None:
+    assert (Training().copies, Training(optimizer="adamw").copies) == (2, 3)
+    pool = SemiTrained(most=10)
+    assert pool.copies() == 20
+    for kind in (TrainedOnReal, TrainedOnSynthetic, ToPlateau):
+        assert kind().copies() == 2 and kind(training=Training(optimizer="adamw")).copies() == 3
 
 
 def test_whether_images_are_mixed() -> None:
