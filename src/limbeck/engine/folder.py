@@ -17,6 +17,7 @@ from limbeck.engine.checkpoint import Checkpoints
 from limbeck.engine.run_file import FILE, RunFile, read_plain, write_run_file
 from limbeck.engine.snapshots import Snapshots
 from limbeck.storage.atomic import write_text
+from limbeck.storage.differences import first_difference
 from limbeck.storage.directory import SIDECAR, read_set, write_set
 
 __all__ = ["LOG", "RECORD", "RunFolder"]
@@ -44,7 +45,7 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file; give a folder as --out.")
         if (path / FILE).is_file():
-            difference = _first_difference(completed(read_plain(path / FILE), run), asked)
+            difference = first_difference(completed(read_plain(path / FILE), run), asked)
             if difference:
                 raise InputError(
                     f"{path} holds another run ({difference}); choose another --out, or repeat that run's settings "
@@ -105,19 +106,3 @@ class RunFolder:
             kept.append(entry)
         write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
         return float(kept[-1]["seconds"]) if kept else 0.0
-
-
-def _first_difference(there: Any, asked: Any, where: str = "") -> str:
-    """Where two plain trees differ first, in words; empty when they are equal."""
-    if isinstance(there, dict) and isinstance(asked, dict):
-        for key in [*asked, *(key for key in there if key not in asked)]:
-            difference = _first_difference(there.get(key), asked.get(key), f"{where}.{key}" if where else key)
-            if difference:
-                return difference
-        return ""
-    return "" if there == asked else f"its {where} is {_brief(there)}, now {_brief(asked)} is asked for"
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
