@@ -114,7 +114,7 @@ class NetworkUpdate(_Contender):
         super().__init__(case, recipe, settings)
         assert isinstance(self.recipe.pool, TrainedOnReal)
         self.pool = self.recipe.pool
-        self.state = {"weights": self.weights, "velocity": still(self.network, self.weights)}
+        self.state = {"weights": self.weights, "velocity": still(self.network, self.weights, self.pool.training)}
         self.number = 0
 
     def step(self) -> None:

@@ -54,7 +54,9 @@ def test_step_with_cutmix(path: Path) -> None:
     box = cutmix.box(lam, int(row), int(column), *images.shape[-2:])
     draws = BatchDraws({}, Mix(torch.tensor(arrays["perm"]), box))
     training = Training(lr=0.05, momentum=0.9, weight_decay=5e-4)
-    loss = supervised_step(network, weights, still(network, weights), images, labels, training, draws, training.lr)
+    loss = supervised_step(
+        network, weights, still(network, weights, training), images, labels, training, draws, training.lr
+    )
     torch.testing.assert_close(loss, torch.tensor(arrays["cutmix_loss"]), rtol=0, atol=TOLERANCE)
     same(weights, load_convnet_weights(arrays, "cutmix_", arrays["init_names"]))
 

@@ -73,7 +73,7 @@ def test_a_compiled_training_step_is_the_plain_one(context_of: ContextOf, view_o
     for execution in (Execution(), Execution(compile=True, microbatch=4)):
         network = replace(context, execution=execution).network(name)
         weights = network.initial(context.streams("network"))
-        velocity, losses = still(network, weights), []
+        velocity, losses = still(network, weights, training), []
         for number, count in enumerate((8, 5, 8)):
             rows = torch.arange(count) + number
             draws = training.draw(context.streams, context.spec.shape, count, number)

@@ -52,7 +52,7 @@ def test_steps_equal_torch_sgd(context: Context, network_name: str, augmented: b
         lr=0.05, momentum=0.8, nesterov=nesterov, weight_decay=0.01, augmentation=augmentation, cutmix=0.6
     )
     optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.8, weight_decay=0.01, nesterov=nesterov)
-    velocity, mixed = still(network, weights), 0
+    velocity, mixed = still(network, weights, training), 0
     images, labels = context.spec.normalization.apply(context.data.images(torch.arange(9))), context.data.labels[:9]
     for number in range(6):
         draws = training.draw(context.streams, SHAPE, 9, number)
@@ -83,7 +83,7 @@ def test_the_schedule_overrides_the_step_size(context: Context) -> None:
     images, labels = context.data.images(torch.arange(6)), context.data.labels[:6]
     training = Training(lr=0.1)
     draws = training.draw(context.streams, SHAPE, 6, 0)
-    supervised_step(network, weights, still(network, weights), images, labels, training, draws, 0.0)
+    supervised_step(network, weights, still(network, weights, training), images, labels, training, draws, 0.0)
     assert all(torch.equal(weights[name], tensor) for name, tensor in before.items())
 
 
@@ -96,7 +96,7 @@ def test_a_watched_step_is_the_same_step_and_tells_what_it_saw(
     network = network.to(network.device, network.dtype, Execution(microbatch=microbatch))
     other = {name: tensor.clone() for name, tensor in weights.items()}
     training = Training(lr=0.05, augmentation=IDCAugment(operations=("color", "crop")))
-    velocities = still(network, weights), still(network, other)
+    velocities = still(network, weights, training), still(network, other, training)
     images, labels = context.spec.normalization.apply(context.data.images(torch.arange(11))), context.data.labels[:11]
     differed = 0
     for number in range(5):

@@ -210,7 +210,7 @@ def _training_seconds(context: Context, view: View, training: Training) -> tuple
     network = view.network
     images, labels = _real(context, training.batch_size)
     weights = {name: tensor.clone() for name, tensor in view.weights.items()}
-    velocity = still(network, weights)
+    velocity = still(network, weights, training)
     draws = training.draw(context.streams, context.spec.shape, len(labels))
 
     def run() -> None:

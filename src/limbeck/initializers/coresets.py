@@ -99,8 +99,10 @@ class Forgetting(Initializer):
         self.training.check("initializer 'forgetting'")
         if self.epochs < 1:
             raise InputError(f"initializer 'forgetting' needs epochs >= 1, not {self.epochs}.")
-        if self.training.cutmix:
-            raise InputError("initializer 'forgetting' asks whether single images are right; set training.cutmix 0.")
+        if self.training.mixes:
+            raise InputError(
+                "initializer 'forgetting' asks whether single images are right; set training.cutmix 0, and mixup."
+            )
         if self.training.augmentation is not None:
             self.training.augmentation.fits(context.spec)
 

@@ -67,10 +67,10 @@ class SemiTrained(Pool):
                 "pool 'semi_trained' needs trained >= 0, steps >= 0 and reset >= 0, not "
                 f"{self.trained}, {self.steps} and {self.reset}."
             )
-        if self.training.cutmix:
+        if self.training.mixes:
             raise InputError(
                 "pool 'semi_trained' counts the images that a network gets right, which cannot be told of images that "
-                "are cut and mixed; set pool.training.cutmix to 0."
+                "are mixed; set pool.training.cutmix and mixup to 0."
             )
         if self.training.augmentation is not None:
             self.training.augmentation.fits(context.spec)
@@ -123,7 +123,7 @@ class SemiTrained(Pool):
         network = context.network(self.network)
         weights = network.initial(context.streams("network", number))
         right = torch.zeros((), dtype=context.dtype, device=context.device)
-        return {"weights": weights, "velocity": still(network, weights), "right": right, "seen": 0}
+        return {"weights": weights, "velocity": still(network, weights, self.training), "right": right, "seen": 0}
 
     def _trained(self, one: State, context: Context, ordinal: int, turn: int) -> State:
         """A network after some steps, and its count."""

@@ -83,7 +83,7 @@ class ToPlateau(Pool):
         """A fresh network, of which no accuracy is known."""
         network = context.network(self.network)
         weights = network.initial(context.streams("network", iteration))
-        return {"weights": weights, "velocity": still(network, weights), "accuracies": [], "over": False}
+        return {"weights": weights, "velocity": still(network, weights, self.training), "accuracies": [], "over": False}
 
     def view(self, state: State, context: Context) -> View:
         """The network as it is now."""

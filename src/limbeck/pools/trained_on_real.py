@@ -68,7 +68,7 @@ class TrainedOnReal(Pool):
         """A fresh or a saved network, trained ``early_epochs`` epochs."""
         network = context.network(self.network)
         weights = self._first_weights(state, context, iteration)
-        fresh: State = {**state, "weights": weights, "velocity": still(network, weights)}
+        fresh: State = {**state, "weights": weights, "velocity": still(network, weights, self.training)}
         batches = len(context.data) // min(self.training.batch_size, len(context.data))
         for number in range(self.early_epochs * batches):
             self._train(fresh, context, "early training", number, (iteration,))

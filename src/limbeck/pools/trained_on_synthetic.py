@@ -62,7 +62,7 @@ class TrainedOnSynthetic(Pool):
         """A fresh network."""
         network = context.network(self.network)
         weights = network.initial(context.streams("network", iteration))
-        fresh: State = {"weights": weights, "velocity": still(network, weights)}
+        fresh: State = {"weights": weights, "velocity": still(network, weights, self.training)}
         self._measure(fresh, context, iteration, 0)
         return fresh
 

@@ -25,7 +25,7 @@ def padded(tensor: Tensor, rows: int) -> Tensor:
 
 
 def portions(
-    execution: Execution, images: Tensor, *labels: Tensor, whole: bool = False
+    execution: Execution, images: Tensor, *targets: Tensor, whole: bool = False
 ) -> Iterator[tuple[Tensor, ...]]:
     """Parts of a batch whose losses add up to its mean loss.
 
@@ -34,11 +34,11 @@ def portions(
     Args:
         execution: how many at a time, and whether steps are compiled.
         images: ``[B, C, H, W]``.
-        *labels: int64 ``[B]`` each.
+        *targets: what they are taught, labels ``[B]`` or logits ``[B, K]``.
         whole: whether the batch must stay in one piece, because its images see one another.
 
     Yields:
-        Images ``[b, C, H, W]``, labels ``[b]`` and each image's share of the loss ``[b]``, ``1 / B`` or 0.
+        Images ``[b, C, H, W]``, targets ``[b, ...]`` and each image's share of the loss ``[b]``, ``1 / B`` or 0.
     """
     count = len(images)
     filled = execution.compile and not whole and execution.microbatch > 0
@@ -46,7 +46,7 @@ def portions(
     size = execution.microbatch if filled else size
     shares = images.new_full((count,), 1 / count)
     for first in range(0, count, size):
-        some, *others = (rows[first : first + size] for rows in (images, *labels, shares))
+        some, *others = (rows[first : first + size] for rows in (images, *targets, shares))
         if filled:
             some, *others = (padded(rows, size) for rows in (some, *others))
         yield as_convolved(some) if execution.compile else some, *others

@@ -3,130 +3,57 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limbeck.core.batch import Draws
-from limbeck.core.contracts import Augmentation
-from limbeck.core.errors import InputError, RunError
+from limbeck.core.errors import RunError
 from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
 from limbeck.core.streams import Streams
-from limbeck.ops import cutmix
+from limbeck.ops import adamw
+from limbeck.ops.distillation import soft_losses
+from limbeck.training.lessons import Lessons, Shuffled, SoftLoss
 from limbeck.training.passes import as_convolved, forward, portions
+from limbeck.training.settings import BatchDraws, Mix, Training
 
-__all__ = ["BatchDraws", "Mix", "Training", "accuracy", "fit", "still", "supervised_step", "watched_step"]
+__all__ = [
+    "BatchDraws",
+    "Mix",
+    "Momenta",
+    "Training",
+    "accuracy",
+    "fit",
+    "still",
+    "supervised_step",
+    "taught_step",
+    "watched_step",
+]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """How a network is trained on a batch of labelled images: SGD on the mean cross-entropy."""
-
-    added: ClassVar[Mapping[str, Any]] = {"nesterov": False}
-
-    lr: float = 0.01
-    """Step size."""
-    momentum: float = 0.9
-    """Heavy-ball momentum."""
-    nesterov: bool = False
-    """Whether a step looks ahead along the momentum (Nesterov): gradient + momentum * velocity."""
-    weight_decay: float = 5e-4
-    """Added to the gradient as ``weight_decay * weight``."""
-    batch_size: int = 64
-    """Images per step."""
-    augmentation: Augmentation | None = None
-    """Transformation with its own random numbers for every image."""
-    cutmix: float = 0.0
-    """Probability that a batch is cut and mixed, after the augmentation."""
-
-    def check(self, where: str) -> None:
-        """Refuse values that cannot be.
-
-        Args:
-            where: what errors call the owner of these settings, for example ``pool 'pretrained'``.
-
-        Raises:
-            InputError: a value is out of its range.
-        """
-        if self.nesterov and self.momentum == 0:
-            raise InputError(f"training of {where} has no momentum to look ahead with; set momentum or leave nesterov.")
-        fine = 0 < self.lr < math.inf and 0 <= self.momentum < 1 and 0 <= self.weight_decay < math.inf
-        if not (fine and self.batch_size >= 1 and 0 <= self.cutmix <= 1):
-            raise InputError(
-                f"training of {where} needs lr > 0, 0 <= momentum < 1, weight_decay >= 0, batch_size >= 1 and "
-                f"0 <= cutmix <= 1, not {self.lr}, {self.momentum}, {self.weight_decay}, {self.batch_size} and "
-                f"{self.cutmix}."
-            )
-
-    def draw(self, streams: Streams, shape: tuple[int, int, int], batch: int, *key: int) -> BatchDraws:
-        """Random numbers for one batch.
-
-        Args:
-            streams: the run's streams.
-            shape: ``(C, H, W)``.
-            batch: images in this batch.
-            *key: where in the run it is.
-        """
-        draws: Draws = {}
-        if self.augmentation is not None:
-            draws = self.augmentation.draw(streams("training augmentation", *key), shape, batch)
-        if self.cutmix == 0:
-            return BatchDraws(draws, None)
-        stream = streams("cutmix", *key)
-        if float(stream.uniform()) >= self.cutmix:
-            return BatchDraws(draws, None)
-        lam, partner = stream.beta(1.0), stream.permutation(batch)
-        centre = (int(stream.integers(0, shape[1] - 1)), int(stream.integers(0, shape[2] - 1)))
-        return BatchDraws(draws, Mix(partner, cutmix.box(lam, *centre, shape[1], shape[2])))
-
-
-@dataclass(frozen=True)
-class Mix:
-    """CutMix of one batch.
-
-    Args:
-        partner: which image fills the box of each, int64 ``[B]``.
-        box: first and past-the-last row, first and past-the-last column.
-    """
-
-    partner: Tensor
-    box: tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class BatchDraws:
-    """All randomness of one training batch.
-
-    Args:
-        augmentation: the augmentation's numbers.
-        mix: CutMix, or None.
-    """
-
-    augmentation: Draws
-    mix: Mix | None
+Momenta = dict[str, Any]
+"""What an optimizer remembers between steps, from `still`; a tree that can be saved. Of SGD the velocity of each
+parameter by name; of AdamW the ``first`` and ``second`` moments likewise, and the number of ``steps``."""
 
 
 def supervised_step(
     network: FunctionalNetwork,
     weights: Weights,
-    velocity: Weights,
+    velocity: Momenta,
     images: Tensor,
     labels: Tensor,
     training: Training,
     draws: BatchDraws,
     lr: float,
 ) -> Tensor:
-    """One SGD step on one batch; weights and velocity change in place.
+    """One step on one batch; weights and velocity change in place.
 
     Args:
         network: the architecture.
         weights: its parameters and buffers.
-        velocity: momentum of the parameters, by name.
+        velocity: what the optimizer remembers, from `still`.
         images: ``[B, C, H, W]`` in normalized space.
         labels: int64 ``[B]``.
         training: how to train.
@@ -142,7 +69,7 @@ def supervised_step(
 def watched_step(
     network: FunctionalNetwork,
     weights: Weights,
-    velocity: Weights,
+    velocity: Momenta,
     images: Tensor,
     labels: Tensor,
     training: Training,
@@ -154,7 +81,7 @@ def watched_step(
     Args:
         network: the architecture.
         weights: its parameters and buffers.
-        velocity: momentum of the parameters, by name.
+        velocity: what the optimizer remembers, from `still`.
         images: ``[B, C, H, W]`` in normalized space.
         labels: int64 ``[B]``.
         training: how to train.
@@ -168,10 +95,58 @@ def watched_step(
     return _step(network, weights, velocity, images, labels, training, draws, lr, watched=True)
 
 
+def taught_step(
+    network: FunctionalNetwork,
+    weights: Weights,
+    velocity: Momenta,
+    images: Tensor,
+    logits: Tensor,
+    soft: SoftLoss,
+    training: Training,
+    lr: float,
+) -> Tensor:
+    """One step towards what a teacher says of a batch; weights and velocity change in place.
+
+    Args:
+        network: the architecture.
+        weights: its parameters and buffers.
+        velocity: what the optimizer remembers, from `still`.
+        images: the batch as the network sees it (`Training.seen`), ``[B, C, H, W]``.
+        logits: the teacher's, ``[B, K]``.
+        soft: how they are learnt from.
+        training: how to train; images are neither augmented nor mixed any more.
+        lr: step size, which a schedule may have changed.
+
+    Returns:
+        The loss before the step, a scalar.
+    """
+    lesson = _Soft(images, logits.detach(), soft)
+    return _descend(network, weights, velocity, lesson, training, lr, watched=False)[0]
+
+
+@dataclass(frozen=True)
+class _Hard:
+    """A batch as the network sees it, its labels, those of its partners, and the share of its own."""
+
+    images: Tensor
+    labels: Tensor
+    partners: Tensor
+    ratio: float
+
+
+@dataclass(frozen=True)
+class _Soft:
+    """A batch as the network sees it, and what the teacher says of it."""
+
+    images: Tensor
+    logits: Tensor
+    soft: SoftLoss
+
+
 def _step(
     network: FunctionalNetwork,
     weights: Weights,
-    velocity: Weights,
+    velocity: Momenta,
     images: Tensor,
     labels: Tensor,
     training: Training,
@@ -181,38 +156,85 @@ def _step(
     watched: bool,
 ) -> tuple[Tensor, Tensor]:
     """Loss and, if they are watched, predicted classes; else none."""
-    if training.augmentation is not None:
-        images = training.augmentation.apply(images, draws.augmentation)
-    partner, ratio = labels, 1.0
-    if draws.mix is not None:
-        order = draws.mix.partner.to(images.device)
-        images, partner = cutmix.mix(images, order, draws.mix.box), labels[order]
-        ratio = cutmix.ratio(draws.mix.box, images.shape[-2], images.shape[-1])
-    names = list(velocity)
+    lesson = _hard(training.seen(images, draws), labels, draws.mix)
+    return _descend(network, weights, velocity, lesson, training, lr, watched=watched)
+
+
+def _hard(seen: Tensor, labels: Tensor, mix: Mix | None) -> _Hard:
+    if mix is None:
+        return _Hard(seen, labels, labels, 1.0)
+    return _Hard(seen, labels, labels[mix.partner.to(labels.device)], mix.ratio(seen.shape[-2], seen.shape[-1]))
+
+
+def _descend(
+    network: FunctionalNetwork,
+    weights: Weights,
+    velocity: Momenta,
+    lesson: _Hard | _Soft,
+    training: Training,
+    lr: float,
+    *,
+    watched: bool,
+) -> tuple[Tensor, Tensor]:
+    """A step down the gradient: loss and, if they are watched, predicted classes; else none."""
+    names = list(_trained(velocity, training))
     leaves = [weights[name] for name in names]
     trained = dict(zip(names, map(as_convolved, leaves), strict=True))
-    fixed = {name: tensor for name, tensor in weights.items() if name not in velocity}
-    # What is watched is a program of its own, so that the usual one stays what it is.
-    gradient, parts = network.program(_gradient, **({"watched": True} if watched else {})), []
-    own = torch.full((), ratio, dtype=images.dtype, device=images.device)
-    for some, which, other, share in portions(network.execution, images, labels, partner, whole=network.mixes_images):
-        found, loss, (fixed, *guessed) = gradient(trained, fixed, some, which, other, share * own, share * (1 - own))
-        parts.append((found, loss, guessed))
-    found = {name: functools.reduce(torch.add, [part[name] for part, *_ in parts]) for name in names}
-    loss = functools.reduce(torch.add, [loss for _, loss, _ in parts])
-    guesses = [guess for *_, guessed in parts for guess in guessed]
-    gradients, buffers = [found[name] for name in names], [velocity[name] for name in names]
+    fixed = {name: tensor for name, tensor in weights.items() if name not in trained}
+    found, loss, after, guesses = _found(network, trained, fixed, lesson, watched)
     with torch.no_grad():
         for name in network.buffer_names():
-            weights[name].copy_(fixed[name])
-        torch._foreach_add_(gradients, leaves, alpha=training.weight_decay)
-        torch._foreach_mul_(buffers, training.momentum)
-        torch._foreach_add_(buffers, gradients)
-        if training.nesterov:
-            torch._foreach_add_(gradients, buffers, alpha=training.momentum)
-        torch._foreach_add_(leaves, gradients if training.nesterov else buffers, alpha=-lr)
+            weights[name].copy_(after[name])
+        _move(leaves, [found[name] for name in names], names, velocity, training, lr)
     # Parts may have been filled up behind the last image.
-    return loss, torch.cat(guesses)[: len(labels)] if guesses else labels[:0]
+    return loss, torch.cat(guesses)[: len(lesson.images)] if guesses else lesson.images.new_zeros(0, dtype=torch.int64)
+
+
+def _found(
+    network: FunctionalNetwork, trained: Weights, fixed: Weights, lesson: _Hard | _Soft, watched: bool
+) -> tuple[Weights, Tensor, Weights, list[Tensor]]:
+    """Gradient and loss of a batch, the fixed weights with new buffers, and predicted classes if they are watched."""
+    # What is watched is a program of its own, so that the usual one stays what it is.
+    extra, parts, images = {"watched": True} if watched else {}, [], lesson.images
+    taught: tuple[Tensor, ...]
+    if isinstance(lesson, _Hard):
+        gradient = network.program(_gradient, **extra)
+        own = torch.full((), lesson.ratio, dtype=images.dtype, device=images.device)
+        taught = (lesson.labels, lesson.partners)
+    else:
+        soft = lesson.soft
+        gradient = network.program(_soft_gradient, temperature=soft.temperature, square=soft.square, **extra)
+        taught = (lesson.logits.to(images.dtype),)
+    for some, *what, share in portions(network.execution, images, *taught, whole=network.mixes_images):
+        shares = (share * own, share * (1 - own)) if isinstance(lesson, _Hard) else (share,)
+        part, loss, (fixed, *guessed) = gradient(trained, fixed, some, *what, *shares)
+        parts.append((part, loss, guessed))
+    found = {name: functools.reduce(torch.add, [part[name] for part, *_ in parts]) for name in trained}
+    loss = functools.reduce(torch.add, [loss for _, loss, _ in parts])
+    return found, loss, fixed, [guess for *_, guessed in parts for guess in guessed]
+
+
+def _move(
+    leaves: list[Tensor], gradients: list[Tensor], names: list[str], velocity: Momenta, training: Training, lr: float
+) -> None:
+    """Take one step; leaves and what the optimizer remembers change in place, gradients may."""
+    everything = training.decay == "all"
+    chosen = [place for place, leaf in enumerate(leaves) if everything or leaf.ndim > 1]
+    decayed = [leaves[place] for place in chosen]
+    if training.optimizer == "adamw":
+        velocity["steps"] += 1
+        first, second = ([velocity[moment][name] for name in names] for moment in ("first", "second"))
+        number, betas = velocity["steps"], training.betas
+        adamw.step(leaves, gradients, first, second, decayed, number, lr, betas, training.weight_decay)
+        return
+    buffers = [velocity[name] for name in names]
+    if decayed:
+        torch._foreach_add_([gradients[place] for place in chosen], decayed, alpha=training.weight_decay)
+    torch._foreach_mul_(buffers, training.momentum)
+    torch._foreach_add_(buffers, gradients)
+    if training.nesterov:
+        torch._foreach_add_(gradients, buffers, alpha=training.momentum)
+    torch._foreach_add_(leaves, gradients if training.nesterov else buffers, alpha=-lr)
 
 
 def _gradient(
@@ -241,9 +263,47 @@ def _gradient(
     return gradient_and_value(loss, trained, functional=network.execution.functional)
 
 
-def still(network: FunctionalNetwork, weights: Weights) -> Weights:
-    """A velocity of zero for every parameter."""
-    return {name: torch.zeros_like(weights[name]) for name in network.parameter_names()}
+def _soft_gradient(
+    network: FunctionalNetwork,
+    trained: Weights,
+    fixed: Weights,
+    images: Tensor,
+    logits: Tensor,
+    share: Tensor,
+    *,
+    temperature: float,
+    square: bool,
+    watched: bool = False,
+) -> tuple[Weights, Tensor, tuple[Any, ...]]:
+    """Gradient of ``sum(share * KL(teacher || network))``, that sum, and what is beside it, as above."""
+
+    def loss(leaves: Weights) -> tuple[Tensor, tuple[Any, ...]]:
+        after = network.fresh_buffers(fixed)
+        said = network({**after, **leaves}, images)
+        losses = soft_losses(said, logits, temperature, square)
+        return (share * losses).sum(), (after, said.argmax(dim=1)) if watched else (after,)
+
+    return gradient_and_value(loss, trained, functional=network.execution.functional)
+
+
+def still(network: FunctionalNetwork, weights: Weights, training: Training) -> Momenta:
+    """What the optimizer remembers before the first step: nothing but zeros.
+
+    Args:
+        network: the architecture.
+        weights: its weights.
+        training: which optimizer.
+    """
+
+    def zeros() -> Weights:
+        return {name: torch.zeros_like(weights[name]) for name in network.parameter_names()}
+
+    return {"first": zeros(), "second": zeros(), "steps": 0} if training.optimizer == "adamw" else zeros()
+
+
+def _trained(velocity: Momenta, training: Training) -> Iterable[str]:
+    """Names of the parameters that a step changes."""
+    return velocity["first"] if training.optimizer == "adamw" else velocity
 
 
 def fit(
@@ -258,8 +318,12 @@ def fit(
     steps: int,
     forgets: Callable[[int], bool] = lambda epoch: False,
     watch: Callable[[int, Tensor, Tensor], None] | None = None,
+    lessons: Lessons | None = None,
+    soft: SoftLoss | None = None,
+    velocity: Momenta | None = None,
+    first: int = 0,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Train a network over shuffled epochs; the last, incomplete batch of an epoch is used.
+    """Train a network, epoch by epoch; by default over shuffled ones, whose last, incomplete batch is used.
 
     Args:
         network: the architecture.
@@ -270,10 +334,14 @@ def fit(
         streams: random streams of this network's training.
         shape: ``(C, H, W)``.
         lr: step size in a given epoch, counted from 0.
-        steps: steps in total.
+        steps: steps to take.
         forgets: whether the velocity is set to zero before a given epoch.
         watch: called after each step with the epoch, the rows ``[B]`` of its batch, and what the network said of
             them in the forward pass of the step, int64 ``[B]``.
+        lessons: which batches, what is done to them, and who teaches them; shuffled epochs taught by labels by default.
+        soft: how the network learns where ``lessons`` have logits.
+        velocity: what the optimizer remembers of epochs before, changed in place; nothing by default.
+        first: the epoch to begin with.
 
     Yields:
         After each epoch its number and the mean of its losses, a scalar tensor.
@@ -281,23 +349,28 @@ def fit(
     Raises:
         RunError: the loss is no longer finite.
     """
-    velocity = still(network, weights)
-    epoch, done, total = 0, 0, labels.numel()
+    lessons = lessons or Shuffled(streams, training, shape, labels.numel())
+    soft = soft or SoftLoss()
+    velocity = still(network, weights, training) if velocity is None else velocity
+    epoch, done = first, 0
     while done < steps:
         if forgets(epoch):
-            velocity = still(network, weights)
-        order, losses = streams("epoch", epoch).permutation(total), []
-        for batch, rows in enumerate(order.split(training.batch_size)):
+            velocity.update(still(network, weights, training))
+        losses = []
+        for batch, rows in enumerate(lessons.order(epoch)):
             if done == steps:
                 break
-            draws = training.draw(streams, shape, rows.numel(), epoch, batch)
-            chosen = labels[rows.to(labels.device)]
-            batch_of = (network, weights, velocity, images(rows), chosen, training, draws, lr(epoch))
-            if watch is None:
-                losses.append(supervised_step(*batch_of))
+            draws = lessons.draws(epoch, batch, rows)
+            seen = training.seen(images(rows), draws)
+            logits = lessons.logits(epoch, batch, seen)
+            lesson: _Hard | _Soft
+            if logits is None:
+                lesson = _hard(seen, labels[rows.to(labels.device)], draws.mix)
             else:
-                loss, guesses = watched_step(*batch_of)
-                losses.append(loss)
+                lesson = _Soft(seen, logits.detach(), soft)
+            loss, guesses = _descend(network, weights, velocity, lesson, training, lr(epoch), watched=watch is not None)
+            losses.append(loss)
+            if watch is not None:
                 watch(epoch, rows, guesses)
             done += 1
         mean = torch.stack(losses).mean()

@@ -1,0 +1,99 @@
+"""What a network is shown in each batch of a training, and what it is taught of it."""
+
+from __future__ import annotations
+
+import abc
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from limbeck.core.errors import InputError
+from limbeck.core.streams import Streams
+from limbeck.training.settings import BatchDraws, Training
+
+__all__ = ["Lessons", "Shuffled", "SoftLoss"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftLoss:
+    """How a network learns from a teacher's logits: KL divergence of the softened predictions, mean over the batch."""
+
+    temperature: float = 20.0
+    """What both sides' logits are divided by."""
+    square: bool = False
+    """Whether the loss is multiplied by the temperature squared."""
+
+    def check(self, where: str) -> None:
+        """Refuse values that cannot be.
+
+        Args:
+            where: what errors call the owner of these settings, for example ``protocol 'dwa_tiny'``.
+
+        Raises:
+            InputError: a value is out of its range.
+        """
+        if not 0 < self.temperature < math.inf:
+            raise InputError(f"the soft labels of {where} need temperature > 0, not {self.temperature}.")
+
+
+class Lessons(abc.ABC):
+    """Which images stand in which batch, what is done to them, and what they are taught."""
+
+    @abc.abstractmethod
+    def order(self, epoch: int) -> list[Tensor]:
+        """Rows of each batch of an epoch, int64 ``[B]`` each.
+
+        Args:
+            epoch: which epoch, from 0.
+        """
+
+    @abc.abstractmethod
+    def draws(self, epoch: int, batch: int, rows: Tensor) -> BatchDraws:
+        """Random numbers of a batch.
+
+        Args:
+            epoch: which epoch, from 0.
+            batch: which batch of it, from 0.
+            rows: its rows, int64 ``[B]``.
+        """
+
+    @abc.abstractmethod
+    def logits(self, epoch: int, batch: int, images: Tensor) -> Tensor | None:
+        """What a teacher says of a batch, ``[B, K]`` on the images' device, or None where labels are taught.
+
+        Args:
+            epoch: which epoch, from 0.
+            batch: which batch of it, from 0.
+            images: the batch as the network sees it, augmented, mixed and in normalized space, ``[B, C, H, W]``.
+        """
+
+
+class Shuffled(Lessons):
+    """Shuffled epochs, whose last batch may be smaller, taught by labels; all randomness from keyed streams.
+
+    Args:
+        streams: random streams of this network's training.
+        training: how it is trained.
+        shape: ``(C, H, W)``.
+        total: images.
+    """
+
+    def __init__(self, streams: Streams, training: Training, shape: tuple[int, int, int], total: int) -> None:
+        self._streams = streams
+        self._training = training
+        self._shape = shape
+        self._total = total
+
+    def order(self, epoch: int) -> list[Tensor]:
+        """All rows in a fresh order, cut into batches."""
+        order = self._streams("epoch", epoch).permutation(self._total)
+        return list(order.split(self._training.batch_size))
+
+    def draws(self, epoch: int, batch: int, rows: Tensor) -> BatchDraws:
+        """Numbers that depend on the position alone."""
+        return self._training.draw(self._streams, self._shape, rows.numel(), epoch, batch)
+
+    def logits(self, epoch: int, batch: int, images: Tensor) -> Tensor | None:
+        """None: images are taught by their labels."""
+        return None
