@@ -6,7 +6,7 @@ always the accuracy after the last epoch on test images that are read once, at t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 from limbeck.augmentations.dc_augment import DCAugment
@@ -19,9 +19,10 @@ from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError, unknown
 from limbeck.core.real import DataSpec, Normalization
 from limbeck.data import canonical_name
+from limbeck.evaluation.protocol import Protocol
 from limbeck.networks import options
 from limbeck.parametrizations.partition import Partition
-from limbeck.training.supervised import Training
+from limbeck.training.settings import Training
 
 __all__ = [
     "PROTOCOLS",
@@ -40,64 +41,6 @@ __all__ = [
 
 _DIGITS = ("mnist", "svhn", "digits")
 """Data sets whose classes change when mirrored."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """Training and judging of fresh networks on a distilled set."""
-
-    name: str
-    """Name of the protocol."""
-    networks: tuple[str, ...] = ("convnet3",)
-    """Architectures, as `limbeck list networks` shows."""
-    repeats: int = 3
-    """Networks of each architecture, each from a seed of its own."""
-    budget: Literal["epochs", "updates"] = "epochs"
-    """Whether the length of training is counted in epochs or in SGD steps (the same for sets of every size)."""
-    length: int = 1000
-    """Epochs or updates."""
-    training: Training = field(default_factory=Training)
-    """How a network is trained."""
-    drops: tuple[float, ...] = (2 / 3, 5 / 6)
-    """Shares of the training, each rounded down, after which the step size is multiplied by ``drop_factor``."""
-    drop_factor: float = 0.2
-    """What the step size is multiplied by."""
-    forget: bool = False
-    """Whether a drop starts the optimizer anew, so that its velocity is lost."""
-    learning_rates: tuple[float, ...] = ()
-    """Step sizes to choose from by the accuracy on the validation part; empty takes the one of ``training``."""
-
-    largest_side: int = 0
-    """Largest image side that the protocol is made for; 0 for any."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        if self.repeats < 1 or self.length < 1 or not self.networks:
-            raise InputError(
-                f"protocol '{self.name}' needs at least one network, one repeat and a length of 1, not "
-                f"{len(self.networks)}, {self.repeats} and {self.length}."
-            )
-
-    def steps(self, images: int) -> int:
-        """SGD steps for a training set of this size."""
-        if self.budget == "updates":
-            return self.length
-        return self.length * -(-images // self.training.batch_size)
-
-    def lr(self, epoch: int, images: int, base: float | None = None) -> float:
-        """Step size in an epoch, counted from 0."""
-        batches = -(-images // self.training.batch_size)
-        epochs = self.length if self.budget == "epochs" else -(-self.length // batches)
-        return (self.training.lr if base is None else base) * self.drop_factor ** self._drops_before(epoch, epochs)
-
-    def forgets(self, epoch: int) -> bool:
-        """Whether the velocity is lost before an epoch, counted from 0."""
-        if not self.forget or epoch == 0 or self.budget != "epochs":
-            return False
-        return self._drops_before(epoch, self.length) > self._drops_before(epoch - 1, self.length)
-
-    def _drops_before(self, epoch: int, epochs: int) -> int:
-        return sum(epoch >= int(share * epochs + 1e-9) for share in self.drops)
 
 
 def idc(
