@@ -193,6 +193,16 @@ class Augmentation(Part):
         """The images of the run fit."""
         self.fits(context.spec)
 
+    def bound(self, spec: DataSpec) -> Augmentation:
+        """The same transformation with what it has to know of the data filled in; most know nothing of them.
+
+        Asked wherever an augmentation is used, before anything is drawn.
+
+        Args:
+            spec: shape and normalization of the images.
+        """
+        return self
+
     @abc.abstractmethod
     def draw(self, stream: Stream, shape: tuple[int, int, int], batch: int | None) -> Draws:
         """Random numbers for one use.

@@ -130,7 +130,7 @@ class FunctionalNetwork:
     @functools.lru_cache(maxsize=16)  # noqa: B019 - networks live as long as the process
     def flops(self, shape: tuple[int, int, int]) -> int:
         """Floating point operations of one forward pass of one image ``(C, H, W)``; two per product and sum."""
-        module = self._make_on_meta()
+        module = self.skeleton()
         with FlopCounterMode(display=False) as counter:
             module(torch.empty(1, *shape, device="meta"))
         return int(counter.get_total_flops())
@@ -138,7 +138,7 @@ class FunctionalNetwork:
     @functools.lru_cache(maxsize=16)  # noqa: B019
     def activations(self, shape: tuple[int, int, int]) -> int:
         """Numbers that the layers of one forward pass of one image ``(C, H, W)`` give out, together."""
-        module, total = self._make_on_meta(), 0
+        module, total = self.skeleton(), 0
 
         def count(layer: nn.Module, inputs: Any, found: Any) -> None:
             nonlocal total
@@ -153,9 +153,10 @@ class FunctionalNetwork:
     @functools.lru_cache(maxsize=16)  # noqa: B019
     def blocks(self, shape: tuple[int, int, int]) -> int:
         """Feature maps that ``output="blocks"`` gives for images ``(C, H, W)``."""
-        return len(self._make_on_meta()(torch.empty(1, *shape, device="meta"), "blocks"))
+        return len(self.skeleton()(torch.empty(1, *shape, device="meta"), "blocks"))
 
-    def _make_on_meta(self) -> Network:
+    def skeleton(self) -> Network:
+        """A module of this architecture on the meta device: its layers and shapes, without memory for weights."""
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             return self._make().eval()
 
@@ -196,7 +197,8 @@ def gradient_and_value(
         wanted = {"": leaves} if single else leaves
         own = {name: tensor.detach().requires_grad_() for name, tensor in wanted.items()}
         value, beside = function(own[""] if single else own)
-        found = torch.autograd.grad(value, list(own.values()), create_graph=differentiable)
+        # A weight that the value does not depend on has gradient zero, as for function transforms.
+        found = torch.autograd.grad(value, list(own.values()), create_graph=differentiable, materialize_grads=True)
     gradient = found[0] if single else dict(zip(own, found, strict=True))
     return gradient, value if differentiable else value.detach(), beside
 

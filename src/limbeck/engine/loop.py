@@ -52,7 +52,8 @@ class Loop:
         self.recipe = recipe
         self.context = context
         self._class_block = class_block
-        self._peers = Peers(recipe.parametrization, recipe.augmentation, context.spec)
+        augmentation = recipe.augmentation and recipe.augmentation.bound(context.spec)
+        self._peers = Peers(recipe.parametrization, augmentation, context.spec)
         ends = torch.tensor([0.0, 1.0], device=context.device, dtype=context.dtype)
         ends = ends.view(2, 1, 1, 1).expand(2, context.spec.channels, 1, 1)
         normalized = recipe.parametrization.space == "normalized"

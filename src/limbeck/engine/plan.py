@@ -207,7 +207,7 @@ def _fresh(recipe: Recipe, context: Context) -> View:
 
 def _training_seconds(context: Context, view: View, training: Training) -> tuple[float, float]:
     """Seconds per image of one training step, and what the first one took longer."""
-    network = view.network
+    network, training = view.network, training.bound(context.spec)
     images, labels = _real(context, training.batch_size)
     weights = {name: tensor.clone() for name, tensor in view.weights.items()}
     velocity = still(network, weights, training)
@@ -232,7 +232,8 @@ def _matching_seconds(recipe: Recipe, context: Context, view: View, load: Worklo
     objective = recipe.objective
     assert objective is not None
     images, _ = _real(context, max(load.real, context.ipc))
-    peers = Peers(recipe.parametrization, recipe.augmentation, context.spec)
+    augmentation = recipe.augmentation and recipe.augmentation.bound(context.spec)
+    peers = Peers(recipe.parametrization, augmentation, context.spec)
     raw = context.spec.normalization.invert(images)
     stored = (images if recipe.parametrization.space == "normalized" else raw)[: context.ipc]
     stored = stored.repeat(-(-context.ipc // len(stored)), 1, 1, 1)[: context.ipc]

@@ -234,7 +234,7 @@ def refer(
         weights,
         images,
         labels,
-        protocol.training,
+        protocol.training.bound(spec),
         streams,
         spec.shape,
         lambda epoch: protocol.training.lr,

@@ -323,7 +323,7 @@ def _train_and_judge(source: _Source, protocol: Protocol, task: _Task) -> float:
         weights,
         source.images,
         source.labels,
-        protocol.training,
+        protocol.training.bound(source.spec),
         streams,
         source.spec.shape,
         lambda epoch: protocol.lr(epoch, total, task.lr),

@@ -136,7 +136,7 @@ class Forgetting(Initializer):
             network.initial(context.streams("forgetting network")),
             lambda rows: data.spec.normalization.apply(data.images(rows)),
             data.labels.to(network.device),
-            self.training,
+            self.training.bound(data.spec),
             Streams(context.streams("forgetting").seed),
             data.spec.shape,
             lambda epoch: self.training.lr,

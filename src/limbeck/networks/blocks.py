@@ -21,7 +21,9 @@ __all__ = [
     "Norm",
     "Pooling",
     "Size",
+    "Unused",
     "conv_block",
+    "conv_norm",
     "make_activation",
     "make_norm",
     "require_choice",
@@ -185,6 +187,36 @@ def conv_block(
     if pooling != "none":
         block.add_module("pool", nn.AvgPool2d(2) if pooling == "avg" else nn.MaxPool2d(2))
     return block, after
+
+
+def conv_norm(
+    inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups: int = 1, activation: str = ""
+) -> nn.Sequential:
+    """Convolution without bias -> batch norm -> activation, padded so that a stride of 1 keeps the map's size.
+
+    Args:
+        inputs: channels of the input ``[B, inputs, H, W]``.
+        outputs: channels of the output.
+        kernel: side of the convolution's window, odd.
+        stride: step of the window.
+        groups: groups of channels that do not see one another; ``inputs`` for a depthwise convolution.
+        activation: one of `Activation`; empty for none.
+    """
+    block = nn.Sequential()
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+    block.add_module("conv", conv)
+    block.add_module("norm", nn.BatchNorm2d(outputs))
+    if activation:
+        block.add_module("activation", make_activation(activation))
+    return block
+
+
+class Unused(nn.Sequential):
+    """Layers that count among the weights of a published network though no image passes them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` as it is."""
+        return x
 
 
 def require_positive(**values: int) -> None:

@@ -20,11 +20,15 @@ from limbeck.core.real import DataSpec
 from limbeck.networks.classic import MLP, AlexNet, LeNet
 from limbeck.networks.convnet import ConvNet
 from limbeck.networks.densenet import DenseNet
+from limbeck.networks.efficientnet import EfficientNet
 from limbeck.networks.from_torchvision import TorchvisionNetwork, require_model
+from limbeck.networks.mobilenet import MobileNetV2
 from limbeck.networks.resnet import ResNet
-from limbeck.networks.vgg import VGG11
+from limbeck.networks.shufflenet import ShuffleNet
+from limbeck.networks.vgg import VGG11, VGG16
+from limbeck.networks.vit import VisionTransformer
 
-__all__ = ["build", "names", "options"]
+__all__ = ["build", "names", "options", "with_option"]
 
 TORCHVISION = "torchvision:"
 
@@ -59,6 +63,7 @@ ENTRIES = {
     "lenet": Entry(LeNet, "LeNet, two 5x5 convolutions and 120-84-classes"),
     "alexnet": Entry(AlexNet, "DC's AlexNet, five convolutions; norm=batch is AlexNetBN"),
     "vgg11": Entry(VGG11, "DC's VGG11 with instance norm; norm=batch is VGG11BN"),
+    "vgg16": Entry(VGG16, "VGG-16 of DWA's tables, batch norm"),
     "resnet10": Entry(
         ResNet, "IDC's CIFAR ResNet-10, 32-64-128-256 channels, batch norm", {"depth": 10}, {"width": 32}
     ),
@@ -71,10 +76,13 @@ ENTRIES = {
     ),
     "resnet18": Entry(
         ResNet,
-        "ResNet-18, stem by image size, batch norm; init=idc for IDC's",
+        "ResNet-18, stem by image size, batch norm; init=idc for IDC's and torchvision's",
         {"depth": 18},
         {"init": "default"},
     ),
+    "resnet34": Entry(ResNet, "ResNet-34, stem by image size, batch norm, starts as torchvision's", {"depth": 34}),
+    "resnet50": Entry(ResNet, "ResNet-50, stem by image size, batch norm, starts as torchvision's", {"depth": 50}),
+    "resnet101": Entry(ResNet, "ResNet-101, stem by image size, batch norm, starts as torchvision's", {"depth": 101}),
     "resnet18_ap": Entry(
         ResNet,
         "DC's ResNet18AP: average pooling instead of strides, flat map to the classifier, batch norm",
@@ -82,6 +90,10 @@ ENTRIES = {
         {"head": "flat", "init": "default"},
     ),
     "densenet121_cifar_k12": Entry(DenseNet, "IDC's DenseNet-121 for CIFAR, growth 12"),
+    "mobilenetv2": Entry(MobileNetV2, "MobileNetV2 for small images, as in DWA's tables, batch norm"),
+    "shufflenet_g2": Entry(ShuffleNet, "ShuffleNet with two groups for small images, DWA's 'V2', batch norm"),
+    "efficientnet_b0": Entry(EfficientNet, "EfficientNet-B0 for small images, as in DWA's tables, batch norm"),
+    "deit_tiny": Entry(VisionTransformer, "DeiT-Tiny, 12 blocks of width 192; norm=batch is DWA's DeiT-BN"),
 }
 
 
@@ -111,6 +123,19 @@ def options(name: str) -> dict[str, Any]:
     base, items = _split(name)
     entry = _entry(base)
     return {**entry.options(), **_read_options(base, entry, items)}
+
+
+def with_option(name: str, key: str, value: Any) -> str:
+    """The name with one option set, or set anew; nothing is checked before it is built.
+
+    Args:
+        name: ``NAME`` or ``NAME:option=value,option=value``.
+        key: the option.
+        value: its value.
+    """
+    base, items = _split(name)
+    others = [item.strip() for item in items if item.partition("=")[0].strip() != key]
+    return f"{base}:{','.join([*others, f'{key}={_write(value)}'])}"
 
 
 @functools.lru_cache(maxsize=256)

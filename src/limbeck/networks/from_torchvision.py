@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from limbeck.core.errors import InputError, unknown
 from limbeck.core.network import Network, Output
+from limbeck.networks.token_norm import use_batch_norm
 
 __all__ = ["TorchvisionNetwork", "model_names", "require_model"]
 
@@ -35,6 +36,8 @@ class TorchvisionNetwork(Network):
             families keep theirs.
         dropout: keep dropout and stochastic depth. Off by default, because their masks come from torch's
             global generator, which the seed of a run does not reach.
+        norm: ``batch`` turns a ViT or Swin with layer norm into one with batch norm over images and tokens, with one
+            more in each feed-forward block (appendix A.2.3 of DWA); ``standard`` keeps the model's own.
     """
 
     def __init__(
@@ -45,24 +48,35 @@ class TorchvisionNetwork(Network):
         model: str,
         stem: Literal["auto", "small", "standard"] = "auto",
         dropout: bool = False,
+        norm: Literal["standard", "batch"] = "standard",
     ) -> None:
         super().__init__()
         if stem not in ("auto", "small", "standard"):
             raise unknown("stem", stem, ("auto", "small", "standard"))
+        if norm not in ("standard", "batch"):
+            raise unknown("norm", norm, ("standard", "batch"))
         body = _create(model, shape, classes)
         resnet = isinstance(body, _models().ResNet)
         if stem == "small" and not resnet:
             raise InputError(f"stem=small exists for torchvision's ResNets only, not for '{model}'; use stem=auto")
         small = resnet and (stem == "small" or (stem == "auto" and max(shape[1:]) <= SMALL_SIDE))
         _adapt_stem(body, shape[0], small)
-        classifier = _detach_classifier(body, model, classes)
+        if norm == "batch":
+            use_batch_norm(body, model)
+        self.classifier_name, classifier = _detach_classifier(body, model, classes)
         self.body = body
         self.classifier = classifier
+        self.small_stem, self.norm = small, norm
         for module in self.body.modules():
             if hasattr(module, "inplace"):
                 setattr(module, "inplace", False)  # noqa: B010
             if not dropout and type(module).__name__ in ("Dropout", "StochasticDepth"):
                 setattr(module, "p", 0.0)  # noqa: B010
+
+    def own_name(self, name: str) -> str:
+        """What this network calls the weight that has a name in torchvision's model."""
+        head, dot, rest = name.rpartition(".")
+        return f"classifier.{rest}" if dot and head == self.classifier_name else f"body.{name}"
 
     def forward(self, x: Tensor, output: Output = "logits") -> Tensor | tuple[Tensor, ...]:
         """Logits ``[B, K]``, embedding ``[B, D]``, or it as the only block or map, of images ``[B, C, H, W]``."""
@@ -136,11 +150,11 @@ def _adapt_stem(body: nn.Module, channels: int, small: bool) -> None:
         )
 
 
-def _detach_classifier(body: nn.Module, model: str, classes: int) -> nn.Linear:
-    """Take the last linear layer out of the model and leave an identity in its place."""
+def _detach_classifier(body: nn.Module, model: str, classes: int) -> tuple[str, nn.Linear]:
+    """Take the last linear layer out of the model, with its name, and leave an identity in its place."""
     linears = [(name, module) for name, module in body.named_modules() if isinstance(module, nn.Linear)]
     name, classifier = linears[-1]
     if classifier.out_features != classes:
         raise InputError(f"the last linear layer of torchvision's '{model}' is not its classifier; use another model")
     body.set_submodule(name, nn.Identity())
-    return classifier
+    return name, classifier

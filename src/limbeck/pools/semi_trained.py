@@ -128,15 +128,15 @@ class SemiTrained(Pool):
     def _trained(self, one: State, context: Context, ordinal: int, turn: int) -> State:
         """A network after some steps, and its count."""
         data, network = context.data, context.network(self.network)
-        right, seen = one["right"], one["seen"]
+        right, seen, training = one["right"], one["seen"], self.training.bound(context.spec)
         for step in range(self.steps):
             order = context.streams("network training", ordinal, turn, step).permutation(len(data))
-            rows = order[: self.training.batch_size]
-            draws = self.training.draw(context.streams, context.spec.shape, len(rows), ordinal, turn, step)
+            rows = order[: training.batch_size]
+            draws = training.draw(context.streams, context.spec.shape, len(rows), ordinal, turn, step)
             images = context.spec.normalization.apply(data.images(rows))
             labels = data.labels[rows].to(context.device)
             _, said = watched_step(
-                network, one["weights"], one["velocity"], images, labels, self.training, draws, self.training.lr
+                network, one["weights"], one["velocity"], images, labels, training, draws, training.lr
             )
             right = right + (said == labels).sum()
             seen += len(rows)

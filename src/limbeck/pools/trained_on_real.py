@@ -105,7 +105,8 @@ class TrainedOnReal(Pool):
         """One step on batch ``number`` of an endless walk through the real images."""
         data = context.data
         rows = epoch_batch(context.streams, name, len(data), self.training.batch_size, number, *key)
-        draws = self.training.draw(context.streams, context.spec.shape, len(rows), *key, number)
+        training = self.training.bound(context.spec)
+        draws = training.draw(context.streams, context.spec.shape, len(rows), *key, number)
         images = context.spec.normalization.apply(data.images(rows))
         labels = data.labels[rows].to(context.device)
         network = context.network(self.network)
@@ -115,7 +116,7 @@ class TrainedOnReal(Pool):
             state["velocity"],
             images,
             labels,
-            self.training,
+            training,
             draws,
-            self.training.lr,
+            training.lr,
         )

@@ -119,6 +119,7 @@ def train_epoch(
         targets: int64 ``[N]``.
         *key: where in the run this epoch is.
     """
+    training = training.bound(context.spec)
     order = context.streams("network training", *key).permutation(len(images))
     for batch, rows in enumerate(order.split(training.batch_size)):
         draws = training.draw(context.streams, context.spec.shape, len(rows), *key, batch)

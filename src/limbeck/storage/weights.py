@@ -15,6 +15,8 @@ from limbeck.storage.atomic import replacing
 __all__ = [
     "SUFFIX",
     "check_weights",
+    "checksum",
+    "difference",
     "digest",
     "keep_weights",
     "kept_weights",
@@ -69,7 +71,7 @@ def check_weights(path: Path, network: FunctionalNetwork) -> None:
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is no safetensors file that can be read ({error}); remove or restore it.") from error
     wanted = {name: tuple(tensor.shape) for name, tensor in network.module().state_dict().items()}
-    reason = _difference(found, wanted)
+    reason = difference(found, wanted)
     if reason is None and saved != network.name:
         reason = f"it was saved from '{saved}'"
     if reason is not None:
@@ -116,7 +118,7 @@ def read_weights(path: Path, network: FunctionalNetwork, expected: str) -> Weigh
 def keep_weights(path: Path, weights: Weights) -> None:
     """Write weights with their checksum, for `kept_weights`."""
     tensors = _on_cpu(weights)
-    _write(path, tensors, checksum=_checksum(tensors))
+    _write(path, tensors, checksum=checksum(tensors))
 
 
 def kept_weights(path: Path, network: FunctionalNetwork) -> Weights | None:
@@ -136,13 +138,13 @@ def kept_weights(path: Path, network: FunctionalNetwork) -> Weights | None:
         content = path.read_bytes()
         tensors = load(content)
         size = int.from_bytes(content[:8], "little")
-        checksum = json.loads(content[8 : 8 + size])["__metadata__"]["checksum"]
+        written = json.loads(content[8 : 8 + size])["__metadata__"]["checksum"]
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
     wanted = network.module().state_dict()
     if {name: tensor.shape for name, tensor in tensors.items()} != {name: one.shape for name, one in wanted.items()}:
         return None
-    if checksum != _checksum(tensors):
+    if written != checksum(tensors):
         return None
     # Copies for their addresses, as above, and in the order of fresh weights, in which sums over them are taken.
     return {name: tensors[name].to(network.device, copy=True) for name in wanted}
@@ -160,18 +162,18 @@ def _write(path: Path, tensors: Weights, **about: str) -> None:
         save_file(tensors, temporary, metadata=about)
 
 
-def _checksum(weights: Weights) -> str:
-    """What identifies names, shapes, types and numbers of weights on the CPU."""
+def checksum(weights: Weights) -> str:
+    """What identifies names, shapes, types and numbers of weights, wherever they are."""
     state = hashlib.blake2b(digest_size=16)
     for name in sorted(weights):
-        tensor = weights[name]
+        tensor = weights[name].detach().cpu()
         state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         state.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return state.hexdigest()
 
 
-def _difference(found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> str | None:
-    """How two sets of named shapes differ, or None."""
+def difference(found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> str | None:
+    """How two sets of named shapes first differ, in the order of what is wanted, or None."""
     for name in wanted:
         if name not in found:
             return f"'{name}' is missing"

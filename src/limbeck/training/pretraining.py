@@ -3,12 +3,15 @@
 A network is a file ``NNNN.safetensors`` with a checksum, in a folder whose name is a hash of everything that decides
 how its numbers come out, down to rounding: a network from the cache has the bits of the one that would be trained now,
 so the cache changes no result. Each file is written when its network is done: a run that is killed keeps those, and of
-two runs that train the same one the later writes what is there already. A damaged file is trained again. The files may
-be deleted at any time; nothing else limits their size, which is that of the weights.
+two runs that train the same one the later writes what is there already. A network that takes longer than some minutes
+is kept on its way as well, as ``NNNN.unfinished`` with what its optimizer remembers, and goes on from there in the bits
+of one that was never interrupted. A damaged file is trained again. The files may be deleted at any time; nothing else
+limits their size, which is that of the weights.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -24,13 +27,16 @@ from typing import Any
 import torch
 
 from limbeck.core.context import Context
+from limbeck.core.errors import RunError
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.plain import encode
 from limbeck.core.real import RealSet
 from limbeck.core.streams import Streams
 from limbeck.storage.cache import cache_root
-from limbeck.storage.weights import SUFFIX, keep_weights, kept_weights
-from limbeck.training.supervised import Training, fit
+from limbeck.storage.tree import load_tree, save_tree
+from limbeck.storage.weights import SUFFIX, checksum, keep_weights, kept_weights
+from limbeck.training.schedules import CONSTANT, Schedule
+from limbeck.training.supervised import Momenta, Training, fit, still
 
 __all__ = ["cache_folder", "cache_key", "pretrained"]
 
@@ -38,6 +44,10 @@ _VERSION = 1
 """Goes up whenever the same settings come to make other networks."""
 _SILENCE = 5.0
 """Seconds between two lines on the epochs of a network."""
+_KEEPING = 120.0
+"""Seconds of training after which a network is kept on its way."""
+UNFINISHED = ".unfinished"
+"""Ending of the file of a network on its way."""
 
 
 def cache_folder(choice: bool | Path) -> Path | None:
@@ -48,7 +58,13 @@ def cache_folder(choice: bool | Path) -> Path | None:
 
 
 def pretrained(
-    context: Context, network: str, training: Training, epochs: int, count: int, seed: int | None = None
+    context: Context,
+    network: str,
+    training: Training,
+    epochs: int,
+    count: int,
+    seed: int | None = None,
+    schedule: Schedule = CONSTANT,
 ) -> Iterator[Weights]:
     """Networks that differ by their random numbers alone, each trained on all real images from scratch.
 
@@ -58,10 +74,12 @@ def pretrained(
     Args:
         context: the run: its real images, executor, execution settings and cache.
         network: architecture.
-        training: how each is trained; the learning rate stays as it is.
-        epochs: epochs over the real images; with more epochs a network is that of fewer, trained further.
+        training: how each is trained.
+        epochs: epochs over the real images; with more epochs a network is that of fewer, trained further, if the step
+            size stays as it is.
         count: networks; the first ones are the same for any count.
         seed: seed of their random numbers; None takes the run's.
+        schedule: how the step size goes over the epochs; constant by default.
 
     Returns:
         The weights, one network after the other, as soon as they are known.
@@ -70,21 +88,23 @@ def pretrained(
         RunError: a loss is no longer finite.
     """
     streams = context.streams if seed is None else Streams(seed)
+    key = cache_key(context, network, training, epochs, streams.seed, schedule)
     task = functools.partial(
         _network,
         context.network(network),
         context.data,
-        training,
-        epochs,
+        _Course(training.bound(context.spec), epochs, schedule),
         count,
         streams,
-        context.cache / cache_key(context, network, training, epochs, streams.seed) if context.cache else None,
+        context.cache / key if context.cache else None,
         _Voice(context.say),
     )
     return iter(context.executor.map(task, range(count)))
 
 
-def cache_key(context: Context, network: str, training: Training, epochs: int, seed: int) -> str:
+def cache_key(
+    context: Context, network: str, training: Training, epochs: int, seed: int, schedule: Schedule = CONSTANT
+) -> str:
     """Name of the folder of networks that come out alike: 32 hexadecimal digits.
 
     How steps are computed and on what is part of it, because sums are rounded otherwise elsewhere, and training
@@ -96,6 +116,7 @@ def cache_key(context: Context, network: str, training: Training, epochs: int, s
         training: how each is trained.
         epochs: epochs over the real images.
         seed: seed of their random numbers.
+        schedule: how the step size goes over the epochs.
     """
     spec, execution = context.spec, context.execution
     facts = {
@@ -103,7 +124,8 @@ def cache_key(context: Context, network: str, training: Training, epochs: int, s
         "data": [spec.digest, spec.shape, context.data.class_counts()],
         "normalization": [spec.normalization.mean, spec.normalization.std],
         "network": context.network(network).name,
-        "training": encode(training),
+        "training": encode(training.bound(spec)),
+        "schedule": encode(schedule),
         "epochs": epochs,
         "seed": seed,
         "numbers": [str(context.dtype), execution.precision, execution.compile, execution.microbatch],
@@ -126,11 +148,23 @@ def _say_nothing(message: str) -> None:
     pass
 
 
+@dataclass(frozen=True)
+class _Course:
+    """How a network is trained from the first epoch to the last."""
+
+    training: Training
+    epochs: int
+    schedule: Schedule
+
+    def lr(self, epoch: int) -> float:
+        """Step size in an epoch."""
+        return self.training.lr * self.schedule.factor(epoch, self.epochs)
+
+
 def _network(
     network: FunctionalNetwork,
     data: RealSet,
-    training: Training,
-    epochs: int,
+    course: _Course,
     count: int,
     streams: Streams,
     folder: Path | None,
@@ -144,32 +178,47 @@ def _network(
     if found is not None:
         voice.say(f"{which} was trained before and is taken from {folder}")
         return found
-    weights = _train(network, data, training, epochs, streams, number, f"training {which} on real images", voice)
-    if path is not None:
-        try:
+    halfway = None if folder is None else folder / f"{number:04d}{UNFINISHED}"
+    weights = _train(network, data, course, streams, number, f"training {which} on real images", halfway, voice)
+    if path is not None and halfway is not None:
+        with _only_warned(path.parent):
             keep_weights(path, weights)
-        except OSError as error:
-            warnings.warn(
-                f"trained networks could not be kept in '{folder}' ({error}); set network_cache (--network-cache) to "
-                "another folder",
-                stacklevel=2,
-            )
+            halfway.unlink(missing_ok=True)
     return weights
+
+
+@contextlib.contextmanager
+def _only_warned(folder: Path) -> Iterator[None]:
+    """A disk that is full or locked costs the next run its time, this one nothing."""
+    try:
+        yield
+    except OSError as error:
+        warnings.warn(
+            f"trained networks could not be kept in '{folder}' ({error}); set network_cache (--network-cache) to "
+            "another folder",
+            stacklevel=4,
+        )
 
 
 def _train(
     network: FunctionalNetwork,
     data: RealSet,
-    training: Training,
-    epochs: int,
+    course: _Course,
     streams: Streams,
     number: int,
     title: str,
+    halfway: Path | None,
     voice: _Voice,
 ) -> Weights:
-    voice.say(title)
-    said = time.monotonic()
+    """A network trained to its last epoch, from the one that is kept in ``halfway`` on if there is one."""
+    training, epochs = course.training, course.epochs
     weights = network.initial(streams("pretrained network", number))
+    velocity, begun = still(network, weights, training), 0
+    kept = None if halfway is None else _kept_halfway(halfway, network, weights, velocity)
+    if kept is not None:
+        weights, velocity, begun = kept
+    voice.say(title if not begun else f"{title}, from epoch {begun} of {epochs} on")
+    said = written = time.monotonic()
     normalize = data.spec.normalization.apply
     for epoch, _ in fit(
         network,
@@ -179,13 +228,63 @@ def _train(
         training,
         Streams(streams("pretraining", number).seed),
         data.spec.shape,
-        lambda epoch: training.lr,
-        epochs * -(-len(data) // training.batch_size),
+        course.lr,
+        (epochs - begun) * -(-len(data) // training.batch_size),
+        velocity=velocity,
+        first=begun,
     ):
+        done = epoch + 1
         if time.monotonic() - said >= _SILENCE:
-            voice.say(f"{title}: {epoch + 1} of {epochs} epochs")
+            voice.say(f"{title}: {done} of {epochs} epochs")
             said = time.monotonic()
+        if halfway is not None and done < epochs and time.monotonic() - written >= _KEEPING:
+            with _only_warned(halfway.parent):
+                _keep_halfway(halfway, {"epochs": done, "weights": weights, "velocity": velocity})
+            written = time.monotonic()
     return {name: tensor.detach() for name, tensor in weights.items()}
+
+
+def _keep_halfway(path: Path, state: dict[str, Any]) -> None:
+    """Write the state with its checksum, for `_kept_halfway`."""
+    save_tree(path, {"state": state, "checksum": checksum(_flat(state))})
+
+
+def _kept_halfway(
+    path: Path, network: FunctionalNetwork, weights: Weights, velocity: Momenta
+) -> tuple[Weights, Momenta, int] | None:
+    """Weights, what the optimizer remembers and epochs done of a network on its way; None where there is none.
+
+    Args:
+        path: its file.
+        network: the architecture.
+        weights: fresh ones, which say how the kept ones must look.
+        velocity: likewise.
+    """
+    if not path.is_file():
+        return None
+    try:
+        tree = load_tree(path, network.device)
+        kept = tree["state"]
+        if tree["checksum"] != checksum(_flat(kept)):
+            return None
+        alike = _shapes(kept["weights"]) == _shapes(weights) and _shapes(kept["velocity"]) == _shapes(velocity)
+        return (kept["weights"], kept["velocity"], int(kept["epochs"])) if alike else None
+    except (RunError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _flat(tree: Any, path: str = "") -> Weights:
+    """The tensors of a tree by their path, and its numbers as tensors."""
+    if isinstance(tree, dict):
+        return {name: one for key, value in tree.items() for name, one in _flat(value, f"{path}/{key}").items()}
+    return {path: tree if isinstance(tree, torch.Tensor) else torch.tensor(tree)}
+
+
+def _shapes(tree: Any) -> Any:
+    """The tree with the shape and type of every tensor in its place, and of numbers only that they are some."""
+    if isinstance(tree, dict):
+        return [(name, _shapes(value)) for name, value in tree.items()]
+    return (tuple(tree.shape), tree.dtype) if isinstance(tree, torch.Tensor) else type(tree)
 
 
 def _device(device: torch.device) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from limbeck.core.errors import InputError
 
-__all__ = ["Schedule"]
+__all__ = ["CONSTANT", "Schedule"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +54,7 @@ class Schedule:
         if epoch >= epochs:
             return 0.0
         return 0.5 * (1 + math.cos(math.pi * (epoch - self.warmup) / (epochs - self.warmup)))
+
+
+CONSTANT = Schedule()
+"""The step size as it is, from the first epoch to the last."""

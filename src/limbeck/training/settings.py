@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from limbeck.core.batch import Draws
 from limbeck.core.contracts import Augmentation
 from limbeck.core.errors import InputError
+from limbeck.core.real import DataSpec
 from limbeck.core.streams import Streams
 from limbeck.ops import cutmix, mixup
 
@@ -82,6 +83,16 @@ class Training:
             raise InputError(
                 f"training of {where} mixes a batch by mixup or by CutMix, not both; set one of them to 0."
             )
+
+    def bound(self, spec: DataSpec) -> Training:
+        """The same training, whose augmentation knows what it has to of the data (`Augmentation.bound`).
+
+        Args:
+            spec: shape and normalization of the images.
+        """
+        if self.augmentation is None:
+            return self
+        return replace(self, augmentation=self.augmentation.bound(spec))
 
     @property
     def mixes(self) -> bool:
