@@ -1,7 +1,8 @@
-"""How a distilled set is judged: the published protocols, and our own, as typed constants.
+"""How a distilled set is judged: the published protocols, and our own, as typed constants, found by name.
 
-A protocol says which networks are trained on the decoded images, for how long and how, and how often. The figure is
-always the accuracy after the last epoch on test images that are read once, at the end.
+A protocol says which networks are trained on the decoded images, for how long and how, and how often; those in which a
+teacher labels every batch are in `limbeck.evaluation.decoupled`. The figure is always the accuracy after the last epoch
+on test images that are read once, at the end.
 """
 
 from __future__ import annotations
@@ -19,6 +20,15 @@ from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError, unknown
 from limbeck.core.real import DataSpec, Normalization
 from limbeck.data import canonical_name
+from limbeck.evaluation.decoupled import (
+    dwa_cifar,
+    dwa_imagenet,
+    dwa_tiny,
+    limbeck_soft,
+    sre2l_cifar,
+    sre2l_imagenet,
+    sre2l_tiny,
+)
 from limbeck.evaluation.protocol import Protocol
 from limbeck.networks import options
 from limbeck.parametrizations.partition import Partition
@@ -32,11 +42,18 @@ __all__ = [
     "dm",
     "dsa",
     "dsdm",
+    "dwa_cifar",
+    "dwa_imagenet",
+    "dwa_tiny",
     "for_data",
     "for_set",
     "idc",
     "idc_imagenet",
     "limbeck",
+    "limbeck_soft",
+    "sre2l_cifar",
+    "sre2l_imagenet",
+    "sre2l_tiny",
 ]
 
 _DIGITS = ("mnist", "svhn", "digits")
@@ -266,7 +283,22 @@ def limbeck(
     return replace(published, name="limbeck", largest_side=0, budget="updates", length=updates)
 
 
-ProtocolName = Literal["limbeck", "idc", "idc_imagenet", "dsa", "dc", "dm", "dsdm"]
+ProtocolName = Literal[
+    "limbeck",
+    "limbeck_soft",
+    "idc",
+    "idc_imagenet",
+    "dsa",
+    "dc",
+    "dm",
+    "dsdm",
+    "sre2l_cifar",
+    "sre2l_tiny",
+    "sre2l_imagenet",
+    "dwa_cifar",
+    "dwa_tiny",
+    "dwa_imagenet",
+]
 PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
 """Names of the protocols."""
 
@@ -324,7 +356,7 @@ def for_data(
     protocol = _for_data(name, spec, chosen, ipc, factor, decoded)
     if spec.sound is None:
         return protocol
-    return replace(protocol, training=replace(protocol.training, augmentation=None, cutmix=0.0))
+    return replace(protocol, training=replace(protocol.training, augmentation=None, cutmix=0.0, mixup=0.0))
 
 
 def _for_data(
@@ -348,4 +380,20 @@ def _for_data(
             return dm(data=data, **chosen)
         case "dsdm":
             return dsdm(data=data, ipc=ipc, factor=factor, **chosen)
+    flip = canonical_name(data) not in _DIGITS
+    match name:
+        case "limbeck_soft":
+            return limbeck_soft(side=min(spec.height, spec.width), flip=flip, **chosen)
+        case "sre2l_cifar":
+            return sre2l_cifar(flip=flip, **chosen)
+        case "sre2l_tiny":
+            return sre2l_tiny(flip=flip, **chosen)
+        case "sre2l_imagenet":
+            return sre2l_imagenet(flip=flip, **chosen)
+        case "dwa_cifar":
+            return dwa_cifar(flip=flip, **chosen)
+        case "dwa_tiny":
+            return dwa_tiny(flip=flip, **chosen)
+        case "dwa_imagenet":
+            return dwa_imagenet(flip=flip, **chosen)
     raise unknown("protocol", name, PROTOCOLS)

@@ -33,6 +33,15 @@ class KnownTeacher:
     weights: Weights
     class_names: tuple[str, ...]
 
+    def on(self, device: torch.device) -> KnownTeacher:
+        """The same on a device, in float32."""
+        network = self.network.to(device, torch.float32, self.network.execution)
+        weights = {
+            name: tensor.detach().to(device, torch.float32 if tensor.is_floating_point() else tensor.dtype)
+            for name, tensor in self.weights.items()
+        }
+        return KnownTeacher(network, weights, self.class_names)
+
     @property
     def bytes(self) -> int:
         """Bytes of its weights, which whoever wants its labels must have."""
