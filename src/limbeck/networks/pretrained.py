@@ -19,7 +19,7 @@ from limbeck.networks.catalog import TORCHVISION, build
 from limbeck.networks.from_torchvision import TorchvisionNetwork, require_model
 from limbeck.storage.weights import difference
 
-__all__ = ["pretrained_weights", "torchvision_categories"]
+__all__ = ["check_pretrained", "pretrained_weights", "torchvision_categories"]
 
 NORMALIZING = ("googlenet", "inception_v3")
 """Models that, with torchvision's weights, turn ImageNet's normalization into another one first."""
@@ -49,8 +49,7 @@ def pretrained_weights(
     network = build(name, spec)
     module = network.module()
     assert isinstance(module, TorchvisionNetwork)
-    rows = _rows(model, len(chosen.meta["categories"]), spec, classes)
-    _check(network.name, module, model, chosen, spec)
+    rows = check_pretrained(name, spec, which, classes)
     weights = {module.own_name(key): tensor for key, tensor in _download(model, chosen).items()}
     weights |= {key: weights[key][rows] for key in ("classifier.weight", "classifier.bias")}
     wanted = module.state_dict()
@@ -58,6 +57,33 @@ def pretrained_weights(
     if reason is not None:
         raise InputError(f"torchvision's weights of '{model}' do not fit '{network.name}' ({reason}); {_REMEDY}")
     return {key: weights[key].detach().to(tensor.dtype, copy=True) for key, tensor in wanted.items()}
+
+
+def check_pretrained(
+    name: str, spec: DataSpec, which: str = "default", classes: Sequence[int] | None = None
+) -> list[int]:
+    """Refuse what `pretrained_weights` would, but for the download; nothing is fetched.
+
+    Args:
+        name: as for `pretrained_weights`, like the others.
+        spec: the images.
+        which: torchvision's name of the weights.
+        classes: for each label of the data the number of its class.
+
+    Returns:
+        The rows of the classifier for the classes of the data.
+
+    Raises:
+        InputError: it is no model of torchvision's or not as it was trained, the classes do not fit, or there are no
+            such weights.
+    """
+    model, chosen = _model(name), _weights(name, which)
+    network = build(name, spec)
+    module = network.module()
+    assert isinstance(module, TorchvisionNetwork)
+    rows = _rows(model, len(chosen.meta["categories"]), spec, classes)
+    _check(network.name, module, model, chosen, spec)
+    return rows
 
 
 def torchvision_categories(name: str, which: str = "default") -> list[str]:

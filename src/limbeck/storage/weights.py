@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +18,7 @@ __all__ = [
     "SUFFIX",
     "check_weights",
     "checksum",
+    "class_names_in",
     "difference",
     "digest",
     "keep_weights",
@@ -28,15 +31,56 @@ __all__ = [
 SUFFIX = ".safetensors"
 
 
-def write_weights(path: Path, weights: Weights, network: str) -> None:
+def write_weights(path: Path, weights: Weights, network: str, class_names: Sequence[str] = ()) -> None:
     """Write the parameters and buffers of a network, atomically; equal weights make equal files.
 
     Args:
         path: the file, which ends in ``.safetensors``.
         weights: by name, as the network's ``state_dict`` has them.
         network: name of the architecture, kept in the header.
+        class_names: what the classes are called in the order of the logits, kept likewise if they are given.
     """
-    _write(path, _on_cpu(weights), network=network)
+    about = {"class_names": json.dumps(list(class_names), ensure_ascii=False)} if class_names else {}
+    _write(path, _on_cpu(weights), network=network, **about)
+
+
+def class_names_in(path: Path) -> tuple[str, ...] | None:
+    """What the classes are called whose logits the weights in a file make, in their order.
+
+    They stand under ``class_names`` in the header of a safetensors file, or in a file ``NAME.json`` beside ``NAME.*``,
+    either as a list or as a list under ``class_names``.
+
+    Args:
+        path: a file of weights.
+
+    Returns:
+        The names, or None where neither says any.
+
+    Raises:
+        InputError: what is said is not a list of texts.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    said = None
+    if path.suffix == SUFFIX:
+        with contextlib.suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
+            said = (file.metadata() or {}).get("class_names")
+    beside = path.with_suffix(".json")
+    if said is None and beside.is_file():
+        path, said = beside, beside.read_text(encoding="utf-8")
+    if said is None:
+        return None
+    try:
+        names = json.loads(said)
+    except ValueError:
+        names = None
+    if isinstance(names, dict):
+        names = names.get("class_names", ())
+        if not names:
+            return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path} does not say the names of classes as a list of texts; correct or remove them.")
+    return tuple(names)
 
 
 def weight_files(folder: str | Path) -> list[Path]:
@@ -155,11 +199,21 @@ def _on_cpu(weights: Weights) -> Weights:
 
 
 def _write(path: Path, tensors: Weights, **about: str) -> None:
-    """Tensors and one fact about them; the order in which safetensors writes several is not always the same."""
-    from safetensors.torch import save_file
+    """Tensors and facts about them."""
+    from safetensors.torch import save
 
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=about)
+        temporary.write_bytes(_ordered(save(tensors, metadata=about)))
+
+
+def _ordered(content: bytes) -> bytes:
+    """A safetensors file whose header names the facts in order; safetensors writes several in any."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    written = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    written += b" " * (-len(written) % 8)
+    return len(written).to_bytes(8, "little") + written + content[8 + size :]
 
 
 def checksum(weights: Weights) -> str:

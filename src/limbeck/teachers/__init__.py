@@ -1,0 +1,6 @@
+"""Teachers whose training is published, composed by data set."""
+
+from __future__ import annotations
+
+from limbeck.teachers.published import published_teacher as published_teacher
+from limbeck.training.teacher import Teacher as Teacher
