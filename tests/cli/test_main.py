@@ -28,6 +28,9 @@ FIELDS = {
         *("method", "data", "ipc", "seed", "out", "preset", "base", "storage"),
         *("load", "settings", "json"),
     ],
+    "teacher": [
+        *("what", "data", "ipc", "epochs", "preset", "base", "out", "test", "load", "settings", "json"),
+    ],
     "evaluate": [
         *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "data", "metrics"),
         *("diversity", "beside", "curve", "seed", "device", "execution", "progress", "load", "json"),

@@ -17,6 +17,7 @@ VERBS = {
     "show": ("limbeck.cli.listing", "Show"),
     "plan": ("limbeck.cli.plan", "Plan"),
     "distill": ("limbeck.cli.distill", "Distill"),
+    "teacher": ("limbeck.cli.teacher", "TeacherVerb"),
     "evaluate": ("limbeck.cli.evaluate", "Evaluate"),
     "compare": ("limbeck.cli.compare", "Compare"),
     "export": ("limbeck.cli.files", "Export"),
@@ -24,7 +25,7 @@ VERBS = {
 }
 """Verbs and the class that holds their flags; a verb's module is imported when it is used."""
 
-_RECIPE_VERBS = ("show", "plan", "distill", "compare")
+_RECIPE_VERBS = ("show", "plan", "distill", "teacher", "compare")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

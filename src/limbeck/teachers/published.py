@@ -6,15 +6,21 @@ first author.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from limbeck.augmentations.crop_flip import CropFlip
 from limbeck.augmentations.resized_crop_flip import ResizedCropFlip
 from limbeck.core.errors import unknown
+from limbeck.core.real import DataSpec
 from limbeck.data import canonical_name
 from limbeck.training.schedules import Schedule
 from limbeck.training.settings import Training
 from limbeck.training.teacher import Teacher
 
-__all__ = ["published_teacher"]
+__all__ = ["published_teacher", "teacher_for"]
+
+_DIGITS = ("mnist", "svhn", "digits")
+"""Data sets whose classes change when mirrored."""
 
 _CIFAR = Teacher(
     training=Training(lr=0.1, momentum=0.9, weight_decay=5e-4, batch_size=128, augmentation=CropFlip()),
@@ -65,3 +71,20 @@ def published_teacher(data: str) -> Teacher:
     if name not in _PUBLISHED:
         raise unknown("data set of published teachers", data, _PUBLISHED)
     return _PUBLISHED[name]
+
+
+def teacher_for(spec: DataSpec) -> Teacher:
+    """A teacher for any data: the published one, or a network trained as on CIFAR for 30 epochs.
+
+    Images are shifted by up to an eighth of their side, as they are on CIFAR. Digits are not mirrored; spectrograms are
+    not augmented at all.
+
+    Args:
+        spec: the data.
+    """
+    name = canonical_name(spec.name)
+    if name in _PUBLISHED:
+        return _PUBLISHED[name]
+    shift = max(1, round(min(spec.height, spec.width) / 8))
+    augmentation = None if spec.sound is not None else CropFlip(padding=shift, flip=name not in _DIGITS)
+    return replace(_CIFAR, training=replace(_CIFAR.training, augmentation=augmentation), epochs=30)

@@ -35,8 +35,8 @@ class Teacher:
     """Architecture, as `limbeck list networks` shows."""
     weights: str = "trained"
     """Where they come from: ``trained`` on the real images; ``torchvision``, those that it offers for its model, or
-    ``torchvision:NAME``, such as ``torchvision:IMAGENET1K_V1``; ``random``, none at all, to try out sizes; or the path of
-    a checkpoint, ``.safetensors``, ``.pt`` or ``.pth``."""
+    ``torchvision:NAME``, such as ``torchvision:IMAGENET1K_V1``; ``random``, none at all, to try out sizes; or the path
+    of a checkpoint, ``.safetensors``, ``.pt`` or ``.pth``."""
     training: Training = field(default_factory=lambda: Training(lr=0.1, batch_size=128))
     """How it is trained on the real images."""
     schedule: Schedule = field(default_factory=lambda: Schedule(kind="cosine"))
