@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError

@@ -51,7 +51,9 @@ def test_a_teacher_that_cannot_be_is_refused(digits: Data) -> None:
     with pytest.raises(InputError, match="did you mean 'convnet3'"):
         teacher_context(Teacher(network="convnet_3"), digits.train)
     missing = Teacher(network="convnet3", weights="nowhere.safetensors")
-    with pytest.raises(InputError, match="teacher of the protocol has weights 'nowhere.safetensors', which is no file"):
+    with pytest.raises(
+        InputError, match=r"teacher of the protocol has weights 'nowhere\.safetensors', which is no file"
+    ):
         teacher_labels(missing, teacher_context(missing, digits.train))
 
 

@@ -92,7 +92,7 @@ class Scores:
 
     @property
     def label_bytes(self) -> int:
-        """Bytes of labels: 0 for those of the set, which its order implies; else of files, or of a teacher's weights."""
+        """Bytes of labels: 0 for those of the set, which its order implies; else of files or a teacher's weights."""
         return 0 if self.labels is None else self.labels.bytes
 
     @property
