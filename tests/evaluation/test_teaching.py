@@ -9,7 +9,7 @@ import torch
 
 from limbeck.core.errors import InputError
 from limbeck.data import Data
-from limbeck.evaluation.teaching import first_teacher, recipe_teacher, teacher_context, teacher_labels
+from limbeck.evaluation.teaching import recipe_teacher, teacher_context, teacher_labels
 from limbeck.methods.random import random
 from limbeck.training.supervised import accuracy
 from limbeck.training.teacher import Teacher
@@ -24,10 +24,6 @@ def with_teacher(teacher: Teacher = TEACHER) -> Any:
 def test_a_recipe_brings_the_teacher_of_its_pool() -> None:
     assert recipe_teacher(with_teacher()) is TEACHER
     assert recipe_teacher(random()) is None and recipe_teacher(tiny_idc()) is None
-    other = replace(TEACHER, epochs=9)
-    recipes = [random(), with_teacher(other), with_teacher()]
-    assert first_teacher(recipes) == (recipes[1], other)
-    assert first_teacher([random()]) is None
 
 
 def test_a_teacher_is_trained_once_and_knows_the_digits(digits: Data, tmp_path: Path) -> None:

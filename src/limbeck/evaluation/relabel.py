@@ -21,7 +21,7 @@ from limbeck.training.lessons import Shuffled
 from limbeck.training.replayed import Replayed, TaughtBatch, pack
 from limbeck.training.settings import Training
 
-__all__ = ["ReplayBatches", "ReplayDataset", "label_bytes", "relabel", "replay"]
+__all__ = ["ReplayBatches", "ReplayDataset", "epochs_to_store", "label_bytes", "relabel", "replay"]
 
 Place = tuple[int, int, int]
 """Epoch, batch of it, and position in the batch."""
@@ -59,27 +59,12 @@ def relabel(
         InputError: the protocol has no soft labels, the teacher knows other classes, or the folder holds other labels.
     """
     compression, device = compression or Compression(), device or torch.device("cpu")
-    compression.check()
+    kept = epochs_to_store(distilled, protocol, compression, epochs_kept)
     if not isinstance(labels, ByTeacher):
         raise InputError("labels are made by a teacher, and these are stored already; bring a teacher.")
-    if protocol.soft is None:
-        raise InputError(
-            f"protocol '{protocol.name}' teaches by the labels of the set; take one with soft labels, for example "
-            "limbeck_soft."
-        )
     labels.check(protocol, distilled.spec, distilled)
-    protocol.training.check(f"protocol '{protocol.name}'")
-    if protocol.training.augmentation is not None:
-        protocol.training.augmentation.fits(distilled.spec)
     teacher, spec = labels.on(device).teacher, distilled.spec
     images = _normalized(distilled).to(device)
-    epochs = protocol.epochs(len(images))
-    kept = epochs if epochs_kept is None else epochs_kept
-    if not 1 <= kept <= epochs:
-        raise InputError(
-            f"protocol '{protocol.name}' has {epochs} epochs for this set, of which 1 to {epochs} can be kept, not "
-            f"{kept}."
-        )
     about = {
         **belonging(distilled, protocol),
         "teacher": teacher.as_plain(),
@@ -91,7 +76,7 @@ def relabel(
     store = begin_store(Path(out), about, kept)
     training = protocol.training.bound(spec)
     batches = Shuffled(_streams(seed), training, spec.shape, len(images))
-    temperature = protocol.soft.temperature
+    temperature = protocol.soft.temperature if protocol.soft is not None else 1.0
     while not store.complete:
         epoch, taken = len(store.epochs), []
         for batch, rows in enumerate(batches.order(epoch)):
@@ -104,7 +89,42 @@ def relabel(
     return store
 
 
-def label_bytes(distilled: Distilled, protocol: Protocol, compression: Compression, epochs_kept: int | None) -> int:
+def epochs_to_store(
+    distilled: Distilled, protocol: Protocol, compression: Compression, epochs_kept: int | None = None
+) -> int:
+    """How many epochs `relabel` would store, and whether it can at all; needs no teacher.
+
+    Args:
+        distilled: the set.
+        protocol: how networks will be trained.
+        compression: what is kept of the logits.
+        epochs_kept: epochs that are stored; all by default.
+
+    Raises:
+        InputError: the protocol has no soft labels or is not for such images, or a value is out of its range.
+    """
+    compression.check()
+    if protocol.soft is None:
+        raise InputError(
+            f"protocol '{protocol.name}' teaches by the labels of the set; take one with soft labels, for example "
+            "limbeck_soft."
+        )
+    protocol.training.check(f"protocol '{protocol.name}'")
+    if protocol.training.augmentation is not None:
+        protocol.training.augmentation.fits(distilled.spec)
+    epochs = protocol.epochs(distilled.parametrization.parts(distilled.ipc) * distilled.spec.classes)
+    kept = epochs if epochs_kept is None else epochs_kept
+    if not 1 <= kept <= epochs:
+        raise InputError(
+            f"protocol '{protocol.name}' has {epochs} epochs for this set, of which 1 to {epochs} can be kept, not "
+            f"{kept}."
+        )
+    return kept
+
+
+def label_bytes(
+    distilled: Distilled, protocol: Protocol, compression: Compression, epochs_kept: int | None = None
+) -> int:
     """Bytes of the logits alone that `relabel` would store, before it does.
 
     Args:
@@ -114,7 +134,7 @@ def label_bytes(distilled: Distilled, protocol: Protocol, compression: Compressi
         epochs_kept: epochs that are stored; all by default.
     """
     images = distilled.parametrization.parts(distilled.ipc) * distilled.spec.classes
-    epochs = protocol.epochs(images) if epochs_kept is None else epochs_kept
+    epochs = epochs_to_store(distilled, protocol, compression, epochs_kept)
     return epochs * images * bytes_per_image(compression, distilled.spec.classes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,22 +19,13 @@ from limbeck.training.pretraining import cache_folder
 from limbeck.training.taught import KnownTeacher
 from limbeck.training.teacher import Teacher
 
-__all__ = ["first_teacher", "recipe_teacher", "teacher_context", "teacher_labels"]
+__all__ = ["recipe_teacher", "teacher_context", "teacher_labels"]
 
 
 def recipe_teacher(recipe: Recipe) -> Teacher | None:
-    """The teacher by which a recipe's images are made, as its pool names it before it is changed; None without one."""
-    found = getattr(recipe.pool, "teacher", None)
-    return found if isinstance(found, Teacher) else None
-
-
-def first_teacher(recipes: Sequence[Recipe]) -> tuple[Recipe, Teacher] | None:
-    """The first recipe that brings a teacher, and the teacher."""
-    for recipe in recipes:
-        teacher = recipe_teacher(recipe)
-        if teacher is not None:
-            return recipe, teacher
-    return None
+    """The teacher by which a recipe's images are made, unchanged: its pool's, or another part's; None without one."""
+    held = (getattr(part, "teacher", None) for part in (recipe.pool, *(part for _, part in recipe.parts())))
+    return next((teacher for teacher in held if isinstance(teacher, Teacher)), None)
 
 
 def teacher_context(
