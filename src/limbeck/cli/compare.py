@@ -61,7 +61,7 @@ class Compare:
     labels: tuple[LabelChoice, ...] = ()
     """Labels that networks are taught: hard, those of the sets, soft, a teacher's, or both, which gives every set one
     row for each; by default what the protocol says."""
-    teacher: tyro.conf.OmitArgPrefixes[TeacherOptions] = field(default_factory=TeacherOptions)
+    taught: tyro.conf.OmitArgPrefixes[TeacherOptions] = field(default_factory=TeacherOptions)
     """Who gives soft labels; the same for all sets. By default the teacher of the first method that brings one."""
     networks: tuple[str, ...] = ("convnet3",)
     """Architectures ('limbeck list networks')."""
@@ -108,13 +108,13 @@ class Compare:
         data = load_data(self.data, self.load)
         protocol = self._one_protocol(data.spec, recipes)
         out = run_folder(self.out, "compare", data.spec.name)
-        if self.teacher != TeacherOptions() and (protocol.soft is None or self.labels == ("hard",)):
+        if self.taught != TeacherOptions() and (protocol.soft is None or self.labels == ("hard",)):
             raise InputError(
                 "--taught-by names who gives soft labels, and none are asked for; leave it out, or take a protocol "
                 "with soft labels, for example --protocol limbeck_soft."
             )
         with progress(self.settings.progress) as display:
-            teacher = named_teacher(self.teacher, data, self.settings, display.say)
+            teacher = named_teacher(self.taught, data, self.settings, display.say)
         comparison = compare(
             recipes,
             data,

@@ -58,7 +58,7 @@ class Evaluate:
     and hard to see what the same protocol gives without a teacher."""
     stored_labels: Path | None = None
     """Folder of 'limbeck relabel': soft labels are replayed from it and not asked of the teacher."""
-    teacher: tyro.conf.OmitArgPrefixes[TeacherOptions] = field(default_factory=TeacherOptions)
+    taught: tyro.conf.OmitArgPrefixes[TeacherOptions] = field(default_factory=TeacherOptions)
     """Who gives soft labels."""
     network_cache: bool | Path = True
     """Where a teacher that is trained on the real images is kept: the usual folder, this one, or nowhere."""
@@ -204,7 +204,7 @@ class Evaluate:
                 f"protocol '{protocol.name}' teaches by the labels of the set alone; for soft labels take another, for "
                 "example --protocol limbeck_soft."
             )
-        if not soft and (self.stored_labels is not None or self.teacher != TeacherOptions()):
+        if not soft and (self.stored_labels is not None or self.taught != TeacherOptions()):
             raise InputError(
                 f"protocol '{protocol.name}' with hard labels asks no teacher; leave --stored-labels and --taught-by "
                 "out, or take a protocol with soft labels, for example --protocol limbeck_soft."
@@ -221,10 +221,10 @@ class Evaluate:
             **{item.name: getattr(self.execution, item.name) for item in fields(ExecutionSettings)},
         )
         if self.stored_labels is None:
-            return teacher_of(distilled, self.teacher, data, settings, display.say)
+            return teacher_of(distilled, self.taught, data, settings, display.say)
         stored = stored_labels(self.stored_labels)
         stored.check(protocol, distilled.spec, distilled)
-        named = named_teacher(self.teacher, data, settings, display.say)
+        named = named_teacher(self.taught, data, settings, display.say)
         if named is not None:
             stored.require_teacher(named.teacher)
         return stored

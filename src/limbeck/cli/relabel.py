@@ -46,7 +46,7 @@ class Relabel:
     K likeliest classes, while what probability is left is spread evenly over the others. For example: int8 topk:10."""
     epochs_kept: int | None = None
     """Epochs that are stored, through which a training goes round and round; all by default."""
-    teacher: tyro.conf.OmitArgPrefixes[TeacherOptions] = field(default_factory=TeacherOptions)
+    taught: tyro.conf.OmitArgPrefixes[TeacherOptions] = field(default_factory=TeacherOptions)
     """Who gives the labels."""
     seed: int = 0
     """Seed of batches, augmentation and mixing."""
@@ -69,7 +69,7 @@ class Relabel:
         data = data_of(self.run_, distilled, self.data, self.load)
         began = time.monotonic()
         with progress(self.settings.progress) as display:
-            labels = teacher_of(distilled, self.teacher, data, self.settings, display.say)
+            labels = teacher_of(distilled, self.taught, data, self.settings, display.say)
             display.start("labelling", total)
             store = relabel(
                 distilled,

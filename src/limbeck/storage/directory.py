@@ -103,7 +103,7 @@ def _describe(distilled: Distilled, images: str) -> dict[str, Any]:
         "space": distilled.parametrization.space,
         "to_unit_space": "x" if distilled.parametrization.space == "unit" else "x * std + mean, per channel",
         "whitening": None,
-        "labels": "hard: image [k, i] belongs to class k",
+        "labels": distilled.recipe.labeler.in_words(),
         "storage": distilled.storage,
         "bytes": distilled.bytes,
         "seed": distilled.seed,
