@@ -18,6 +18,8 @@ from limbeck.engine.settings import Settings as Settings
 from limbeck.evaluation import protocols as protocols
 from limbeck.evaluation.evaluate import Scores as Scores
 from limbeck.evaluation.evaluate import evaluate as evaluate
+from limbeck.evaluation.relabel import relabel as relabel
+from limbeck.evaluation.relabel import replay as replay
 from limbeck.formats.export import export as export
 from limbeck.formats.native import load as load
 
@@ -34,4 +36,6 @@ __all__ = [
     "export",
     "load",
     "protocols",
+    "relabel",
+    "replay",
 ]

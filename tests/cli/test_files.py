@@ -24,6 +24,13 @@ def test_an_npz_file_as_json(limbeck: Command, finished: Path) -> None:
     assert np.array_equal(images, load(finished).stored.flatten(0, 1).numpy())
 
 
+def test_jpeg_files_come_with_a_warning(limbeck: Command, finished: Path) -> None:
+    done = limbeck("export", finished, "pictures", "--jpeg", "75", "--json")
+    assert done.json == {"written": "pictures", "to": "imagefolder", "decoded": True, "jpeg": 75}
+    assert "alphabetical order" in done.err and "not the images that were distilled" in done.err
+    assert len(list(Path("pictures").glob("new00?/*.jpg"))) == 10
+
+
 def test_nothing_is_overwritten(limbeck: Command, finished: Path) -> None:
     for words in (["set.npz", "--to", "npz"], ["pictures"]):
         assert limbeck("export", finished, *words).status == 0

@@ -12,6 +12,7 @@ import pytest
 from limbeck.cli import main as module
 from limbeck.cli.main import VERBS, main
 from limbeck.cli.shared import DiversityOptions
+from limbeck.cli.teaching import TeacherOptions
 from limbeck.core.errors import InputError, Interrupted, RunError
 from limbeck.core.execution import ExecutionSettings
 from limbeck.data import LoadOptions
@@ -32,14 +33,46 @@ FIELDS = {
         *("what", "data", "ipc", "epochs", "preset", "base", "out", "test", "load", "settings", "json"),
     ],
     "evaluate": [
-        *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "data", "metrics"),
-        *("diversity", "beside", "curve", "seed", "device", "execution", "progress", "load", "json"),
+        *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "data"),
+        *(
+            "labels",
+            "stored_labels",
+            "taught",
+            "network_cache",
+            "metrics",
+            "diversity",
+            "beside",
+            "curve",
+            "seed",
+            "device",
+            "execution",
+            "progress",
+            "load",
+            "json",
+        ),
+    ],
+    "relabel": [
+        *("run_", "out", "protocol", "length", "compress", "epochs_kept", "taught", "seed", "data", "load", "settings"),
+        "json",
     ],
     "compare": [
-        *("methods", "data", "ipc", "seeds", "preset", "protocol", "networks", "repeats", "length", "full"),
+        *(
+            "methods",
+            "data",
+            "ipc",
+            "seeds",
+            "preset",
+            "protocol",
+            "labels",
+            "taught",
+            "networks",
+            "repeats",
+            "length",
+            "full",
+        ),
         *("metrics", "diversity", "out", "load", "settings", "json"),
     ],
-    "export": ["run_", "where", "to", "decoded", "json"],
+    "export": ["run_", "where", "to", "decoded", "jpeg", "json"],
     "report": ["runs", "out", "overwrite", "json"],
 }
 """All flags written by hand. What belongs to a method or a part is a field of it and needs no flag here."""
@@ -51,6 +84,7 @@ SHARED = {
         *("device", "dtype", "checkpoint_minutes", "progress", "class_block", "blocks", "snapshots", "network_cache"),
     ],
     DiversityOptions: ["teacher", "teacher_epochs", "scatter"],
+    TeacherOptions: ["taught_by", "taught_network", "taught_epochs"],
     LoadOptions: [
         *("validation", "split_seed", "normalization", "image_size", "fit", "channels", "root", "download", "cache"),
         *("image_column", "audio_column", "label_column", "test_fraction", "sample_rate", "seconds"),
@@ -59,7 +93,7 @@ SHARED = {
 
 _GROUPS = (
     *(("settings", Settings), ("execution", ExecutionSettings), ("load", LoadOptions)),
-    ("diversity", DiversityOptions),
+    *(("diversity", DiversityOptions), ("taught", TeacherOptions)),
 )
 """Fields whose own fields are the flags."""
 

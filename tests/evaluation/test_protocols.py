@@ -258,7 +258,7 @@ def test_sound_is_neither_augmented_nor_mixed(digits: Data, name: str) -> None:
     spec = replace(digits.spec, name="words", height=64, width=64, sound=Sound())
     found = for_data(name, spec)
     assert found.networks == ("convnet4",)
-    assert found.training.augmentation is None and found.training.cutmix == 0
+    assert found.training.augmentation is None and found.training.cutmix == found.training.mixup == 0
     plain = for_data(name, replace(spec, sound=None), ("convnet4",))
     assert replace(plain, training=found.training) == found
     assert for_data(name, spec, ("mlp",)).networks == ("mlp",)

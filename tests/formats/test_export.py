@@ -216,3 +216,44 @@ def test_what_cannot_be_heard_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="leave --no-decoded out for wav"):
         export(sounding(), "wav", tmp_path / "out", decoded=False)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_jpeg_folder_is_that_of_sre2l(channels: int, tmp_path: Path) -> None:
+    from PIL import Image
+    from torchvision.datasets import ImageFolder
+
+    made = distilled(channels, tuple(f"class {index}" for index in range(12)))
+    export(made, "imagefolder", tmp_path / "out", jpeg=75)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())[::11] == ["new000", "new011"]
+    assert {path.name for path in (tmp_path / "out" / "new003").iterdir()} == {
+        *("class003_id000.jpg", "class003_id001.jpg"),
+    }
+    read = ImageFolder(str(tmp_path / "out"))
+    images, labels = made.decoded()
+    assert read.targets == labels.tolist()
+    named = json.loads((tmp_path / "out" / "classes.json").read_text(encoding="utf-8"))
+    assert [named[folder] for folder in read.classes] == list(made.spec.class_names)
+    with Image.open(tmp_path / "out" / "new003" / "class003_id001.jpg") as picture:
+        assert picture.format == "JPEG" and picture.mode == ("L" if channels == 1 else "RGB")
+        seen = np.asarray(picture, dtype=float).reshape(4, 6, channels)
+    expected = 255 * images[7].permute(1, 2, 0).numpy()
+    # Random pixels are the worst that JPEG can be given; the mean of an image survives.
+    assert abs(seen.mean() - expected.mean()) < 12 and not np.array_equal(seen, expected.round())
+
+
+def test_many_classes_and_images_of_a_jpeg_folder_sort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import ImageFolder
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    made = distilled(1, tuple(f"class {index}" for index in range(1002)), ipc=1)
+    export(made, "imagefolder", tmp_path / "out", jpeg=90)
+    assert (tmp_path / "out" / "new1001" / "class1001_id000.jpg").is_file()
+    assert ImageFolder(str(tmp_path / "out")).targets == list(range(1002))
+
+
+@pytest.mark.parametrize(("to", "jpeg"), [("npz", 75), ("wav", 75), ("imagefolder", 0), ("imagefolder", 101)])
+def test_a_jpeg_quality_that_cannot_be_is_refused(to: str, jpeg: int, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="quality of 1 to 100 and are for the form imagefolder"):
+        export(distilled(), to, tmp_path / "out", jpeg=jpeg)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())

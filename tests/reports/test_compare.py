@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import signal
 import statistics
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,14 @@ from limbeck.evaluation.diversity import DiversityProtocol, Reference, refer
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats.native import load
 from limbeck.methods.random import random
+from limbeck.pools.fresh import Fresh
 from limbeck.reports import compare as comparing
-from limbeck.reports.compare import COMPARISON, Comparison, compare
+from limbeck.reports.compare import COMPARISON, Comparison, compare, told_apart
 from limbeck.reports.runs import read_run
+from limbeck.training.teacher import Teacher
 from tests.engine.tiny import NETWORK, tiny_idc
+from tests.evaluation.taught import TEACHER, by_teacher
+from tests.evaluation.taught import protocol as soft_protocol
 
 QUIET = Settings(device="cpu", progress="quiet")
 PROTOCOL = Protocol(name="tiny", networks=(NETWORK,), repeats=2, budget="updates", length=3)
@@ -95,8 +99,9 @@ def test_the_file_holds_the_table(done: tuple[Comparison, Path]) -> None:
     assert first["mean"] == pytest.approx(comparison.rows[0].mean)
     assert set(first) == {
         *("method", "ipc", "bytes", "training_images", "accuracies", "seconds", "evaluation_seconds", "seeds"),
-        *("mean", "std"),
+        *("mean", "std", "bytes_labels", "label_kind"),
     }
+    assert {(row["bytes_labels"], row["label_kind"]) for row in written["rows"]} == {(0, "hard")}
 
 
 def test_repeating_does_no_work(done: tuple[Comparison, Path], digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,3 +226,75 @@ def test_diversity_is_measured_by_one_teacher(digits: Data, tmp_path: Path, monk
     with pytest.raises(InputError, match="epochs >= 0"):
         run(digits, tmp_path / "other", diversity=replace(protocol, epochs=-1))
     assert not (tmp_path / "other").exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreshWithTeacher(Fresh):
+    """Stands for a pool whose networks come from a teacher."""
+
+    teacher: Teacher = TEACHER
+    """Who labels."""
+
+
+def bringing(name: str, teacher: Teacher = TEACHER) -> dict[str, Any]:
+    pool = FreshWithTeacher(network=NETWORK, teacher=teacher)
+    return {name: tiny_idc().with_(name=name, pool=pool)}
+
+
+def soft(recipes: Any, data: Data, out: Path, **changes: Any) -> Comparison:
+    arguments = {"ipcs": (1,), "seeds": (0, 1), "protocol": soft_protocol(), "settings": QUIET}
+    return compare(recipes, data, out=out, **{**arguments, **changes})
+
+
+def test_one_teacher_labels_all_rows_and_hard_labels_stand_beside_them(digits: Data, tmp_path: Path) -> None:
+    recipes = {"random": random(), **bringing("taught"), **bringing("other", replace(TEACHER, epochs=7))}
+    comparison = soft(recipes, digits, tmp_path, labels=("hard", "soft"), full=True)
+    known = by_teacher().teacher
+    order = [(row.method, row.label_kind, row.bytes_labels) for row in comparison.rows]
+    assert order == [
+        (name, kind, size)
+        for name in ("random", "taught", "other", "full")
+        for kind, size in (("hard", 0), ("teacher", known.bytes))
+    ]
+    assert (comparison.teacher, comparison.brought_by) == (known.as_plain(), "taught")
+    assert comparison.protocol == soft_protocol()
+    written = json.loads((tmp_path / COMPARISON).read_text())
+    assert written["teacher"]["weights"] == known.digest and written["brought_by"] == "taught"
+    for name in ("random-ipc1-seed1", "full"):
+        found = [json.loads(path.read_text()) for path in (tmp_path / name).glob("evaluation-*.json")]
+        assert {entry["label_kind"] for entry in found} == {"hard", "teacher"}
+        assert {entry["protocol"]["soft"] is None for entry in found} == {True, False}
+    shown = told_apart(comparison.rows)
+    assert [row.method for row in shown][:2] == ["random (hard labels)", "random (soft labels)"]
+    assert [row.method for row in shown][-2:] == ["full", "full"]
+    assert told_apart(comparison.rows[::2]) == list(comparison.rows[::2])
+
+
+def test_soft_comparisons_do_no_work_twice(digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipes = {"random": random()}
+    first = soft(recipes, digits, tmp_path, teacher=by_teacher(), seeds=(0,))
+    assert [row.label_kind for row in first.rows] == ["teacher"] and first.brought_by == ""
+    monkeypatch.setattr("limbeck.evaluation.evaluate._train_and_judge", None)
+    assert soft(recipes, digits, tmp_path, teacher=by_teacher(), seeds=(0,)) == first
+
+
+def test_a_teacher_that_nobody_brings_or_needs_is_refused_before_any_work(digits: Data, tmp_path: Path) -> None:
+    recipes = {"random": random()}
+    with pytest.raises(InputError, match=r"no method here brings one; name one with --taught-by"):
+        soft(recipes, digits, tmp_path)
+    with pytest.raises(InputError, match="teaches by the labels of the set alone"):
+        soft(recipes, digits, tmp_path, protocol=PROTOCOL, labels=("soft",))
+    with pytest.raises(InputError, match="each once"):
+        soft(recipes, digits, tmp_path, labels=("hard", "hard"))
+    assert list(tmp_path.iterdir()) == []
+    comparison = soft(recipes, digits, tmp_path, labels=("hard",), seeds=(0,))
+    assert comparison.protocol == soft_protocol().hard() and comparison.teacher is None
+
+
+def test_snapshots_are_judged_by_the_same_teacher(digits: Data, tmp_path: Path) -> None:
+    settings = replace(QUIET, snapshots=1)
+    named = {"labels": ("hard", "soft"), "teacher": by_teacher(), "settings": settings, "seeds": (0,)}
+    soft({"learnt": RECIPES["learnt"]}, digits, tmp_path, **named)
+    curves = [json.loads(path.read_text()) for path in (tmp_path / "learnt-ipc1-seed0").glob("curve-*.json")]
+    assert sorted(curve["label_kind"] for curve in curves) == ["hard", "teacher"]
+    assert {curve["bytes_labels"] for curve in curves} == {0, by_teacher().bytes}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -21,6 +22,7 @@ from limbeck.reports.tables import (
     diversity_table,
     human_bytes,
     human_seconds,
+    label_size,
     listing,
     percent,
     scores_table,
@@ -56,9 +58,9 @@ ROWS = (
 def test_a_row_shows_every_figure() -> None:
     text = shown(comparison_table(Comparison("digits", PROTOCOL, ROWS)))
     assert "digits, protocol tiny, 2 seeds" in text
-    assert cells(text, "1 random") == "1 random 640 B 10 55.0 ± 7.1 2 1 min 5 s 2.0 s"
-    assert cells(text, "10 random") == "10 random 6.25 KiB 100 80.0 1 1 min 5 s 2.0 s"
-    assert cells(text, "- full") == "- full 80.8 KiB 1,293 97.5 ± 0.7 2 - 3.0 s"
+    assert cells(text, "1 random") == "1 random 640 B 0 B 10 55.0 ± 7.1 2 1 min 5 s 2.0 s"
+    assert cells(text, "10 random") == "10 random 6.25 KiB 0 B 100 80.0 1 1 min 5 s 2.0 s"
+    assert cells(text, "- full") == "- full 80.8 KiB 0 B 1,293 97.5 ± 0.7 2 - 3.0 s"
     assert "idc[x]" in text
 
 
@@ -73,6 +75,18 @@ def test_the_best_of_every_ipc_is_bold() -> None:
     assert "\x1b[1m 71.0 ± 1.4\x1b[0m" in bold[0]
 
 
+def test_labels_are_counted_and_each_kind_has_its_best() -> None:
+    taught = replace(row("random", 1, (0.9, 0.8)), bytes_labels=44_800_000, label_kind="teacher")
+    stored = replace(row("b", 1, (0.6, 0.6)), bytes_labels=2048, label_kind="stored")
+    assert best_rows((*ROWS, taught)) == (ROWS[1],)
+    other = replace(taught, method="c", accuracies=(0.1,))
+    assert best_rows((*ROWS, taught, other)) == (ROWS[1], taught)
+    text = shown(comparison_table(Comparison("digits", PROTOCOL, (*ROWS, taught, stored))))
+    assert "640 B   teacher, 42.7 MiB" in text.replace("  teacher", "   teacher").replace("    ", "   ")
+    assert "stored, 2.00 KiB" in text
+    assert label_size("hard", 0) == "0 B" and label_size("stored", 2048) == "stored, 2.00 KiB"
+
+
 def test_an_empty_comparison_has_no_rows() -> None:
     assert comparison_table(Comparison("digits", PROTOCOL, ())).row_count == 0
 
@@ -80,8 +94,9 @@ def test_an_empty_comparison_has_no_rows() -> None:
 def test_scores_of_a_real_evaluation(digits: Data) -> None:
     distilled = lb.distill(random(), digits, ipc=1, settings=lb.Settings(progress="quiet"))
     scores = lb.evaluate(distilled, digits.require_test(), PROTOCOL)
-    text = shown(scores_table(scores, "random [1]"))
-    assert "random [1]: protocol tiny, 10 training and 901 test images" in text
+    text = shown(scores_table(scores, "random [1]", distilled.bytes))
+    assert "random [1]: protocol tiny, 10 training and 901 test images;" in text
+    assert "images 2.50 KiB, labels 0 B" in " ".join(text.split())
     assert f"{100 * scores.mean:.1f} ± {100 * scores.std:.1f}" in text
     assert "all" not in text.split()
 

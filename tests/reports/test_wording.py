@@ -3,8 +3,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from limbeck.core.plain import encode
-from limbeck.evaluation.protocols import Protocol, dc
-from limbeck.reports.wording import enumeration, machine_in_words, protocol_in_words, steps_in_words
+from limbeck.evaluation.protocols import Protocol, dc, dwa_imagenet, dwa_tiny, sre2l_cifar
+from limbeck.reports.wording import (
+    enumeration,
+    machine_in_words,
+    protocol_in_words,
+    steps_in_words,
+    teacher_in_words,
+)
 
 PROTOCOL = Protocol(name="tiny", networks=("mlp",), repeats=1, budget="updates", length=3)
 
@@ -19,6 +25,28 @@ def test_a_protocol_that_forgets_its_velocity_says_so() -> None:
     (first, second, *_) = protocol_in_words(encode(dc(networks=("mlp",), repeats=2)), [7])
     assert first.startswith("2 fresh networks of mlp for every set") and "301 epochs" in first
     assert second.endswith("multiplied by 0.1 after 50 % of the training, where the velocity starts from zero again.")
+
+
+def test_soft_protocols_say_who_teaches_and_how() -> None:
+    text = " ".join(protocol_in_words(encode(sre2l_cifar(teacher_mode="train")), [7]))
+    for words in (
+        "AdamW with betas 0.9 and 0.999, weight decay 0.01, batches of 128 and step size 0.001, falling along a cosine",
+        "mixup of every batch (Beta parameter 0.8)",
+        "KL divergence at temperature 30. The teacher's batch norm uses the statistics of the mixed batch.",
+    ):
+        assert words in text
+    text = " ".join(protocol_in_words(encode(dwa_tiny()), [7]))
+    assert "step size 0.2, rising over 5 epochs from 0.01 of it, falling along a cosine to 0." in text
+    assert "temperature 20, times 20 squared" in text and "its running statistics" in text
+    text = " ".join(protocol_in_words(encode(dwa_imagenet().hard()), [7]))
+    assert "weight decay 0.01 (not of biases and norms)" in text and "teacher" not in text
+
+
+def test_the_teacher_of_a_comparison_is_named() -> None:
+    teacher = {"network": "convnet3", "weights": "0123456789abcdef", "bytes": 7}
+    assert teacher_in_words(None, "") == ""
+    assert "one teacher: convnet3 (weights 0123456789ab)" in teacher_in_words(teacher, "")
+    assert "convnet3, the teacher of dwa (" in teacher_in_words(teacher, "dwa")
 
 
 def test_words_are_enumerated() -> None:

@@ -22,13 +22,15 @@ from limbeck.cli.shared import (
     run_folder,
     seeds_of,
 )
+from limbeck.cli.teaching import TeacherOptions, named_teacher
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec
 from limbeck.core.recipe import Recipe
 from limbeck.data import LoadOptions
+from limbeck.engine.progress import progress
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.protocols import Protocol, ProtocolName, for_data
-from limbeck.reports.compare import Comparison, compare
+from limbeck.reports.compare import Comparison, LabelChoice, compare
 from limbeck.reports.page import write_page
 from limbeck.reports.runs import read_run
 from limbeck.reports.tables import comparison_table
@@ -56,6 +58,11 @@ class Compare:
     """Whose settings to use; by default those of the data set, or 'small'."""
     protocol: ProtocolName = "limbeck"
     """How sets are judged."""
+    labels: tuple[LabelChoice, ...] = ()
+    """Labels that networks are taught: hard, those of the sets, soft, a teacher's, or both, which gives every set one
+    row for each; by default what the protocol says."""
+    taught: tyro.conf.OmitArgPrefixes[TeacherOptions] = field(default_factory=TeacherOptions)
+    """Who gives soft labels; the same for all sets. By default the teacher of the first method that brings one."""
     networks: tuple[str, ...] = ("convnet3",)
     """Architectures ('limbeck list networks')."""
     repeats: int = 3
@@ -101,6 +108,13 @@ class Compare:
         data = load_data(self.data, self.load)
         protocol = self._one_protocol(data.spec, recipes)
         out = run_folder(self.out, "compare", data.spec.name)
+        if self.taught != TeacherOptions() and (protocol.soft is None or self.labels == ("hard",)):
+            raise InputError(
+                "--taught-by names who gives soft labels, and none are asked for; leave it out, or take a protocol "
+                "with soft labels, for example --protocol limbeck_soft."
+            )
+        with progress(self.settings.progress) as display:
+            teacher = named_teacher(self.taught, data, self.settings, display.say)
         comparison = compare(
             recipes,
             data,
@@ -109,6 +123,8 @@ class Compare:
             protocol=protocol,
             out=out,
             full=self.full,
+            labels=self.labels,
+            teacher=teacher,
             diversity=self.diversity.protocol() if "diversity" in metrics else None,
             settings=self.settings,
         )

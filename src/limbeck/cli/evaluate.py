@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 import tyro
 
-from limbeck.cli.shared import DiversityOptions, Metric, chosen_metrics, load_again, load_data, note, print_json
+from limbeck.cli.shared import DiversityOptions, Metric, chosen_metrics, data_of, note, print_json
+from limbeck.cli.teaching import TeacherOptions, named_teacher, teacher_of
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.execution import ExecutionSettings
 from limbeck.data import Data, LoadOptions
-from limbeck.engine.progress import progress
-from limbeck.engine.run_file import FILE, read_run_file
+from limbeck.engine.progress import Progress, progress
 from limbeck.engine.settings import ProgressMode, Settings
 from limbeck.engine.snapshots import read_snapshots
 from limbeck.evaluation.diversity import Reference, refer
 from limbeck.evaluation.evaluate import evaluate
+from limbeck.evaluation.labels import Labels, stored_labels
 from limbeck.evaluation.protocols import Protocol, ProtocolName, for_set
 from limbeck.formats.native import load
-from limbeck.registry import parts
+from limbeck.reports.compare import LabelChoice
 from limbeck.reports.diversity import relative_distances
 from limbeck.reports.judging import judge_diversity, judge_snapshots
 from limbeck.reports.runs import read_json, scores_as_plain, write_scores
@@ -39,8 +40,9 @@ class Evaluate:
     run_: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a finished run."""
     protocol: ProtocolName = "limbeck"
-    """How: limbeck (leak-free, fixed number of updates), or as published: idc (IDC and DREAM, 1000 epochs),
-    idc_imagenet (IDC on ImageNet), dsa (DSA, DM, MTT), dc."""
+    """How: limbeck (leak-free, fixed number of updates) or limbeck_soft (the same with a teacher's labels), or as
+    published: idc (IDC and DREAM, 1000 epochs), idc_imagenet (IDC on ImageNet), dsa (DSA, DM, MTT), dc, and with a
+    teacher's labels sre2l_ and dwa_ with cifar, tiny or imagenet."""
     networks: tuple[str, ...] = ()
     """Architectures ('limbeck list networks'); the protocol's by default."""
     repeats: int | None = None
@@ -51,6 +53,15 @@ class Evaluate:
     """Step sizes to choose from on the validation part."""
     data: str | None = None
     """Data set; that of the run by default."""
+    labels: LabelChoice | None = None
+    """Labels that networks are taught: hard, those of the set, or soft, a teacher's; by default what the protocol says,
+    and hard to see what the same protocol gives without a teacher."""
+    stored_labels: Path | None = None
+    """Folder of 'limbeck relabel': soft labels are replayed from it and not asked of the teacher."""
+    taught: tyro.conf.OmitArgPrefixes[TeacherOptions] = field(default_factory=TeacherOptions)
+    """Who gives soft labels."""
+    network_cache: bool | Path = True
+    """Where a teacher that is trained on the real images is kept: the usual folder, this one, or nowhere."""
     metrics: tuple[Metric, ...] = ("accuracy",)
     """What to measure: accuracy (fresh networks trained on the set), diversity (its features beside those of the real
     images), or both."""
@@ -88,15 +99,16 @@ class Evaluate:
         for folder, other in beside.items():
             if other.spec.digest != distilled.spec.digest:
                 raise InputError(f"{folder} was made from other data than {self.run_}; name runs on the same data.")
-        data = self._data(distilled)
+        data = data_of(self.run_, distilled, self.data, self.load)
         protocol = for_set(self.protocol, distilled, self.networks, self.repeats)
         if self.length is not None:
             protocol = replace(protocol, length=self.length)
         if self.learning_rates:
             protocol = replace(protocol, learning_rates=self.learning_rates)
+        protocol = self._with_labels(protocol)
         if self.curve:
             data.require_test()
-            return self._curve(data, protocol, device)
+            return self._curve(distilled, data, protocol, device)
         found: dict[str, Any] = {}
         if "accuracy" in metrics:
             found |= self._accuracy(distilled, data, protocol, device)
@@ -110,11 +122,13 @@ class Evaluate:
         """Train networks and write what they reach; the scores and their file."""
         test = data.require_test()
         with progress(self.progress) as display:
+            labels = self._labels(distilled, data, protocol, display)
             display.start("evaluating", len(protocol.networks) * protocol.repeats)
             scores = evaluate(
                 distilled,
                 test,
                 protocol,
+                labels=labels,
                 seed=self.seed,
                 validation=data.validation,
                 device=device,
@@ -125,7 +139,7 @@ class Evaluate:
         if not self.json:
             from rich.console import Console
 
-            Console().print(scores_table(scores, str(self.run_)))
+            Console().print(scores_table(scores, str(self.run_), distilled.bytes))
             note(f"written to {path}")
         return {**scores_as_plain(scores, distilled.bytes), "file": str(path)}
 
@@ -182,15 +196,52 @@ class Evaluate:
             )
         return dict(zip(found, relative_distances(list(found.values())), strict=True)) if len(found) > 1 else {}
 
-    def _curve(self, data: Data, protocol: Protocol, device: torch.device) -> int:
+    def _with_labels(self, protocol: Protocol) -> Protocol:
+        """The protocol with the kind of labels that was asked for."""
+        soft = protocol.soft is not None and self.labels != "hard"
+        if self.labels == "soft" and not soft:
+            raise InputError(
+                f"protocol '{protocol.name}' teaches by the labels of the set alone; for soft labels take another, for "
+                "example --protocol limbeck_soft."
+            )
+        if not soft and (self.stored_labels is not None or self.taught != TeacherOptions()):
+            raise InputError(
+                f"protocol '{protocol.name}' with hard labels asks no teacher; leave --stored-labels and --taught-by "
+                "out, or take a protocol with soft labels, for example --protocol limbeck_soft."
+            )
+        return protocol if soft else protocol.hard()
+
+    def _labels(self, distilled: Distilled, data: Data, protocol: Protocol, display: Progress) -> Labels | None:
+        """Soft labels, where the protocol teaches by them."""
+        if protocol.soft is None:
+            return None
+        settings = Settings(
+            device=self.device,
+            network_cache=self.network_cache,
+            **{item.name: getattr(self.execution, item.name) for item in fields(ExecutionSettings)},
+        )
+        if self.stored_labels is None:
+            return teacher_of(distilled, self.taught, data, settings, display.say)
+        stored = stored_labels(self.stored_labels)
+        stored.check(protocol, distilled.spec, distilled)
+        named = named_teacher(self.taught, data, settings, display.say)
+        if named is not None:
+            stored.require_teacher(named.teacher)
+        return stored
+
+    def _curve(self, distilled: Distilled, data: Data, protocol: Protocol, device: torch.device) -> int:
         """Evaluate the snapshots too."""
+        if self.stored_labels is not None:
+            raise InputError("stored labels belong to one set and not to its snapshots; leave --stored-labels out.")
         sets = len(read_snapshots(self.run_)) + 1
         with progress(self.progress) as display:
+            labels = self._labels(distilled, data, protocol, display)
             display.start("evaluating", sets * len(protocol.networks) * protocol.repeats)
             path = judge_snapshots(
                 self.run_,
                 data,
                 protocol,
+                labels=labels,
                 seed=self.seed,
                 device=device,
                 execution=self.execution,
@@ -205,20 +256,3 @@ class Evaluate:
             Console().print(curve_table(curve, str(self.run_)))
             note(f"written to {path}; draw it with: limbeck report {self.run_}")
         return 0
-
-    def _data(self, distilled: Distilled) -> Data:
-        """The data that the set was made from, unless others are named."""
-        if self.data is not None:
-            return load_data(self.data, self.load)
-        if not (self.run_ / FILE).is_file():
-            raise InputError(f"{self.run_} has no {FILE} that names its data; name them with --data.")
-        run = read_run_file(self.run_, parts())
-        if run.data.source is None:
-            raise InputError(f"{self.run_} was made from data handed over in Python; name test data with --data.")
-        data = load_again(run.data, self.load)
-        if data.spec.digest != distilled.spec.digest:
-            raise InputError(
-                f"{run.data.source} no longer holds the data of {self.run_} (its digest differs); restore them, or "
-                "name other data with --data."
-            )
-        return data

@@ -20,7 +20,7 @@ __all__ = ["Export", "Report"]
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write a distilled set as a folder of PNG files, a NumPy file, or recordings of a set of sound."""
+    """Write a distilled set as a folder of PNG or JPEG files, a NumPy file, or recordings of a set of sound."""
 
     run_: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a finished run."""
@@ -30,14 +30,23 @@ class Export:
     """Form: imagefolder (PNG), npz, or wav (sound made from spectrograms by Griffin-Lim)."""
     decoded: bool = True
     """Training images; --no-decoded writes the stored images, which may hold several each."""
+    jpeg: int | None = None
+    """Quality of JPEG files in SRe2L's layout (75 there), for imagefolder; without it files are lossless."""
     json: bool = False
     """Print the result as JSON, alone on standard output."""
 
     def run(self, swaps: list[str], fields: list[str]) -> int:
         """Export."""
-        written = export(load(self.run_), self.to, self.where, self.decoded)
+        written = export(load(self.run_), self.to, self.where, self.decoded, self.jpeg)
+        if self.jpeg is not None:
+            note(
+                "JPEG files are not the images that were distilled, and programs that read them number the classes by "
+                "the alphabetical order of the folders, which here is that of the labels (classes.json); a teacher "
+                "must know the classes in that order."
+            )
         if self.json:
-            print_json({"written": str(written), "to": self.to, "decoded": self.decoded})
+            jpeg = {} if self.jpeg is None else {"jpeg": self.jpeg}
+            print_json({"written": str(written), "to": self.to, "decoded": self.decoded, **jpeg})
         else:
             note(f"written to {written}")
         return 0

@@ -19,6 +19,7 @@ VERBS = {
     "distill": ("limbeck.cli.distill", "Distill"),
     "teacher": ("limbeck.cli.teacher", "TeacherVerb"),
     "evaluate": ("limbeck.cli.evaluate", "Evaluate"),
+    "relabel": ("limbeck.cli.relabel", "Relabel"),
     "compare": ("limbeck.cli.compare", "Compare"),
     "export": ("limbeck.cli.files", "Export"),
     "report": ("limbeck.cli.files", "Report"),

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
 from limbeck.data import Data, LoadOptions, canonical_name, holds_sound, load
 from limbeck.data.subsets import subset_name
-from limbeck.engine.run_file import DataReference
+from limbeck.engine.run_file import FILE, DataReference, read_run_file
 from limbeck.evaluation.diversity import DiversityProtocol
-from limbeck.registry import Method, method, methods
+from limbeck.registry import Method, method, methods, parts
 
 __all__ = [
     "DiversityOptions",
@@ -23,6 +24,7 @@ __all__ = [
     "choose_preset",
     "choose_recipe",
     "chosen_metrics",
+    "data_of",
     "load_again",
     "load_data",
     "note",
@@ -96,6 +98,34 @@ def load_again(reference: DataReference, options: LoadOptions) -> Data:
     if options not in (LoadOptions(), reference.options):
         raise InputError("data are loaded as the run file says; name them with --data to load them otherwise.")
     return load(reference.source or "", reference.options or options)
+
+
+def data_of(folder: Path, distilled: Distilled, source: str | None, options: LoadOptions) -> Data:
+    """The data that a distilled set was made from, unless others are named.
+
+    Args:
+        folder: of the run.
+        distilled: its set.
+        source: data named on the command line, or None.
+        options: loading options of the command line.
+
+    Raises:
+        InputError: the run does not name its data, or they are no longer the same.
+    """
+    if source is not None:
+        return load_data(source, options)
+    if not (folder / FILE).is_file():
+        raise InputError(f"{folder} has no {FILE} that names its data; name them with --data.")
+    run = read_run_file(folder, parts())
+    if run.data.source is None:
+        raise InputError(f"{folder} was made from data handed over in Python; name test data with --data.")
+    data = load_again(run.data, options)
+    if data.spec.digest != distilled.spec.digest:
+        raise InputError(
+            f"{run.data.source} no longer holds the data of {folder} (its digest differs); restore them, or "
+            "name other data with --data."
+        )
+    return data
 
 
 def choose_preset(chosen: Method, preset: str | None, data: str) -> str:

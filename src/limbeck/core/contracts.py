@@ -55,6 +55,7 @@ FACTS: dict[str, str] = {
     "shared augmentation": "augmentation",
     "schedule": "curriculum",
     "targets": "labeler",
+    "teacher": "pool",
     "image updates": "optimizer",
     "image gradients": "objective",
 }
@@ -383,6 +384,10 @@ class Labeler(Part):
     @abc.abstractmethod
     def targets(self, label: int, decoded: int) -> Tensor:
         """Targets of the decoded images of one class, int64 ``[decoded]``."""
+
+    def in_words(self) -> str:
+        """What labels the set is meant to be used with, for its description."""
+        return "hard: image [k, i] belongs to class k"
 
 
 class Curriculum(Part):

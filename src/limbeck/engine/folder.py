@@ -17,6 +17,7 @@ from limbeck.engine.groups import GroupFolder
 from limbeck.engine.journal import LOG, Journal
 from limbeck.engine.run_file import FILE, RunFile, read_plain, write_run_file
 from limbeck.storage.atomic import write_text
+from limbeck.storage.differences import first_difference
 from limbeck.storage.directory import SIDECAR, read_set, write_set
 
 __all__ = ["LOG", "RECORD", "RunFolder"]
@@ -43,7 +44,7 @@ class RunFolder(Journal):
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file; give a folder as --out.")
         if (path / FILE).is_file():
-            difference = _first_difference(completed(read_plain(path / FILE), run), asked)
+            difference = first_difference(completed(read_plain(path / FILE), run), asked)
             if difference:
                 raise InputError(
                     f"{path} holds another run ({difference}); choose another --out, or repeat that run's settings "
@@ -83,19 +84,3 @@ class RunFolder(Journal):
         self.snapshots.tidy()
         for leftover in self.path.glob(".tmp-*"):
             leftover.unlink(missing_ok=True)
-
-
-def _first_difference(there: Any, asked: Any, where: str = "") -> str:
-    """Where two plain trees differ first, in words; empty when they are equal."""
-    if isinstance(there, dict) and isinstance(asked, dict):
-        for key in [*asked, *(key for key in there if key not in asked)]:
-            difference = _first_difference(there.get(key), asked.get(key), f"{where}.{key}" if where else key)
-            if difference:
-                return difference
-        return ""
-    return "" if there == asked else f"its {where} is {_brief(there)}, now {_brief(asked)} is asked for"
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

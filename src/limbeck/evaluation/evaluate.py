@@ -18,8 +18,10 @@ from limbeck.core.execution import Execution, ExecutionSettings, Precision, use_
 from limbeck.core.executor import Executor, InProcess
 from limbeck.core.real import DataSpec, RealSet
 from limbeck.core.streams import Streams
-from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.labels import LabelKind, Labels
+from limbeck.evaluation.protocol import Protocol
 from limbeck.networks import build
+from limbeck.training.lessons import Shuffled
 from limbeck.training.supervised import accuracy, fit
 
 __all__ = ["NetworkScores", "Scores", "check", "evaluate", "evaluate_real"]
@@ -67,6 +69,7 @@ class Scores:
         test_images: size of the test set.
         seed: seed of the evaluation.
         seconds: wall time.
+        labels: where soft labels came from; None for the labels of the set.
     """
 
     protocol: Protocol
@@ -75,11 +78,22 @@ class Scores:
     test_images: int
     seed: int
     seconds: float
+    labels: Labels | None = None
 
     @property
     def precision(self) -> Precision:
         """Number format of convolutions."""
         return self.networks[0].execution.precision
+
+    @property
+    def label_kind(self) -> LabelKind:
+        """``hard``, ``teacher`` (every batch labelled by a teacher) or ``stored``."""
+        return "hard" if self.labels is None else self.labels.kind
+
+    @property
+    def label_bytes(self) -> int:
+        """Bytes of labels: 0 for those of the set, which its order implies; else of files or a teacher's weights."""
+        return 0 if self.labels is None else self.labels.bytes
 
     @property
     def mean(self) -> float:
@@ -98,6 +112,7 @@ def evaluate(
     test: RealSet,
     protocol: Protocol,
     *,
+    labels: Labels | None = None,
     seed: int = 0,
     validation: RealSet | None = None,
     device: torch.device | None = None,
@@ -111,6 +126,8 @@ def evaluate(
         distilled: the set.
         test: test images of the same classes and shape.
         protocol: how.
+        labels: soft labels, where the protocol teaches by them: `limbeck.evaluation.labels`. ``protocol.hard()`` needs
+            none.
         seed: seed of the networks; network r of an architecture has streams of its own.
         validation: images to choose the step size by; needed when the protocol leaves a choice.
         device: where to compute; the CPU by default.
@@ -122,12 +139,14 @@ def evaluate(
         Accuracies by architecture.
 
     Raises:
-        InputError: test images do not fit the set, or a choice is to be made without validation images.
+        InputError: test images do not fit the set, soft labels are missing, belong to something else or would have no
+            effect, or a choice is to be made without validation images.
     """
     device = device or torch.device("cpu")
-    images, labels = distilled.decoded()
+    soft = _checked(labels, protocol, distilled.spec, distilled, device)
+    images, targets = distilled.decoded()
     images = distilled.spec.normalization.apply(images.to(device, torch.float32))
-    source = _Source(_Rows(images), labels.to(device), distilled.spec)
+    source = _Source(_Rows(images), targets.to(device), distilled.spec, soft)
     return _evaluate(source, test, protocol, seed, validation, device, execution, executor or InProcess(), done)
 
 
@@ -136,6 +155,7 @@ def evaluate_real(
     test: RealSet,
     protocol: Protocol,
     *,
+    labels: Labels | None = None,
     seed: int = 0,
     validation: RealSet | None = None,
     device: torch.device | None = None,
@@ -149,6 +169,7 @@ def evaluate_real(
         train: real training images.
         test: test images.
         protocol: how.
+        labels: soft labels by a teacher, where the protocol teaches by them.
         seed: seed of the networks.
         validation: images to choose the step size by; needed when the protocol leaves a choice.
         device: where to compute; the CPU by default.
@@ -157,7 +178,8 @@ def evaluate_real(
         done: called after each network with the number of networks done and of all.
     """
     device = device or torch.device("cpu")
-    source = _Source(_Real(train.to(device, torch.float32)), train.labels.to(device), train.spec)
+    soft = _checked(labels, protocol, train.spec, None, device)
+    source = _Source(_Real(train.to(device, torch.float32)), train.labels.to(device), train.spec, soft)
     return _evaluate(source, test, protocol, seed, validation, device, execution, executor or InProcess(), done)
 
 
@@ -177,10 +199,31 @@ def check(protocol: Protocol, spec: DataSpec) -> None:
             f"protocol '{protocol.name}' is made for images of up to {protocol.largest_side} pixels, not {side}; use "
             "protocol 'limbeck'."
         )
+    protocol.training.check(f"protocol '{protocol.name}'")
     if protocol.training.augmentation is not None:
         protocol.training.augmentation.fits(spec)
     for name in protocol.networks:
         build(name, spec)
+
+
+def _checked(
+    labels: Labels | None, protocol: Protocol, spec: DataSpec, distilled: Distilled | None, device: torch.device
+) -> Labels | None:
+    """The soft labels, on a device, if they are what the protocol needs."""
+    if labels is None and protocol.soft is None:
+        return None
+    if labels is None:
+        raise InputError(
+            f"protocol '{protocol.name}' teaches by soft labels; say who gives them (--taught-by, --stored-labels), or "
+            "take the labels of the set (--labels hard)."
+        )
+    if protocol.soft is None:
+        raise InputError(
+            f"protocol '{protocol.name}' teaches by the labels of the set, so that a teacher would have no effect; "
+            "leave it out, or take a protocol with soft labels, for example limbeck_soft."
+        )
+    labels.check(protocol, spec, distilled)
+    return labels.on(device)
 
 
 @dataclass(frozen=True)
@@ -210,6 +253,7 @@ class _Source:
     images: Fetch
     labels: Tensor
     spec: DataSpec
+    soft: Labels | None = None
 
 
 @dataclass(frozen=True)
@@ -267,7 +311,8 @@ def _evaluate(
         part = slice(index * protocol.repeats, (index + 1) * protocol.repeats)
         seeds = tuple(task.seed for task in tasks[part])
         entries.append(NetworkScores(name, tuple(reached[part]), seeds, rates[name], ways[name]))
-    return Scores(protocol, tuple(entries), source.labels.numel(), len(test), seed, time.monotonic() - began)
+    spent = time.monotonic() - began
+    return Scores(protocol, tuple(entries), source.labels.numel(), len(test), seed, spent, source.soft)
 
 
 def _flops(network: str, source: _Source, protocol: Protocol, test: int) -> float:
@@ -318,17 +363,21 @@ def _train_and_judge(source: _Source, protocol: Protocol, task: _Task) -> float:
     network = build(task.network, source.spec).to(device, torch.float32, task.execution)
     streams = Streams(task.seed)
     weights = network.initial(streams("network"))
+    training = protocol.training.bound(source.spec)
+    batches = Shuffled(streams, training, source.spec.shape, total)
     for _ in fit(
         network,
         weights,
         source.images,
         source.labels,
-        protocol.training.bound(source.spec),
+        training,
         streams,
         source.spec.shape,
         lambda epoch: protocol.lr(epoch, total, task.lr),
         protocol.steps(total),
         protocol.forgets,
+        lessons=batches if source.soft is None else source.soft.lessons(batches, protocol, source.spec.classes),
+        soft=protocol.soft,
     ):
         pass
     return accuracy(network, weights, _Real(task.judges), task.judges.labels)

@@ -1,12 +1,13 @@
-"""How a distilled set is judged: the published protocols, and our own, as typed constants.
+"""How a distilled set is judged: the published protocols, and our own, as typed constants, found by name.
 
-A protocol says which networks are trained on the decoded images, for how long and how, and how often. The figure is
-always the accuracy after the last epoch on test images that are read once, at the end.
+A protocol says which networks are trained on the decoded images, for how long and how, and how often; those in which a
+teacher labels every batch are in `limbeck.evaluation.decoupled`. The figure is always the accuracy after the last epoch
+on test images that are read once, at the end.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 from limbeck.augmentations.dc_augment import DCAugment
@@ -19,9 +20,19 @@ from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError, unknown
 from limbeck.core.real import DataSpec, Normalization
 from limbeck.data import canonical_name
+from limbeck.evaluation.decoupled import (
+    dwa_cifar,
+    dwa_imagenet,
+    dwa_tiny,
+    limbeck_soft,
+    sre2l_cifar,
+    sre2l_imagenet,
+    sre2l_tiny,
+)
+from limbeck.evaluation.protocol import Protocol
 from limbeck.networks import options
 from limbeck.parametrizations.partition import Partition
-from limbeck.training.supervised import Training
+from limbeck.training.settings import Training
 
 __all__ = [
     "PROTOCOLS",
@@ -31,73 +42,22 @@ __all__ = [
     "dm",
     "dsa",
     "dsdm",
+    "dwa_cifar",
+    "dwa_imagenet",
+    "dwa_tiny",
     "for_data",
     "for_set",
     "idc",
     "idc_imagenet",
     "limbeck",
+    "limbeck_soft",
+    "sre2l_cifar",
+    "sre2l_imagenet",
+    "sre2l_tiny",
 ]
 
 _DIGITS = ("mnist", "svhn", "digits")
 """Data sets whose classes change when mirrored."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """Training and judging of fresh networks on a distilled set."""
-
-    name: str
-    """Name of the protocol."""
-    networks: tuple[str, ...] = ("convnet3",)
-    """Architectures, as `limbeck list networks` shows."""
-    repeats: int = 3
-    """Networks of each architecture, each from a seed of its own."""
-    budget: Literal["epochs", "updates"] = "epochs"
-    """Whether the length of training is counted in epochs or in SGD steps (the same for sets of every size)."""
-    length: int = 1000
-    """Epochs or updates."""
-    training: Training = field(default_factory=Training)
-    """How a network is trained."""
-    drops: tuple[float, ...] = (2 / 3, 5 / 6)
-    """Shares of the training, each rounded down, after which the step size is multiplied by ``drop_factor``."""
-    drop_factor: float = 0.2
-    """What the step size is multiplied by."""
-    forget: bool = False
-    """Whether a drop starts the optimizer anew, so that its velocity is lost."""
-    learning_rates: tuple[float, ...] = ()
-    """Step sizes to choose from by the accuracy on the validation part; empty takes the one of ``training``."""
-
-    largest_side: int = 0
-    """Largest image side that the protocol is made for; 0 for any."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        if self.repeats < 1 or self.length < 1 or not self.networks:
-            raise InputError(
-                f"protocol '{self.name}' needs at least one network, one repeat and a length of 1, not "
-                f"{len(self.networks)}, {self.repeats} and {self.length}."
-            )
-
-    def steps(self, images: int) -> int:
-        """SGD steps for a training set of this size."""
-        if self.budget == "updates":
-            return self.length
-        return self.length * -(-images // self.training.batch_size)
-
-    def lr(self, epoch: int, images: int, base: float | None = None) -> float:
-        """Step size in an epoch, counted from 0."""
-        batches = -(-images // self.training.batch_size)
-        epochs = self.length if self.budget == "epochs" else -(-self.length // batches)
-        return (self.training.lr if base is None else base) * self.drop_factor ** self._drops_before(epoch, epochs)
-
-    def forgets(self, epoch: int) -> bool:
-        """Whether the velocity is lost before an epoch, counted from 0."""
-        if not self.forget or epoch == 0 or self.budget != "epochs":
-            return False
-        return self._drops_before(epoch, self.length) > self._drops_before(epoch - 1, self.length)
-
-    def _drops_before(self, epoch: int, epochs: int) -> int:
-        return sum(epoch >= int(share * epochs + 1e-9) for share in self.drops)
 
 
 def idc(
@@ -323,7 +283,22 @@ def limbeck(
     return replace(published, name="limbeck", largest_side=0, budget="updates", length=updates)
 
 
-ProtocolName = Literal["limbeck", "idc", "idc_imagenet", "dsa", "dc", "dm", "dsdm"]
+ProtocolName = Literal[
+    "limbeck",
+    "limbeck_soft",
+    "idc",
+    "idc_imagenet",
+    "dsa",
+    "dc",
+    "dm",
+    "dsdm",
+    "sre2l_cifar",
+    "sre2l_tiny",
+    "sre2l_imagenet",
+    "dwa_cifar",
+    "dwa_tiny",
+    "dwa_imagenet",
+]
 PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
 """Names of the protocols."""
 
@@ -381,7 +356,7 @@ def for_data(
     protocol = _for_data(name, spec, chosen, ipc, factor, decoded)
     if spec.sound is None:
         return protocol
-    return replace(protocol, training=replace(protocol.training, augmentation=None, cutmix=0.0))
+    return replace(protocol, training=replace(protocol.training, augmentation=None, cutmix=0.0, mixup=0.0))
 
 
 def _for_data(
@@ -405,4 +380,20 @@ def _for_data(
             return dm(data=data, **chosen)
         case "dsdm":
             return dsdm(data=data, ipc=ipc, factor=factor, **chosen)
+    flip = canonical_name(data) not in _DIGITS
+    match name:
+        case "limbeck_soft":
+            return limbeck_soft(side=min(spec.height, spec.width), flip=flip, **chosen)
+        case "sre2l_cifar":
+            return sre2l_cifar(flip=flip, **chosen)
+        case "sre2l_tiny":
+            return sre2l_tiny(flip=flip, **chosen)
+        case "sre2l_imagenet":
+            return sre2l_imagenet(flip=flip, **chosen)
+        case "dwa_cifar":
+            return dwa_cifar(flip=flip, **chosen)
+        case "dwa_tiny":
+            return dwa_tiny(flip=flip, **chosen)
+        case "dwa_imagenet":
+            return dwa_imagenet(flip=flip, **chosen)
     raise unknown("protocol", name, PROTOCOLS)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,12 +17,12 @@ from limbeck.core.errors import InputError, unknown
 from limbeck.formats.wav import clips, wav_bytes
 from limbeck.storage.atomic import replacing, replacing_folder
 
-__all__ = ["Target", "export", "to_image_folder", "to_npz", "to_wav_folder"]
+__all__ = ["Target", "export", "to_image_folder", "to_jpeg_folder", "to_npz", "to_wav_folder"]
 
 Target = Literal["imagefolder", "npz", "wav"]
 
 
-def export(distilled: Distilled, to: Target, where: str | Path, decoded: bool = True) -> Path:
+def export(distilled: Distilled, to: Target, where: str | Path, decoded: bool = True, jpeg: int | None = None) -> Path:
     """Write a distilled set in another form; nothing that exists is overwritten.
 
     Args:
@@ -30,17 +30,23 @@ def export(distilled: Distilled, to: Target, where: str | Path, decoded: bool = 
         to: ``imagefolder``, ``npz``, or ``wav`` for sets of sound.
         where: the folder, or the file, which gets the ending ``.npz`` if it has none.
         decoded: training images (True) or the stored images (False).
+        jpeg: quality, 1 to 100, of JPEG files in the layout of SRe2L (`to_jpeg_folder`) instead of lossless PNG files.
 
     Returns:
         What was written.
 
     Raises:
-        InputError: the target exists, the images have a number of channels that pictures cannot have, or what is to
-            be heard is no sound or is not decoded.
+        InputError: the target exists, a JPEG quality is out of its range or for another form, the images have a number
+            of channels that pictures cannot have, or what is to be heard is no sound or is not decoded.
     """
     where = Path(where)
     if to not in get_args(Target):
         raise unknown("form", to, get_args(Target))
+    if jpeg is not None and (to != "imagefolder" or not 1 <= jpeg <= 100):
+        raise InputError(
+            f"JPEG files have a quality of 1 to 100 and are for the form imagefolder, not {jpeg} for {to}; leave "
+            "--jpeg out for files without loss."
+        )
     if to == "npz" and where.suffix != ".npz":
         where = where.with_name(where.name + ".npz")
     if where.exists() and (where.is_file() or any(where.iterdir())):
@@ -53,6 +59,8 @@ def export(distilled: Distilled, to: Target, where: str | Path, decoded: bool = 
                 "a stored spectrogram may hold several clips side by side; leave --no-decoded out for wav."
             )
         to_wav_folder(distilled, where)
+    elif jpeg is not None:
+        to_jpeg_folder(distilled, where, jpeg, decoded)
     else:
         to_image_folder(distilled, where, decoded)
     return where
@@ -71,13 +79,44 @@ def to_image_folder(distilled: Distilled, folder: Path, decoded: bool = True) ->
     """
     from PIL import Image
 
-    images, labels = _images(distilled, decoded)
-    if images.shape[1] not in (1, 3):
-        raise InputError(f"images of {images.shape[1]} channels cannot be PNG files; export to npz instead.")
-    pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8)
+    pixels, labels = _pixels(distilled, decoded)
     with _class_folders(folder, distilled, labels, ".png") as files:
         for file, image in zip(files, pixels, strict=True):
-            Image.fromarray(image.permute(1, 2, 0).squeeze(-1).contiguous().numpy()).save(file)
+            Image.fromarray(_picture(image)).save(file)
+
+
+def to_jpeg_folder(distilled: Distilled, folder: Path, quality: int = 75, decoded: bool = True) -> None:
+    """JPEG files ``new000/class000_id000.jpg``, as SRe2L's programs write and read them; pixels are changed.
+
+    Programs that read such folders number the classes by the alphabetical order of the folders, here that of the
+    labels; a teacher that knows the classes in another order would teach nonsense. ``classes.json`` says which folder
+    is which. At 32 pixels the loss is visible.
+
+    Args:
+        distilled: the set.
+        folder: made; appears complete or not at all.
+        quality: 1 to 100; SRe2L's 75 by default, with half the resolution of colours, as its programs have it.
+        decoded: training images (True) or the stored images (False).
+
+    Raises:
+        InputError: images have neither one nor three channels.
+    """
+    from PIL import Image
+
+    pixels, labels = _pixels(distilled, decoded)
+    most = int(torch.bincount(labels).max()) - 1
+    width, digits = max(3, len(str(distilled.spec.classes - 1))), max(3, len(str(most)))
+    names = [f"new{label:0{width}d}" for label in range(distilled.spec.classes)]
+    _require_sorted(names)
+    seen = [0] * len(names)
+    with replacing_folder(folder) as temporary:
+        for name in names:
+            (temporary / name).mkdir()
+        for image, label in zip(pixels, labels.tolist(), strict=True):
+            file = temporary / names[label] / f"class{label:0{width}d}_id{seen[label]:0{digits}d}.jpg"
+            Image.fromarray(_picture(image)).save(file, quality=quality)
+            seen[label] += 1
+        _write_names(temporary, names, distilled)
 
 
 def to_wav_folder(distilled: Distilled, folder: Path) -> None:
@@ -122,6 +161,19 @@ def to_npz(distilled: Distilled, path: Path, decoded: bool = True) -> None:
         )
 
 
+def _pixels(distilled: Distilled, decoded: bool) -> tuple[Tensor, Tensor]:
+    """Images as bytes ``[N, C, H, W]``, and labels."""
+    images, labels = _images(distilled, decoded)
+    if images.shape[1] not in (1, 3):
+        raise InputError(f"images of {images.shape[1]} channels cannot be picture files; export to npz instead.")
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8), labels
+
+
+def _picture(image: Tensor) -> Any:
+    """One image ``[C, H, W]`` as an array that pictures are made of."""
+    return image.permute(1, 2, 0).squeeze(-1).contiguous().numpy()
+
+
 def _images(distilled: Distilled, decoded: bool) -> tuple[Tensor, Tensor]:
     """Images in [0, 1] and labels, class by class."""
     if decoded:
@@ -139,6 +191,7 @@ def _class_folders(folder: Path, distilled: Distilled, labels: Tensor, suffix: s
     width = max(3, len(str(distilled.spec.classes - 1)))
     names = [_file_name(index, name, width) for index, name in enumerate(distilled.spec.class_names)]
     digits = len(str(len(labels)))
+    _require_sorted(names)
     with replacing_folder(folder) as temporary:
         for name in names:
             (temporary / "train" / name).mkdir(parents=True)
@@ -146,9 +199,18 @@ def _class_folders(folder: Path, distilled: Distilled, labels: Tensor, suffix: s
             temporary / "train" / names[label] / f"{number:0{digits}d}{suffix}"
             for number, label in enumerate(labels.tolist())
         ]
-        (temporary / "classes.json").write_text(
-            json.dumps(dict(zip(names, distilled.spec.class_names, strict=True)), ensure_ascii=False, indent=2)
-        )
+        _write_names(temporary, names, distilled)
+
+
+def _write_names(folder: Path, names: Sequence[str], distilled: Distilled) -> None:
+    """Which folder holds which class."""
+    said = dict(zip(names, distilled.spec.class_names, strict=True))
+    (folder / "classes.json").write_text(json.dumps(said, ensure_ascii=False, indent=2), encoding="utf-8")
+
+
+def _require_sorted(names: Sequence[str]) -> None:
+    """Folders are read back in alphabetical order, which must be that of the labels."""
+    assert list(names) == sorted(names), "the names of class folders do not sort in the order of the labels"
 
 
 def _file_name(index: int, name: str, width: int) -> str:

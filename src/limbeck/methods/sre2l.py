@@ -26,7 +26,7 @@ from limbeck.core.errors import unknown
 from limbeck.core.recipe import Recipe
 from limbeck.curricula.one_by_one import OneByOne
 from limbeck.initializers.noise import Noise
-from limbeck.labelers.hard import Hard
+from limbeck.labelers.taught import Taught
 from limbeck.objectives.batch_statistics import BatchStatistics
 from limbeck.optimizers.adam import Adam
 from limbeck.parametrizations.plain import Plain
@@ -77,7 +77,7 @@ def sre2l(preset: str = "cifar100") -> Recipe:
         augmentation=Jitter(shift=32 if large else 4, both_ways=tiny, crop=large or tiny, flip=large or tiny),
         pool=FixedTeacher(teacher=teacher_of(preset)),
         curriculum=OneByOne(steps=4000 if large or tiny else 1000, classes=100),
-        labeler=Hard(),
+        labeler=Taught(),
         optimizer=Adam(lr=0.1 if tiny else 0.25),
         references=("yin2023sre2l",),
     )

@@ -54,6 +54,10 @@ class AdjustedTeacher(Pool):
         """With ``accumulate``, somebody who adds the gradients that are left over."""
         return frozenset({"gradients left over"}) if self.accumulate else frozenset()
 
+    def offers(self) -> frozenset[str]:
+        """What every pool offers, and its teacher."""
+        return super().offers() | {"teacher"}
+
     def check(self, context: Context) -> None:
         """The teacher can be had for these data, and the steps have a length."""
         self.teacher.check(context, "pool 'adjusted_teacher'")

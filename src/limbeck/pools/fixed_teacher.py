@@ -22,6 +22,10 @@ class FixedTeacher(Pool):
     teacher: Teacher = field(default_factory=Teacher)
     """The network, and how it was trained."""
 
+    def offers(self) -> frozenset[str]:
+        """What every pool offers, and its teacher."""
+        return super().offers() | {"teacher"}
+
     def check(self, context: Context) -> None:
         """The teacher can be had for these data."""
         self.teacher.check(context, "pool 'fixed_teacher'")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from limbeck.core.errors import InputError
 from limbeck.core.executor import Executor
@@ -21,14 +21,17 @@ from limbeck.engine.progress import Progress, progress
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.diversity import DiversityProtocol, Reference, refer
 from limbeck.evaluation.evaluate import check, evaluate_real
+from limbeck.evaluation.labels import ByTeacher, LabelKind
 from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.teaching import recipe_teacher, teacher_labels
 from limbeck.reports.judging import judge, judge_diversity, judge_snapshots
 from limbeck.reports.runs import evaluation_file, scores_as_plain
 from limbeck.storage.atomic import write_text
 
-__all__ = ["COMPARISON", "Comparison", "Row", "compare"]
+__all__ = ["COMPARISON", "Comparison", "LabelChoice", "Row", "compare", "told_apart"]
 
 COMPARISON = "comparison.json"
+LabelChoice = Literal["hard", "soft"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Row:
         seconds: wall time of distilling, mean over seeds.
         evaluation_seconds: wall time of training and judging the networks of one seed, mean over seeds.
         seeds: seeds of the runs.
+        bytes_labels: bytes of labels: 0 for those of the set, else those of the teacher's weights or of stored files.
+        label_kind: ``hard``, ``teacher`` or ``stored``.
     """
 
     method: str
@@ -54,6 +59,8 @@ class Row:
     seconds: float
     evaluation_seconds: float
     seeds: tuple[int, ...]
+    bytes_labels: int = 0
+    label_kind: LabelKind = "hard"
 
     @property
     def mean(self) -> float:
@@ -82,16 +89,29 @@ class Comparison:
         data: name of the data set.
         protocol: how all were judged.
         rows: by IPC, then in the order asked for.
+        teacher: whose soft labels the sets had, all of them the same; None without soft labels.
+        brought_by: the recipe whose teacher that is; empty where it was named.
     """
 
     data: str
     protocol: Protocol
     rows: tuple[Row, ...]
+    teacher: dict[str, Any] | None = None
+    brought_by: str = ""
 
     def as_plain(self) -> dict[str, Any]:
         """As plain data, means and deviations included."""
         rows = [{**encode(row), "mean": row.mean, "std": row.std} for row in self.rows]
-        return {"data": self.data, "protocol": encode(self.protocol), "rows": rows}
+        taught = {"teacher": self.teacher, "brought_by": self.brought_by} if self.teacher else {}
+        return {"data": self.data, "protocol": encode(self.protocol), **taught, "rows": rows}
+
+
+def told_apart(rows: Sequence[Row]) -> list[Row]:
+    """The rows with the kind of their labels in their names, where there is more than one kind; for pictures."""
+    if len({row.label_kind for row in rows}) < 2:
+        return list(rows)
+    kinds = {"hard": "hard labels", "teacher": "soft labels", "stored": "stored labels"}
+    return [row if not row.ipc else replace(row, method=f"{row.method} ({kinds[row.label_kind]})") for row in rows]
 
 
 def compare(
@@ -104,6 +124,8 @@ def compare(
     out: Path,
     full: bool = False,
     diversity: DiversityProtocol | None = None,
+    labels: Sequence[LabelChoice] = (),
+    teacher: ByTeacher | None = None,
     settings: Settings | None = None,
     executor: Executor | None = None,
 ) -> Comparison:
@@ -121,18 +143,23 @@ def compare(
         out: folder for one run folder each, and for ``comparison.json``.
         full: also train on all real training images.
         diversity: also measure the diversity of every set, all by one teacher, whose seed is 0.
+        labels: ``hard``, ``soft`` or both, which gives every set one row for each; what the protocol says by default.
+            Hard labels are taught under the same protocol otherwise.
+        teacher: who gives the soft labels of all sets; by default the teacher of the first recipe that brings one.
         settings: device, snapshots and progress.
         executor: where independent tasks run.
 
     Raises:
         InputError: a recipe cannot run on this data with one of the IPCs, or the protocol cannot judge such images;
-            nothing has been started then.
+            nothing has been started then; soft labels are wanted and no recipe brings a teacher.
     """
     settings = settings or Settings()
     if not recipes or not ipcs or not seeds or len(set(ipcs)) < len(ipcs) or len(set(seeds)) < len(seeds):
         raise InputError("a comparison needs at least one method, IPC and seed, each named once.")
     data.require_test()
     check(protocol, data.spec)
+    kinds = _kinds(labels, protocol)
+    ways = {kind: protocol if kind == "soft" else protocol.hard() for kind in kinds}
     if diversity is not None:
         diversity.check(data.spec)
     at = {
@@ -144,10 +171,11 @@ def compare(
         make_context(recipe, data, ipc, seeds[0], settings)
         _refuse_unequal_bytes(name, recipe)
     device = settings.torch_device()
+    taught = _Taught(at, data, seeds[0], settings, teacher) if "soft" in kinds else None
     quiet = replace(settings, progress="quiet")
     judging = replace(settings, precision="float32")  # tables must not depend on how a run was sped up
     work = [(ipc, name, seed) for ipc in ipcs for name in recipes for seed in seeds]
-    found: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    found: dict[tuple[int, str, LabelChoice], list[dict[str, Any]]] = {}
 
     @functools.cache
     def reference() -> Reference:
@@ -157,6 +185,8 @@ def compare(
 
     with progress(settings.progress) as display:
         display.start("comparing", len(work) + (len(seeds) if full else 0))
+        soft = taught.labels(display) if taught is not None else None
+        given = {kind: soft if kind == "soft" else None for kind in kinds}
         for done, (ipc, name, seed) in enumerate(work):
             display.say(f"{name}, IPC {ipc}, seed {seed}")
             folder = out / f"{name}-ipc{ipc}-seed{seed}"
@@ -174,22 +204,75 @@ def compare(
                 executor=executor,
             )
             spent = _recorded_seconds(folder, time.monotonic() - began)
-            path = judge(
-                folder, distilled, data, protocol, seed=seed, device=device, execution=judging, executor=executor
-            )
-            if chosen.snapshots:
-                judge_snapshots(folder, data, protocol, seed=seed, device=device, execution=judging, executor=executor)
+            for kind, way in ways.items():
+                how: dict[str, Any] = {"labels": given[kind], "seed": seed, "device": device, "execution": judging}
+                path = judge(folder, distilled, data, way, executor=executor, **how)
+                if chosen.snapshots:
+                    judge_snapshots(folder, data, way, executor=executor, **how)
+                entry = json.loads(path.read_text(encoding="utf-8"))
+                found.setdefault((ipc, name, kind), []).append({**entry, "distil_seconds": spent})
             if diversity is not None:
                 judge_diversity(folder, distilled, data, diversity, reference, execution=judging)
-            entry = json.loads(path.read_text(encoding="utf-8"))
-            found.setdefault((ipc, name), []).append({**entry, "distil_seconds": spent})
             display.advance(done + 1)
-        rows = [_row(name, ipc, entries, tuple(seeds)) for (ipc, name), entries in found.items()]
-        if full:
-            rows.append(_full(data, protocol, seeds, out, settings, executor, display, len(work)))
-    comparison = Comparison(data.spec.name, protocol, tuple(rows))
+        rows = [_row(name, ipc, entries, tuple(seeds)) for (ipc, name, _), entries in found.items()]
+        for kind in kinds if full else ():
+            rows.append(_full(data, ways[kind], given[kind], seeds, out, settings, executor, display, len(work)))
+    comparison = Comparison(
+        data.spec.name,
+        ways["soft"] if "soft" in ways else ways["hard"],
+        tuple(rows),
+        None if soft is None else soft.teacher.as_plain(),
+        "" if taught is None else taught.brought_by,
+    )
     write_text(out / COMPARISON, json.dumps(comparison.as_plain(), indent=2) + "\n")
     return comparison
+
+
+def _kinds(labels: Sequence[LabelChoice], protocol: Protocol) -> tuple[LabelChoice, ...]:
+    """Kinds of labels that every set is judged with."""
+    if len(set(labels)) < len(labels):
+        raise InputError("--labels takes hard, soft or both, each once.")
+    if "soft" in labels and protocol.soft is None:
+        raise InputError(
+            f"protocol '{protocol.name}' teaches by the labels of the set alone; for soft labels take another, for "
+            "example --protocol limbeck_soft."
+        )
+    return tuple(labels) or (("hard",) if protocol.soft is None else ("soft",))
+
+
+class _Taught:
+    """One teacher for all sets: the one named, or that of the first recipe that brings one."""
+
+    def __init__(
+        self,
+        recipes: Mapping[tuple[str, int], Recipe],
+        data: Data,
+        seed: int,
+        settings: Settings,
+        named: ByTeacher | None,
+    ) -> None:
+        self.brought_by = ""
+        self._named = named
+        if named is not None:
+            return
+        bringing = [(name, ipc) for (name, ipc), recipe in recipes.items() if recipe_teacher(recipe) is not None]
+        if not bringing:
+            raise InputError(
+                "soft labels need a teacher and no method here brings one; name one with --taught-by, for example "
+                "--taught-by convnet3:norm=batch, or take the labels of the sets (--labels hard)."
+            )
+        (self.brought_by, self._ipc), *_ = bringing
+        self._recipe, self._data, self._seed, self._settings = recipes[bringing[0]], data, seed, settings
+
+    def labels(self, display: Progress) -> ByTeacher:
+        """The teacher, trained or loaded as the run of its recipe will have it."""
+        if self._named is not None:
+            return self._named
+        display.say(f"the teacher of '{self.brought_by}' labels all sets")
+        context = make_context(self._recipe, self._data, self._ipc, self._seed, self._settings, say=display.say)
+        teacher = recipe_teacher(self._recipe)
+        assert teacher is not None
+        return teacher_labels(teacher, context, f"'{self.brought_by}'")
 
 
 def _refuse_unequal_bytes(name: str, recipe: Recipe) -> None:
@@ -217,12 +300,15 @@ def _row(name: str, ipc: int, entries: list[dict[str, Any]], seeds: tuple[int, .
         seconds=statistics.fmean(entry["distil_seconds"] for entry in entries),
         evaluation_seconds=statistics.fmean(entry["seconds"] for entry in entries),
         seeds=seeds,
+        bytes_labels=entries[0].get("bytes_labels", 0),
+        label_kind=entries[0].get("label_kind", "hard"),
     )
 
 
 def _full(
     data: Data,
     protocol: Protocol,
+    labels: ByTeacher | None,
     seeds: Sequence[int],
     out: Path,
     settings: Settings,
@@ -235,12 +321,14 @@ def _full(
     size = len(data.train) * data.spec.channels * data.spec.height * data.spec.width
     for number, seed in enumerate(seeds):
         display.say(f"all real images, seed {seed}")
-        path = out / "full" / evaluation_file(protocol, seed, data.spec.digest)
+        digest = labels.digest if labels is not None else ""
+        path = out / "full" / evaluation_file(protocol, seed, data.spec.digest, labels=digest)
         if not path.is_file():
             scores = evaluate_real(
                 data.train,
                 data.require_test(),
                 protocol,
+                labels=labels,
                 seed=seed,
                 validation=data.validation,
                 device=settings.torch_device(),

@@ -18,6 +18,7 @@ from limbeck.engine.folder import RECORD
 from limbeck.engine.snapshots import Snapshot, iterations_done, read_snapshots
 from limbeck.evaluation.diversity import DiversityProtocol, Reference, diversity
 from limbeck.evaluation.evaluate import evaluate
+from limbeck.evaluation.labels import Labels
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats.native import load
 from limbeck.reports.runs import (
@@ -41,6 +42,7 @@ def judge(
     data: Data,
     protocol: Protocol,
     *,
+    labels: Labels | None = None,
     seed: int = 0,
     device: torch.device | None = None,
     execution: ExecutionSettings | None = None,
@@ -54,6 +56,7 @@ def judge(
         distilled: the set.
         data: whose test images judge, and whose validation images choose where the protocol leaves a choice.
         protocol: how it is judged.
+        labels: soft labels, where the protocol teaches by them.
         seed: seed of the networks.
         device: where to compute; the CPU by default.
         execution: how training steps are computed.
@@ -61,7 +64,7 @@ def judge(
         done: called after each network with the number of networks done and of all.
     """
     path = folder / evaluation_file(
-        protocol, seed, distilled.storage, _elsewhere(data, distilled), _precision(execution)
+        protocol, seed, distilled.storage, _elsewhere(data, distilled), _precision(execution), _digest(labels)
     )
     if path.is_file():
         if done is not None:
@@ -72,6 +75,7 @@ def judge(
         distilled,
         test,
         protocol,
+        labels=labels,
         seed=seed,
         validation=data.validation,
         device=device,
@@ -121,6 +125,7 @@ def judge_snapshots(
     data: Data,
     protocol: Protocol,
     *,
+    labels: Labels | None = None,
     seed: int = 0,
     device: torch.device | None = None,
     execution: ExecutionSettings | None = None,
@@ -135,6 +140,7 @@ def judge_snapshots(
         run: its folder.
         data: whose test images judge, and whose validation images choose where the protocol leaves a choice.
         protocol: how the sets are judged.
+        labels: a teacher, where the protocol teaches by soft labels.
         seed: seed of the networks, which are the same for all sets.
         device: where to compute; the CPU by default.
         execution: how training steps are computed.
@@ -160,6 +166,7 @@ def judge_snapshots(
             distilled,
             data,
             protocol,
+            labels=labels,
             seed=seed,
             device=device,
             execution=execution,
@@ -168,13 +175,19 @@ def judge_snapshots(
         )
         points.append(_point(moment, path, run))
     content = {**_common(read_json(path)), "points": points}
-    file = run / curve_file(protocol, seed, result.storage, _elsewhere(data, result), _precision(execution))
+    file = run / curve_file(
+        protocol, seed, result.storage, _elsewhere(data, result), _precision(execution), _digest(labels)
+    )
     write_text(file, json.dumps(content, indent=2) + "\n")
     return file
 
 
 def _networks(protocol: Protocol) -> int:
     return len(protocol.networks) * protocol.repeats
+
+
+def _digest(labels: Labels | None) -> str:
+    return labels.digest if labels is not None else ""
 
 
 def _precision(execution: ExecutionSettings | None) -> Precision:
@@ -215,5 +228,6 @@ def _point(moment: Snapshot, path: Path, run: Path) -> dict[str, Any]:
 
 def _common(scores: dict[str, Any]) -> dict[str, Any]:
     """What the scores of all points have in common."""
-    names = ("data", "protocol", "seed", "training_images", "test_images", "bytes")
+    images = ("data", "protocol", "seed", "training_images", "test_images", "bytes")
+    names = (*images, "bytes_labels", "label_kind", "labels")
     return {name: scores[name] for name in names if name in scores}

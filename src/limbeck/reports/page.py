@@ -22,15 +22,29 @@ from limbeck.core.real import DataSpec
 from limbeck.core.recipe import SLOTS, Recipe
 from limbeck.reports.canvas import Format, data_uri, images_per_class
 from limbeck.reports.citations import bibtex
-from limbeck.reports.compare import Comparison, Row
+from limbeck.reports.compare import Comparison, Row, told_apart
 from limbeck.reports.diversity import DiversityTable, class_scatter, diversity_tables
 from limbeck.reports.figures import FULL, accuracy_bars, loss_curves, method_colours
 from limbeck.reports.growth import Growth, accuracy_curves, growths
 from limbeck.reports.labels import fields_in_words, recipe_labels
 from limbeck.reports.runs import Run
 from limbeck.reports.sheets import MOST_CLASSES, SMALL, sheet
-from limbeck.reports.tables import best_rows, diversity_cells, human_bytes, human_seconds, percent, real_cells
-from limbeck.reports.wording import enumeration, machine_in_words, protocol_in_words, steps_in_words
+from limbeck.reports.tables import (
+    best_rows,
+    diversity_cells,
+    human_bytes,
+    human_seconds,
+    label_size,
+    percent,
+    real_cells,
+)
+from limbeck.reports.wording import (
+    enumeration,
+    machine_in_words,
+    protocol_in_words,
+    steps_in_words,
+    teacher_in_words,
+)
 from limbeck.storage.atomic import write_text
 
 __all__ = ["write_page"]
@@ -100,19 +114,19 @@ class _Entry:
 def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> dict[str, Any]:
     """Everything that the template shows."""
     entries = _labelled(runs, comparison)
-    rows = comparison.rows if comparison is not None else ()
+    rows = told_apart(comparison.rows) if comparison is not None else []
     colours = method_colours([*(row.method for row in rows), *(entry.label for entry in entries)])
     leading = sorted(entries, key=lambda entry: not entry.learnt)
     cited = [key for entry in leading for key in entry.distilled.recipe.cite()]
     return {
         "summary": _summary(entries, rows),
         "findings": _findings(rows),
-        "comparison": _comparison(comparison, colours) if comparison is not None and rows else None,
+        "comparison": _comparison(comparison, rows, colours) if comparison is not None and rows else None,
         "architectures": _architectures(entries, comparison),
         "evaluations": _evaluations(entries),
         "growth": _growth(entries, colours),
         "diversity": _diversity(entries, colours),
-        "groups": _groups(entries, rows, colours),
+        "groups": _groups(entries, comparison.rows if comparison is not None else (), colours),
         "heard": any(entry.distilled.spec.sound is not None for entry in entries),
         "losses": _losses(entries, colours),
         "costs": _costs(entries, colours),
@@ -177,19 +191,23 @@ def _findings(rows: Sequence[Row]) -> list[dict[str, str]]:
             {
                 "value": percent(row.mean, row.std, len(row.accuracies)),
                 "name": row.method,
-                "note": f"best at {images_per_class(row.ipc)}, {human_bytes(row.bytes)}",
+                "note": f"best at {images_per_class(row.ipc)}, {human_bytes(row.bytes)}{_beside(row)}",
             }
         )
     for row in rows:
         if row.method == FULL:
             value = percent(row.mean, row.std, len(row.accuracies))
-            note = f"{row.training_images:,} real images, {human_bytes(row.bytes)}"
+            note = f"{row.training_images:,} real images, {human_bytes(row.bytes)}{_beside(row)}"
             found.append({"value": value, "name": "all real images", "note": note})
     return found
 
 
-def _comparison(comparison: Comparison, colours: Mapping[str, str]) -> dict[str, Any]:
-    rows = comparison.rows
+def _beside(row: Row) -> str:
+    """Soft labels beside the images."""
+    return "" if row.label_kind == "hard" else f" and labels ({label_size(row.label_kind, row.bytes_labels)})"
+
+
+def _comparison(comparison: Comparison, rows: Sequence[Row], colours: Mapping[str, str]) -> dict[str, Any]:
     best = best_rows(rows)
     table, previous = [], None
     for row in rows:
@@ -200,6 +218,7 @@ def _comparison(comparison: Comparison, colours: Mapping[str, str]) -> dict[str,
                 "method": "all real images" if row.method == FULL else row.method,
                 "colour": colours[row.method],
                 "bytes": human_bytes(row.bytes),
+                "labels": label_size(row.label_kind, row.bytes_labels),
                 "images": f"{row.training_images:,}",
                 "accuracy": percent(row.mean, row.std, len(row.accuracies)),
                 "networks": len(row.accuracies),
@@ -219,7 +238,7 @@ def _comparison(comparison: Comparison, colours: Mapping[str, str]) -> dict[str,
         accuracy_bars(rows, colours, _NARROW),
         f"Test accuracy in percent. {spoken}.",
     )
-    return {"rows": table, "figure": figure}
+    return {"rows": table, "figure": figure, "teacher": teacher_in_words(comparison.teacher, comparison.brought_by)}
 
 
 def _figure(wide: bytes, narrow: bytes, spoken: str, form: Format = "svg") -> dict[str, str]:
@@ -234,7 +253,8 @@ def _architectures(entries: Sequence[_Entry], comparison: Comparison | None) -> 
     found: dict[tuple[int, str], dict[str, list[float]]] = {}
     for entry in entries:
         for evaluation in entry.run.evaluations:
-            if evaluation["protocol"] == protocol:
+            taught = (evaluation.get("labels") or {}).get("teacher")
+            if evaluation["protocol"] == protocol and taught == comparison.teacher and _live(evaluation):
                 cells = found.setdefault((entry.distilled.ipc, entry.label), {})
                 for network in evaluation["networks"]:
                     cells.setdefault(network["network"], []).extend(network["accuracies"])
@@ -243,6 +263,11 @@ def _architectures(entries: Sequence[_Entry], comparison: Comparison | None) -> 
         for (ipc, label), cells in found.items()
     ]
     return {"names": names, "rows": table} if table else None
+
+
+def _live(evaluation: Mapping[str, Any]) -> bool:
+    """Whether labels were not read from a store, as they never are in a comparison."""
+    return evaluation.get("label_kind", "hard") != "stored"
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -260,6 +285,7 @@ def _evaluations(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
             "seed": entry.distilled.seed,
             "protocol": evaluation["protocol"]["name"] + (f" on {evaluation['data']}" if "data" in evaluation else ""),
             "network": network["network"],
+            "labels": label_size(evaluation.get("label_kind", "hard"), evaluation.get("bytes_labels", 0)),
             "lr": f"{network['lr']:g}",
             "accuracy": percent(network["mean"], network["std"], len(network["accuracies"])),
             "each": ", ".join(f"{100 * value:.2f}" for value in network["accuracies"]),
@@ -381,11 +407,13 @@ def _groups(entries: Sequence[_Entry], rows: Sequence[Row], colours: Mapping[str
     grouped: dict[tuple[str, int], list[_Entry]] = {}
     for entry in entries:
         grouped.setdefault((entry.distilled.spec.digest, entry.distilled.ipc), []).append(entry)
-    reached = {
-        (row.ipc, row.method): percent(row.mean, row.std, len(row.accuracies)) + " %"
-        for row in rows
-        if row.method != FULL
-    }
+    reached: dict[tuple[int, str], list[str]] = {}
+    several_kinds = len({row.label_kind for row in rows}) > 1
+    for row in rows:
+        if row.method != FULL:
+            kind = (", hard labels" if row.label_kind == "hard" else ", soft labels") if several_kinds else ""
+            score = percent(row.mean, row.std, len(row.accuracies)) + " %" + kind
+            reached.setdefault((row.ipc, row.method), []).append(score)
     groups = []
     for (_, ipc), members in grouped.items():
         first = {entry.label: entry for entry in reversed(members)}
@@ -413,15 +441,15 @@ def _shown(
     entry: _Entry,
     least: int,
     colours: Mapping[str, str],
-    reached: Mapping[tuple[int, str], str],
+    reached: Mapping[tuple[int, str], Sequence[str]],
     played: bool = True,
 ) -> dict[str, Any]:
     """Pictures of one set, under the name and in the colour of its method."""
-    score = reached.get((entry.distilled.ipc, entry.label))
+    scores = reached.get((entry.distilled.ipc, entry.label), ())
     return {
         "label": entry.label,
         "colour": colours[entry.label],
-        **sheet(entry.distilled, least, [] if score is None else [score], width=_WIDE, played=played),
+        **sheet(entry.distilled, least, list(scores), width=_WIDE, played=played),
     }
 
 

@@ -96,7 +96,12 @@ def read_run(folder: Path) -> Run:
 
 
 def evaluation_file(
-    protocol: Protocol, seed: int, storage: str, elsewhere: str = "", precision: Precision = "float32"
+    protocol: Protocol,
+    seed: int,
+    storage: str,
+    elsewhere: str = "",
+    precision: Precision = "float32",
+    labels: str = "",
 ) -> str:
     """Name of the file for the scores of this protocol: equal evaluations share it, others never overwrite it.
 
@@ -106,15 +111,21 @@ def evaluation_file(
         storage: how its pixels are kept.
         elsewhere: digest of the data whose test images judge, where they are not those of the set.
         precision: number format of the networks' convolutions.
+        labels: digest of the soft labels, where there are any.
     """
-    return f"evaluation-{_name(protocol, seed, storage, elsewhere, precision)}.json"
+    return f"evaluation-{_name(protocol, seed, storage, elsewhere, precision, labels)}.json"
 
 
 def curve_file(
-    protocol: Protocol, seed: int, storage: str, elsewhere: str = "", precision: Precision = "float32"
+    protocol: Protocol,
+    seed: int,
+    storage: str,
+    elsewhere: str = "",
+    precision: Precision = "float32",
+    labels: str = "",
 ) -> str:
     """Name of the file for the scores of all snapshots of a run; the arguments are those of `evaluation_file`."""
-    return f"curve-{_name(protocol, seed, storage, elsewhere, precision)}.json"
+    return f"curve-{_name(protocol, seed, storage, elsewhere, precision, labels)}.json"
 
 
 def diversity_file(
@@ -124,14 +135,20 @@ def diversity_file(
     return f"diversity-{_digest(protocol, seed, storage, elsewhere, precision)}.json"
 
 
-def _name(protocol: Protocol, seed: int, storage: str, elsewhere: str, precision: Precision) -> str:
-    return f"{protocol.name}-{_digest(protocol, seed, storage, elsewhere, precision)}"
+def _name(protocol: Protocol, seed: int, storage: str, elsewhere: str, precision: Precision, labels: str) -> str:
+    return f"{protocol.name}-{_digest(protocol, seed, storage, elsewhere, precision, labels)}"
 
 
 def _digest(
-    protocol: Protocol | DiversityProtocol, seed: int, storage: str, elsewhere: str, precision: Precision
+    protocol: Protocol | DiversityProtocol,
+    seed: int,
+    storage: str,
+    elsewhere: str,
+    precision: Precision,
+    labels: str = "",
 ) -> str:
     unusual = [*([elsewhere] if elsewhere else []), *([precision] if precision != "float32" else [])]
+    unusual += [f"labels {labels}"] if labels else []
     text = json.dumps([encode(protocol), seed, storage, *unusual], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
@@ -158,6 +175,9 @@ def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
         "training_images": scores.images,
         "test_images": scores.test_images,
         "bytes": images_bytes,
+        "bytes_labels": scores.label_bytes,
+        "label_kind": scores.label_kind,
+        "labels": None if scores.labels is None else scores.labels.as_plain(),
         "seconds": scores.seconds,
     }
 
@@ -174,7 +194,10 @@ def write_scores(folder: Path, scores: Scores, distilled: Distilled, judges: Dat
     plain, elsewhere = scores_as_plain(scores, distilled.bytes), ""
     if judges is not None and judges.digest != distilled.spec.digest:
         plain, elsewhere = {"data": judges.name, **plain}, judges.digest
-    path = folder / evaluation_file(scores.protocol, scores.seed, distilled.storage, elsewhere, scores.precision)
+    labels = "" if scores.labels is None else scores.labels.digest
+    path = folder / evaluation_file(
+        scores.protocol, scores.seed, distilled.storage, elsewhere, scores.precision, labels
+    )
     write_text(path, json.dumps(plain, indent=2) + "\n")
     return path
 

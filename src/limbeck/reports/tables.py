@@ -20,6 +20,7 @@ __all__ = [
     "diversity_table",
     "human_bytes",
     "human_seconds",
+    "label_size",
     "listing",
     "percent",
     "real_cells",
@@ -32,7 +33,9 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Methods at equal bytes; the best mean accuracy of every IPC is bold.
+    """Methods at equal bytes of images, and what their labels take; the best mean accuracy of every IPC is bold.
+
+    With hard and soft labels in one table, each kind has its best.
 
     Args:
         comparison: what `limbeck.reports.compare.compare` returned.
@@ -42,6 +45,7 @@ def comparison_table(comparison: Comparison) -> Table:
     table.add_column("IPC", justify="right")
     table.add_column("method")
     table.add_column("size", justify="right")
+    table.add_column("labels", justify="right")
     for name in ("training images", "accuracy, %", "networks", "distil", "evaluate"):
         table.add_column(name, justify="right")
     best = best_rows(comparison.rows)
@@ -54,6 +58,7 @@ def comparison_table(comparison: Comparison) -> Table:
             str(row.ipc) if row.ipc else "-",
             row.method,
             human_bytes(row.bytes),
+            label_size(row.label_kind, row.bytes_labels),
             f"{row.training_images:,}",
             percent(row.mean, row.std, len(row.accuracies)),
             str(len(row.accuracies)),
@@ -61,18 +66,21 @@ def comparison_table(comparison: Comparison) -> Table:
             human_seconds(row.evaluation_seconds),
         )
         bold = row in best
-        table.add_row(*(_text(cell, bold and index in (1, 4)) for index, cell in enumerate(cells)))
+        table.add_row(*(_text(cell, bold and index in (1, 5)) for index, cell in enumerate(cells)))
     return table
 
 
-def scores_table(scores: Scores, title: str = "") -> Table:
+def scores_table(scores: Scores, title: str = "", images_bytes: int | None = None) -> Table:
     """One evaluation, by architecture.
 
     Args:
         scores: what `limbeck.evaluate` returned.
         title: what was evaluated, for example the method and the data.
+        images_bytes: bytes of the stored pixels, to stand beside those of the labels.
     """
     about = f"protocol {scores.protocol.name}, {scores.images:,} training and {scores.test_images:,} test images"
+    images = "" if images_bytes is None else f"images {human_bytes(images_bytes)}, "
+    about += f"; {images}labels {label_size(scores.label_kind, scores.label_bytes)}"
     table = _table(f"{title}: {about}" if title else about)
     table.add_column("network")
     for name in ("accuracy, %", "networks", "step size"):
@@ -96,6 +104,8 @@ def curve_table(curve: Mapping[str, Any], title: str = "") -> Table:
         title: what was evaluated.
     """
     about = f"protocol {curve['protocol']['name']}, {curve['test_images']:,} test images"
+    if curve.get("label_kind", "hard") != "hard":
+        about += f", labels {label_size(curve['label_kind'], curve['bytes_labels'])}"
     table = _table(f"{title}: {about}" if title else about)
     for name in ("inner step", "outer iteration", "distilling", "accuracy, %", "networks"):
         table.add_column(name, justify="right")
@@ -175,10 +185,10 @@ def listing(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = 
 
 
 def best_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Of each IPC with at least two methods, the rows with the highest mean accuracy."""
+    """Of each IPC and kind of labels with at least two methods, the rows with the highest mean accuracy."""
     found: list[Row] = []
-    for ipc in dict.fromkeys(row.ipc for row in rows):
-        same = [row for row in rows if row.ipc == ipc]
+    for ipc, kind in dict.fromkeys((row.ipc, row.label_kind) for row in rows):
+        same = [row for row in rows if (row.ipc, row.label_kind) == (ipc, kind)]
         highest = max(row.mean for row in same)
         if len(same) > 1:
             found += [row for row in same if row.mean == highest]
@@ -188,6 +198,16 @@ def best_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
 def percent(mean: float, std: float, count: int) -> str:
     """A mean accuracy, and its deviation where it is over more than one network, both in percent."""
     return f"{100 * mean:.1f} ± {100 * std:.1f}" if count > 1 else f"{100 * mean:.1f}"
+
+
+def label_size(kind: str, count: int) -> str:
+    """Bytes of labels, and what they are of where they are soft: ``teacher, 42.7 MiB`` or ``stored, 1.20 MiB``.
+
+    Args:
+        kind: ``hard``, ``teacher`` (its weights are counted) or ``stored``.
+        count: bytes.
+    """
+    return human_bytes(count) if kind == "hard" else f"{kind}, {human_bytes(count)}"
 
 
 def human_bytes(count: int) -> str:

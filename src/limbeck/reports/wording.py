@@ -7,7 +7,7 @@ from typing import Any
 
 from limbeck.reports.labels import fields_in_words
 
-__all__ = ["enumeration", "machine_in_words", "protocol_in_words", "steps_in_words"]
+__all__ = ["enumeration", "machine_in_words", "protocol_in_words", "steps_in_words", "teacher_in_words"]
 
 
 def machine_in_words(hardware: Mapping[str, Any]) -> str:
@@ -50,19 +50,20 @@ def protocol_in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list
         if not rates
         else f"a step size chosen on validation images from {enumeration(f'{value:g}' for value in rates)}"
     )
-    momentum = "Nesterov momentum" if training.get("nesterov") else "momentum"
     each = f" of each of {enumeration(networks)}" if len(networks) > 1 else f" of {networks[0]}"
     drops = enumeration(f"{100 * share:.0f} %" for share in protocol["drops"])
     sentences = [
         f"{repeats} fresh network{'' if repeats == 1 else 's'}{each} for every set, trained from scratch on its "
         f"decoded images for {protocol['length']:,} {unit}.",
-        f"SGD with {momentum} {training['momentum']:g}, weight decay {training['weight_decay']:g}, batches of "
-        f"{training['batch_size']} and {rate}"
+        f"{_optimizer(training)}, batches of {training['batch_size']} and {rate}"
+        + _schedule(protocol.get("schedule", {}))
         + (f", multiplied by {protocol['drop_factor']:g} after {drops} of the training" if drops else "")
         + (", where the velocity starts from zero again." if drops and protocol.get("forget") else "."),
     ]
     augmentation = training["augmentation"]
     mixing = f"CutMix with probability {training['cutmix']:g}" if training["cutmix"] else "no CutMix"
+    if training.get("mixup"):
+        mixing = f"mixup of every batch (Beta parameter {training['mixup']:g})"
     if augmentation is None:
         sentences.append(f"No augmentation, {mixing}.")
     else:
@@ -72,6 +73,8 @@ def protocol_in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list
             if fields
             else f"Augmentation {augmentation['part']}, {mixing}."
         )
+    if protocol.get("soft"):
+        sentences.append(_soft(protocol["soft"], protocol["teacher_mode"]))
     images = f" of all {tests[0]:,} test images" if len(tests) == 1 else " of all test images"
     sentences.append(
         f"Accuracy is the share{images} that is classified correctly after the last step; test images are read once, "
@@ -79,6 +82,49 @@ def protocol_in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list
         "(of the networks when there is one seed)."
     )
     return sentences
+
+
+def _optimizer(training: Mapping[str, Any]) -> str:
+    decay = f"weight decay {training['weight_decay']:g}"
+    if training.get("decay") == "matrices":
+        decay += " (not of biases and norms)"
+    if training.get("optimizer") == "adamw":
+        return f"AdamW with betas {enumeration(f'{beta:g}' for beta in training['betas'])}, {decay}"
+    momentum = "Nesterov momentum" if training.get("nesterov") else "momentum"
+    return f"SGD with {momentum} {training['momentum']:g}, {decay}"
+
+
+def _schedule(schedule: Mapping[str, Any]) -> str:
+    """What goes behind the step size."""
+    words = ""
+    if schedule.get("warmup"):
+        words += f", rising over {schedule['warmup']} epochs from {schedule['warmup_factor']:g} of it"
+    return words + (", falling along a cosine to 0" if schedule.get("kind") == "cosine" else "")
+
+
+def _soft(soft: Mapping[str, Any], mode: str) -> str:
+    statistics = "its running statistics" if mode == "eval" else "the statistics of the mixed batch"
+    square = f", times {soft['temperature']:g} squared" if soft["square"] else ""
+    return (
+        "Soft labels: networks are taught what a teacher says of every batch as they see it, augmented and mixed; KL "
+        f"divergence at temperature {soft['temperature']:g}{square}. The teacher's batch norm uses {statistics}."
+    )
+
+
+def teacher_in_words(teacher: Mapping[str, Any] | None, brought_by: str) -> str:
+    """Who gave the soft labels of a comparison; empty if nobody did.
+
+    Args:
+        teacher: its network, the digest of its weights and their bytes.
+        brought_by: the method whose teacher it is; empty where it was named.
+    """
+    if teacher is None:
+        return ""
+    whose = f", the teacher of {brought_by}" if brought_by else ""
+    return (
+        f"All soft labels were given by one teacher: {teacher['network']}{whose} (weights "
+        f"{teacher['weights'][:12]}). The size of its weights stands for that of the labels, which come from them."
+    )
 
 
 def enumeration(words: Iterable[str]) -> str:

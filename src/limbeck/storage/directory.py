@@ -115,7 +115,7 @@ def _describe(distilled: Distilled, images: str) -> dict[str, Any]:
         "space": distilled.parametrization.space,
         "to_unit_space": _to_unit_space(distilled),
         "whitening": None,
-        "labels": "hard: image [k, i] belongs to class k",
+        "labels": distilled.recipe.labeler.in_words(),
         "storage": distilled.storage,
         "bytes": distilled.bytes,
         "seed": distilled.seed,

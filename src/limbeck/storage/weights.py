@@ -23,6 +23,7 @@ __all__ = [
     "digest",
     "keep_weights",
     "kept_weights",
+    "network_in",
     "read_weights",
     "weight_files",
     "write_weights",
@@ -81,6 +82,16 @@ def class_names_in(path: Path) -> tuple[str, ...] | None:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path} does not say the names of classes as a list of texts; correct or remove them.")
     return tuple(names)
+
+
+def network_in(path: Path) -> str | None:
+    """The name of the architecture in the header of a safetensors file; None where it is not said."""
+    from safetensors import SafetensorError, safe_open
+
+    if path.suffix == SUFFIX:
+        with contextlib.suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("network")
+    return None
 
 
 def weight_files(folder: str | Path) -> list[Path]:

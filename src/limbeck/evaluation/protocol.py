@@ -1,0 +1,92 @@
+"""What a protocol is: how fresh networks are trained on a distilled set, for how long, how often, and by whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from limbeck.core.errors import InputError
+from limbeck.training.lessons import SoftLoss
+from limbeck.training.schedules import Schedule
+from limbeck.training.settings import Training
+from limbeck.training.taught import TeacherMode
+
+__all__ = ["Protocol"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Training and judging of fresh networks on a distilled set."""
+
+    name: str
+    """Name of the protocol."""
+    networks: tuple[str, ...] = ("convnet3",)
+    """Architectures, as `limbeck list networks` shows."""
+    repeats: int = 3
+    """Networks of each architecture, each from a seed of its own."""
+    budget: Literal["epochs", "updates"] = "epochs"
+    """Whether the length of training is counted in epochs or in SGD steps (the same for sets of every size)."""
+    length: int = 1000
+    """Epochs or updates."""
+    training: Training = field(default_factory=Training)
+    """How a network is trained."""
+    drops: tuple[float, ...] = (2 / 3, 5 / 6)
+    """Shares of the training, each rounded down, after which the step size is multiplied by ``drop_factor``."""
+    drop_factor: float = 0.2
+    """What the step size is multiplied by."""
+    schedule: Schedule = field(default_factory=Schedule)
+    """How the step size goes besides; the drops multiply it."""
+    forget: bool = False
+    """Whether a drop starts the optimizer anew, so that its velocity is lost."""
+    learning_rates: tuple[float, ...] = ()
+    """Step sizes to choose from by the accuracy on the validation part; empty takes the one of ``training``."""
+    soft: SoftLoss | None = None
+    """How networks learn from a teacher's logits, which somebody must bring; None teaches by the labels of the set."""
+    teacher_mode: TeacherMode = "eval"
+    """Whether the teacher's batch norm uses its running statistics, or (``train``) those of the mixed batch, as in the
+    authors' scripts for CIFAR."""
+
+    largest_side: int = 0
+    """Largest image side that the protocol is made for; 0 for any."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if self.repeats < 1 or self.length < 1 or not self.networks:
+            raise InputError(
+                f"protocol '{self.name}' needs at least one network, one repeat and a length of 1, not "
+                f"{len(self.networks)}, {self.repeats} and {self.length}."
+            )
+        self.schedule.check(f"protocol '{self.name}'")
+        if self.soft is not None:
+            self.soft.check(f"protocol '{self.name}'")
+
+    def steps(self, images: int) -> int:
+        """SGD steps for a training set of this size."""
+        if self.budget == "updates":
+            return self.length
+        return self.length * -(-images // self.training.batch_size)
+
+    def epochs(self, images: int) -> int:
+        """Epochs over a training set of this size; of the last one only some batches may be used."""
+        if self.budget == "epochs":
+            return self.length
+        return -(-self.length // -(-images // self.training.batch_size))
+
+    def hard(self) -> Protocol:
+        """The same, but taught by the labels of the set alone."""
+        return replace(self, soft=None)
+
+    def lr(self, epoch: int, images: int, base: float | None = None) -> float:
+        """Step size in an epoch, counted from 0."""
+        epochs = self.epochs(images)
+        factor = self.drop_factor ** self._drops_before(epoch, epochs) * self.schedule.factor(epoch, epochs)
+        return (self.training.lr if base is None else base) * factor
+
+    def forgets(self, epoch: int) -> bool:
+        """Whether the velocity is lost before an epoch, counted from 0."""
+        if not self.forget or epoch == 0 or self.budget != "epochs":
+            return False
+        return self._drops_before(epoch, self.length) > self._drops_before(epoch - 1, self.length)
+
+    def _drops_before(self, epoch: int, epochs: int) -> int:
+        return sum(epoch >= int(share * epochs + 1e-9) for share in self.drops)
