@@ -88,6 +88,7 @@ SHARED = {
     LoadOptions: [
         *("validation", "split_seed", "normalization", "image_size", "fit", "channels", "root", "download", "cache"),
         *("image_column", "audio_column", "label_column", "test_fraction", "sample_rate", "seconds"),
+        *("stream", "workers", "classes"),
     ],
 }
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from limbeck.core.errors import InputError
-from limbeck.data import NAMES, SUBSETS, LoadOptions, holds_sound, load
+from limbeck.data import NAMES, SUBSETS, LoadOptions, from_arrays, holds_sound, load
 from tests.data.makers import write_classes, write_tones
 
 
@@ -148,3 +148,10 @@ def test_pictures_without_class_folders_are_explained(tmp_path: Path, stream: An
     sentence = "holds 3 pictures or recordings without class folders; .* as val/<class>/picture.JPEG, or move them away"
     with pytest.raises(InputError, match=f"folder '.*/imagenet/val' {sentence}"):
         load(tmp_path / "imagenet", stream=stream)
+
+
+@pytest.mark.parametrize("change", [{"classes": ("0",)}, {"stream": "on"}, {"workers": 2}])
+def test_arrays_are_neither_streamed_nor_chosen_from(change: dict[str, Any]) -> None:
+    images, labels = torch.zeros(4, 1, 2, 2), [0, 1, 0, 1]
+    with pytest.raises(InputError, match=f"{next(iter(change))} .* has no effect on arrays; leave it out"):
+        from_arrays((images, labels), **change)

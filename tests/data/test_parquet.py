@@ -12,6 +12,7 @@ from PIL import Image
 
 from limbeck.core.errors import InputError
 from limbeck.data import load
+from limbeck.data.framing import Framing
 from limbeck.data.parquet import find_parquet
 from limbeck.formats.wav import wav_bytes
 from tests.data.makers import encode, plane, shared, tone, write_parquet
@@ -255,3 +256,33 @@ def test_pictures_go_before_recordings(tmp_path: Path) -> None:
     write_parquet(tmp_path / "train-0.parquet", pictures(4), [0, 1, 0, 1], features=features)
     found = find_parquet(tmp_path, None, None)
     assert found is not None and not found.sound
+
+
+def test_the_size_of_decoded_pictures_is_told_before_they_are_decoded(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train.parquet", [*pictures(5), b"not opened"], [0, 1, 0, 1, 1, 0], features=NAMES)
+    write_parquet(tmp_path / "test.parquet", pictures(2), [0, 1], features=NAMES)
+    for classes, size, count in ((None, None, 8 * 20), (None, 3, 8 * 9), ("dog", None, 4 * 20), (("cat",), 2, 4 * 4)):
+        found = find_parquet(tmp_path, None, None, classes=classes)
+        assert found is not None and found.decoded_bytes(Framing(image_size=size)) == count
+
+
+@pytest.mark.parametrize("stream", ["on", "off"])
+def test_classes_are_chosen_by_name(tmp_path: Path, stream: Any) -> None:
+    write_parquet(tmp_path / "train.parquet", pictures(5), ["owl", "bat", "cat", "owl", "bat"])
+    write_parquet(tmp_path / "test.parquet", pictures(3, 50), ["cat", "bat", "owl"])
+    data = load(tmp_path, validation=0, stream=stream, classes=("owl", "bat"))
+    assert data.spec.class_names == ("bat", "owl") and data.train.labels.tolist() == [1, 0, 1, 0]
+    assert (data.train.images(range(4))[:, 0, 0, 0] * 255).round().tolist() == [0, 1, 3, 4]
+    assert (data.require_test().images([0, 1])[:, 0, 0, 0] * 255).round().tolist() == [51, 52]
+    with pytest.raises(InputError, match=r"unknown class of '.*' 'zebra'; known: bat, cat, owl"):
+        load(tmp_path, stream=stream, classes=("bat", "zebra"))
+    write_parquet(tmp_path / "test.parquet", pictures(1), ["cat"])
+    with pytest.raises(InputError, match=r"the test files of '.*' have no rows of the chosen classes; choose others"):
+        load(tmp_path, stream=stream, classes=("owl", "bat"))
+
+
+def test_labels_that_cannot_be_are_refused_whatever_classes_are_chosen(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train.parquet", pictures(3), [0, 1, 7], features=NAMES)
+    for stream in ("on", "off"):
+        with pytest.raises(InputError, match=r"training label 7 \(row 2\) lies outside 0\.\.1"):
+            load(tmp_path, stream=stream, classes="dog")

@@ -21,6 +21,9 @@ from limbeck.core.streams import Streams
 from limbeck.data import ImageSet, StreamedSet, check_ipc, load
 from limbeck.data import loading as loading_module
 from limbeck.data import streamed as module
+from limbeck.evaluation.diversity import DiversityProtocol, diversity, refer
+from limbeck.evaluation.evaluate import evaluate
+from limbeck.evaluation.protocols import Protocol
 from limbeck.methods.dm import dm
 from limbeck.methods.random import random
 from tests.data.makers import encode, plane, shared, write_classes, write_parquet, write_picture
@@ -255,3 +258,15 @@ def test_distilling_gives_the_bytes_of_images_in_memory(folder: Path, name: str)
         for stream in ("on", "off")
     ]
     assert torch.equal(*stored)
+
+
+def test_judging_and_measuring_take_streamed_images(folder: Path) -> None:
+    protocol = Protocol(name="tiny", networks=("mlp",), repeats=1, budget="updates", length=5)
+    reached, spread = [], []
+    for stream in ("on", "off"):
+        data = load(folder, stream=stream, image_size=16, channels="rgb")
+        made = lb.distill(random(), data, ipc=2)
+        reached.append(evaluate(made, data.require_test(), protocol, validation=data.validation).mean)
+        measured = DiversityProtocol(network="convnet1:width=4", epochs=1, projection="none")
+        spread.append(diversity(made, refer(data.train, measured)).classes)
+    assert reached[0] == reached[1] and spread[0] == spread[1]

@@ -67,6 +67,16 @@ def test_classes_that_are_not_there(classes: str | tuple[str, ...], sentence: st
         chosen(classes, ("cat", "dog"), "pets")
 
 
+def test_a_message_does_not_list_a_thousand_classes() -> None:
+    names = [f"n{number:08d}" for number in range(1000)]
+    with pytest.raises(
+        InputError, match="'pets' has no class 'zebra'; its 1000 classes have names like 'n00000000' and"
+    ):
+        chosen(("zebra",), names, "pets")
+    with pytest.raises(InputError, match="did you mean 'n0000"):
+        chosen(("n000001234",), names, "pets")
+
+
 def test_labels_are_numbered_anew() -> None:
     rows, labels = choose_classes(torch.tensor([3, 0, 1, 3, 2]), (1, 3), 4)
     assert rows.tolist() == [0, 2, 3] and labels.tolist() == [1, 0, 1]

@@ -68,11 +68,17 @@ class ParquetFiles:
         return [file for files in self.parts.values() for file in files]
 
     def decoded_bytes(self, framing: Framing) -> int:
-        """Bytes of all pictures, decoded, if they are like the first one, which is opened; labels are not read.
+        """Bytes of all pictures, decoded, if they are like the first one, which is opened.
+
+        Labels are read only where classes are chosen.
 
         Raises:
             InputError: it cannot be read, or the columns are not found.
         """
+        if self.classes is not None:
+            splits = self.listed(framing)
+            parts = (splits.train, splits.validation, splits.test)
+            return sum(part.count * math.prod(part.shape) for part in parts if part is not None)
         pictures = self._pictures("train", self._columns(self.parts["train"]))
         # Labels play no role for the shape.
         shape = Listed.of(pictures, torch.empty(0, dtype=torch.int64), framing).shape if len(pictures) else (0,)

@@ -14,6 +14,7 @@ A subset is a list of WordNet numbers, which are the names of ImageNet's class f
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 
@@ -24,6 +25,7 @@ from limbeck.core.errors import InputError, unknown
 
 __all__ = ["SUBSETS", "choose_classes", "chosen", "subset_name"]
 
+_NAMES_SHOWN = 20
 _IMAGENET100 = (
     "n02869837 n01749939 n02488291 n02107142 n13037406 n02091831 n04517823 n04589890 n03062245 n01773797 n01735189 "
     "n07831146 n07753275 n03085013 n04485082 n02105505 n01983481 n02788148 n03530642 n04435653 n02086910 n02859443 "
@@ -177,7 +179,7 @@ def chosen(classes: str | Sequence[str], names: Sequence[str], where: str) -> tu
             number = english.get(_plain(_ENGLISH[name]))
         if number is None:
             if subset is None:
-                raise unknown(f"class of '{where}'", name, (*names, *SUBSETS) if len(asked) == 1 else names)
+                raise _missing(name, names, where, alone=len(asked) == 1)
             called = f" ({_ENGLISH[name]})" if name in _ENGLISH else ""
             raise InputError(
                 f"'{where}' has no class '{name}'{called} of the subset {subset}; give data that hold it, or name "
@@ -187,6 +189,16 @@ def chosen(classes: str | Sequence[str], names: Sequence[str], where: str) -> tu
             raise InputError(f"class '{name}' is named twice; name each class (--classes) once")
         found.append(number)
     return tuple(sorted(found))
+
+
+def _missing(name: str, names: Sequence[str], where: str, alone: bool) -> InputError:
+    """The error for a class that the data do not have; ``alone`` if a subset could be meant as well."""
+    known = (*names, *SUBSETS) if alone else tuple(names)
+    if len(names) <= _NAMES_SHOWN or difflib.get_close_matches(name, known, n=1):
+        return unknown(f"class of '{where}'", name, known)
+    return InputError(
+        f"'{where}' has no class '{name}'; its {len(names)} classes have names like '{names[0]}' and '{names[-1]}'"
+    )
 
 
 def choose_classes(labels: Tensor, numbers: Sequence[int], classes: int) -> tuple[Tensor, Tensor]:
