@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from limbeck.core.context import Context
-from limbeck.core.network import FunctionalNetwork
+from limbeck.core.network import FunctionalNetwork, gradient_and_value
 from limbeck.core.streams import Stream
 
 
@@ -91,3 +91,17 @@ def test_only_parameters_are_trained(network: FunctionalNetwork) -> None:
     names = network.parameter_names()
     assert names == tuple(name for name, _ in network._make().named_parameters())
     assert not any("running" in name for name in names)
+
+
+@pytest.mark.parametrize("functional", [True, False])
+def test_a_weight_that_is_not_used_has_gradient_zero(functional: bool) -> None:
+    leaves = {"used": torch.ones(2), "unused": torch.ones(3)}
+    found, value, _ = gradient_and_value(lambda given: ((given["used"] ** 2).sum(), ()), leaves, functional=functional)
+    assert torch.equal(found["used"], torch.full((2,), 2.0)) and torch.equal(found["unused"], torch.zeros(3))
+    assert float(value) == 2.0
+
+
+def test_a_skeleton_has_shapes_and_no_memory(network: FunctionalNetwork) -> None:
+    skeleton = network.skeleton()
+    assert {tensor.device.type for tensor in skeleton.state_dict().values()} == {"meta"}
+    assert list(skeleton.state_dict()) == list(network.initial(Stream(0)))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from limbeck.core.errors import InputError
-from limbeck.networks.blocks import GlobalAverage, conv_block, make_activation, make_norm
+from limbeck.networks.blocks import GlobalAverage, Unused, conv_block, conv_norm, make_activation, make_norm
 
 
 def test_instance_norm_is_affine_and_keeps_no_statistics() -> None:
@@ -58,3 +58,19 @@ def test_conv_block_refuses_small_maps() -> None:
 def test_global_average() -> None:
     x = torch.arange(24.0).reshape(1, 2, 3, 4)
     torch.testing.assert_close(GlobalAverage()(x), nn.AdaptiveAvgPool2d(1)(x).flatten(1))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "groups"), [(1, 1, 1), (3, 1, 2), (5, 2, 4), (3, 2, 1)])
+def test_conv_norm_is_padded_and_without_bias(kernel: int, stride: int, groups: int) -> None:
+    block = conv_norm(4, 8, kernel, stride=stride, groups=groups, activation="relu")
+    assert [name for name, _ in block.named_children()] == ["conv", "norm", "activation"]
+    assert block.conv.bias is None and tuple(block.conv.weight.shape) == (8, 4 // groups, kernel, kernel)
+    found = block(torch.randn(2, 4, 9, 7, generator=torch.Generator().manual_seed(0)))
+    assert tuple(found.shape) == (2, 8, -(-9 // stride), -(-7 // stride)) and float(found.detach().min()) == 0.0
+    assert len(conv_norm(4, 8)) == 2
+
+
+def test_unused_layers_change_nothing() -> None:
+    layer = Unused(nn.Linear(3, 3))
+    x = torch.ones(2, 3)
+    assert layer(x) is x and len(list(layer.parameters())) == 2

@@ -4,6 +4,8 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
+from types import ModuleType
 
 import pytest
 import torch
@@ -11,9 +13,21 @@ from torch import nn
 from torch.func import functional_call
 
 from limbeck.core.errors import InputError
+from limbeck.core.network import FunctionalNetwork, Network, Weights, gradient_and_value
 from limbeck.core.real import DataSpec
 from limbeck.core.streams import Stream
-from limbeck.networks import build, names, options
+from limbeck.networks import (
+    EfficientNet,
+    MobileNetV2,
+    ShuffleNet,
+    build,
+    efficientnet,
+    mobilenet,
+    names,
+    options,
+    shufflenet,
+)
+from limbeck.networks.catalog import with_option
 
 Spec = Callable[..., DataSpec]
 SMALL = {
@@ -27,7 +41,42 @@ SMALL |= {
     "resnet18_ap": ":width=4",
     "densenet121_cifar_k12": ":growth=2",
     "mlp": ":width=8",
+    "resnet34": ":width=4",
+    "resnet50": ":width=4",
+    "resnet101": ":width=2",
+    "deit_tiny": ":width=64,depth=2",
 }
+# Published for images of 3 x 32 x 32: network, classes, parameters, batch norms.
+PUBLISHED = [
+    ("resnet18", 10, 11_173_962, 20),
+    ("resnet18", 100, 11_220_132, 20),
+    ("resnet18", 200, 11_271_432, 20),
+    ("resnet34", 100, 21_328_292, 36),
+    ("resnet50", 100, 23_705_252, 53),
+    ("resnet101", 100, 42_697_380, 104),
+    ("torchvision:resnet18", 100, 11_220_132, 20),
+    ("torchvision:resnet34", 100, 21_328_292, 36),
+    ("torchvision:resnet50", 100, 23_705_252, 53),
+    ("torchvision:resnet101", 100, 42_697_380, 104),
+    ("mobilenetv2", 100, 2_412_212, 57),
+    ("mobilenetv2", 10, 2_412_212 - 90 * 1281, 57),
+    ("shufflenet_g2", 100, 959_672, 49),
+    ("shufflenet_g2", 10, 959_672 - 90 * 801, 49),
+    ("efficientnet_b0", 100, 3_628_576, 49),
+    ("efficientnet_b0", 10, 3_628_576 - 90 * 321, 49),
+    ("vgg16", 100, 14_774_436, 13),
+    ("vgg16", 10, 14_774_436 - 90 * 513, 13),
+    ("convnet3:norm=batch", 100, 504_420, 3),
+]
+SOME = [
+    "resnet50:width=2",
+    "mobilenetv2",
+    "shufflenet_g2",
+    "efficientnet_b0",
+    "vgg16",
+    "deit_tiny:width=64,depth=2",
+    "deit_tiny:width=64,depth=2,norm=batch",
+]
 
 
 @pytest.mark.parametrize("name", names())
@@ -62,6 +111,89 @@ def test_every_network_takes_large_images(name: str, shape: tuple[int, int, int]
     build(name, spec(*shape))
 
 
+@pytest.mark.parametrize(("name", "classes", "parameters", "norms"), PUBLISHED)
+def test_published_parameters_and_batch_norms(name: str, classes: int, parameters: int, norms: int, spec: Spec) -> None:
+    network = build(name, spec(classes=classes)).skeleton()
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+    assert sum(isinstance(part, nn.BatchNorm2d) for part in network.modules()) == norms
+
+
+@pytest.mark.parametrize("size", [64, 224])
+def test_resnet18_on_tiny_imagenet_and_imagenet(size: int, spec: Spec) -> None:
+    network = build("resnet18", spec(3, size, size, 200 if size == 64 else 1000)).skeleton()
+    count = sum(parameter.numel() for parameter in network.parameters())
+    assert count == (11_271_432 if size == 64 else 11_689_512)
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101])
+def test_deep_resnets_are_those_of_torchvision(depth: int, spec: Spec) -> None:
+    """The same layers in the same order; the shortcut of a block is registered behind its convolutions in both."""
+    ours, theirs = (build(f"{prefix}resnet{depth}", spec()).skeleton() for prefix in ("", "torchvision:"))
+    assert [tuple(one.shape) for one in ours.parameters()] == [tuple(one.shape) for one in theirs.parameters()]
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_gradients_of_functions_are_those_of_modules(name: str, spec: Spec) -> None:
+    """The function transforms, autograd as the training uses it, and the module itself."""
+    network = build(name, spec(3, 32, 32, 3)).to(torch.device("cpu"), torch.float64)
+    weights = network.initial(Stream(0))
+    x = torch.randn(4, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 2, 0])
+
+    def loss(leaves: Weights) -> tuple[torch.Tensor, tuple[()]]:
+        given = {**network.fresh_buffers(weights), **leaves}
+        return nn.functional.cross_entropy(network(given, x), labels), ()
+
+    leaves = {key: weights[key] for key in network.parameter_names()}
+    transformed, plain = (gradient_and_value(loss, leaves, functional=way)[0] for way in (True, False))
+    with torch.random.fork_rng(devices=[]):
+        module = network._make().double().train()
+    module.load_state_dict(weights)
+    nn.functional.cross_entropy(module(x), labels).backward()
+    largest = max(float(one.abs().max()) for one in plain.values())
+    for key, parameter in module.named_parameters():
+        expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        for found in (transformed[key], plain[key]):
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12 * largest)
+
+
+def one_graph(network: FunctionalNetwork) -> None:
+    """A pass has no breaks, which compiling needs; the backend that only runs the graph is enough to see that."""
+    weights = network.initial(Stream(0))
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    network.module(train=False)
+    whole = torch.compile(
+        lambda given, images: network(given, images, train=False), fullgraph=True, dynamic=False, backend="eager"
+    )
+    torch.testing.assert_close(whole(weights, x), network(weights, x, train=False))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SOME)
+def test_a_pass_is_one_graph(name: str, spec: Spec) -> None:
+    one_graph(build(name, spec(3, 32, 32, 3)))
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_a_pass_of_a_short_transformer_is_one_graph(norm: str, spec: Spec) -> None:
+    one_graph(build(f"deit_tiny:width=64,depth=1,norm={norm}", spec(3, 32, 32, 3)))
+
+
+@pytest.mark.parametrize(
+    ("module", "kind", "stages"),
+    [
+        (mobilenet, MobileNetV2, ((6, 16, 2, 1),)),
+        (shufflenet, ShuffleNet, ((200, 2),)),
+        (efficientnet, EfficientNet, ((1, 16, 1, 3, 1), (6, 16, 1, 5, 1))),
+    ],
+)
+def test_a_pass_of_a_short_network_is_one_graph(
+    module: ModuleType, kind: type[Network], stages: tuple[tuple[int, ...], ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STAGES", stages)
+    one_graph(FunctionalNetwork("short", partial(kind, (3, 32, 32), 3)))
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -73,6 +205,9 @@ def test_every_network_takes_large_images(name: str, shape: tuple[int, int, int]
         "densenet121_cifar_k12:growth=1",
         "lenet",
         "mlp:width=8",
+        "resnet50:width=2",
+        "deit_tiny:width=64,depth=1",
+        "deit_tiny:width=64,depth=1,norm=batch",
     ],
 )
 def test_gradients_of_gradients(name: str, spec: Spec) -> None:
@@ -157,6 +292,14 @@ def test_names_and_options() -> None:
     assert options("convnet4:norm=batch,width=32") == {**options("convnet4"), "norm": "batch", "width": 32}
     assert options("resnet10")["width"] == 32
     assert options("resnet18_ap")["head"] == "flat"
+
+
+def test_with_option(spec: Spec) -> None:
+    assert with_option("convnet3", "norm", "batch") == "convnet3:norm=batch"
+    assert with_option("convnet3: norm=group, width=8", "norm", "batch") == "convnet3:width=8,norm=batch"
+    name = with_option("torchvision:resnet18:stem=small", "dropout", True)
+    assert name == "torchvision:resnet18:stem=small,dropout=true"
+    assert build(name, spec()).name == name
 
 
 def test_import_leaves_torchvision_alone() -> None:

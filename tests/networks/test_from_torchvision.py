@@ -93,3 +93,34 @@ def test_errors(spec: Spec) -> None:
     with pytest.raises(InputError, match="unknown stem 'tiny'"):
         TorchvisionNetwork((3, 32, 32), 10, model="resnet18", stem="tiny")  # type: ignore[arg-type]
     assert "resnet50" in model_names() and "squeezenet1_1" not in model_names()
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [
+        ("resnet18", 11_689_512),
+        ("efficientnet_b0", 5_288_548),
+        ("mobilenet_v2", 3_504_872),
+        ("shufflenet_v2_x0_5", 1_366_792),
+    ],
+)
+def test_imagenet_models_have_the_published_counts(model: str, parameters: int) -> None:
+    with torch.device("meta"):
+        network = TorchvisionNetwork((3, 224, 224), 1000, model=model)
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize("model", ["resnet18", "vgg11", "mobilenet_v2", "vit_b_16", "densenet121", "convnext_tiny"])
+def test_names_of_torchvision(model: str) -> None:
+    import torchvision.models
+
+    with torch.device("meta"):
+        network = TorchvisionNetwork((3, 224, 224), 1000, model=model)
+        theirs = torchvision.models.get_model(model, weights=None)
+    found = {network.own_name(name): tensor.shape for name, tensor in theirs.state_dict().items()}
+    assert found == {name: tensor.shape for name, tensor in network.state_dict().items()}
+
+
+def test_unknown_norm() -> None:
+    with torch.device("meta"), pytest.raises(InputError, match="unknown norm 'layer'"):
+        TorchvisionNetwork((3, 32, 32), 10, model="vit_b_16", norm="layer")  # type: ignore[arg-type]

@@ -21,10 +21,11 @@ def test_published_parameter_counts() -> None:
         assert count(ResNet((3, 32, 32), 10, depth=18, downsample="pool", head="flat")) == 11_250_762
 
 
+@pytest.mark.parametrize("depth", [10, 50])
 @pytest.mark.parametrize("downsample", ["stride", "pool"])
 @pytest.mark.parametrize("side", [28, 32, 64, 65, 100, 128, 130])
-def test_announced_sizes_are_those_computed(downsample: str, side: int) -> None:
-    options = {"downsample": downsample, "norm": "instance", "head": "flat", "width": 2}
+def test_announced_sizes_are_those_computed(depth: int, downsample: str, side: int) -> None:
+    options = {"depth": depth, "downsample": downsample, "norm": "instance", "head": "flat", "width": 2}
     network = ResNet((1, side, side), 3, **options)  # type: ignore[arg-type]
     assert tuple(network(torch.zeros(1, 1, side, side)).shape) == (1, 3)
 
@@ -53,6 +54,19 @@ def test_initial_convolutions() -> None:
     assert float(default.blocks[4][0].conv2.weight.detach().abs().max()) <= bound < float(weight.abs().max())
 
 
+def test_the_idc_start_is_that_of_torchvision() -> None:
+    """Every convolution of a deep ResNet from N(0, 2 / (k * k * outputs)), norms from 1 and 0."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = ResNet((3, 32, 32), 10, depth=50, width=16)
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d) and part.weight.numel() > 5000:
+            spread = math.sqrt(2 / (part.kernel_size[0] ** 2 * part.out_channels))
+            assert float(part.weight.detach().std()) == pytest.approx(spread, rel=0.05)
+        if isinstance(part, nn.BatchNorm2d):
+            assert bool((part.weight == 1).all()) and bool((part.bias == 0).all())
+
+
 @pytest.mark.parametrize(
     "option",
     [{"depth": 12}, {"width": 0}, {"norm": "layer"}, {"downsample": "max"}, {"head": "max"}, {"init": "he"}],
@@ -63,8 +77,9 @@ def test_wrong_options(option: dict[str, object]) -> None:
 
 
 def test_too_small_images() -> None:
-    with pytest.raises(InputError, match="use downsample=stride"):
-        ResNet((3, 4, 4), 2, downsample="pool")
+    for depth in (10, 50):
+        with pytest.raises(InputError, match="use downsample=stride"):
+            ResNet((3, 4, 4), 2, depth=depth, downsample="pool")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="norm=batch"):
         ResNet((3, 8, 8), 2, norm="instance")
     ResNet((3, 4, 4), 2, width=4)

@@ -211,7 +211,7 @@ def test_predictions(context_of: Callable[..., Context]) -> None:
         ({"trained": -1}, "needs trained >= 0"),
         ({"steps": -1}, "needs trained >= 0"),
         ({"reset": -1}, "needs trained >= 0"),
-        ({"training": Training(cutmix=0.5)}, "set pool.training.cutmix to 0"),
+        ({"training": Training(cutmix=0.5)}, "set pool.training.cutmix and mixup to 0"),
         ({"training": Training(batch_size=0)}, "training of pool 'semi_trained'"),
         ({"network": "convnett1"}, "unknown network"),
     ],

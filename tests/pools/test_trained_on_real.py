@@ -15,11 +15,16 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import State
 from limbeck.core.errors import InputError, RunError
 from limbeck.core.network import Weights
+from limbeck.data import Data
+from limbeck.engine.distill import distill
+from limbeck.engine.loop import Loop, LoopState
+from limbeck.engine.settings import Settings
 from limbeck.pools.pretrained import Pretrained
 from limbeck.pools.trained_on_real import TrainedOnReal
 from limbeck.pools.trained_on_synthetic import TrainedOnSynthetic
 from limbeck.storage.weights import write_weights
 from limbeck.training.supervised import Training
+from tests.engine.tiny import tiny_idc
 
 NETWORK = "convnet1:width=4"
 TRAINING = Training(lr=0.02, momentum=0.9, weight_decay=5e-4, batch_size=8)
@@ -230,3 +235,22 @@ def test_training_under_an_augmentation_for_other_images_is_refused(context_of: 
     for pool in (TrainedOnReal, TrainedOnSynthetic, Pretrained):
         with pytest.raises(InputError, match="made for three channels"):
             pool(network=NETWORK, training=training).check(context_of())
+
+
+def test_what_adamw_remembers_is_part_of_a_checkpoint(digits: Data, tmp_path: Path) -> None:
+    training = {"optimizer": "adamw", "lr": 0.003, "mixup": 0.5, "cutmix": 0.0}
+    recipe = tiny_idc().with_(**{f"pool__training__{name}": value for name, value in training.items()})
+    settings = Settings(progress="quiet", device="cpu", checkpoint_minutes=0)
+    whole = distill(recipe, digits, ipc=1, settings=settings)
+    assert not torch.equal(whole.stored, distill(tiny_idc(), digits, ipc=1, settings=settings).stored)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+        step = Loop.step
+
+        def once(self: Loop, state: LoopState) -> Any:
+            if state.ordinal == 2:
+                raise RuntimeError("power cut")
+            return step(self, state)
+
+        patch.setattr(Loop, "step", once)
+        distill(recipe, digits, ipc=1, out=tmp_path / "run", settings=settings)
+    assert torch.equal(distill(recipe, digits, ipc=1, out=tmp_path / "run", settings=settings).stored, whole.stored)

@@ -10,7 +10,15 @@ import torch
 from limbeck.core.context import Context
 from limbeck.core.errors import InputError, RunError
 from limbeck.core.network import FunctionalNetwork, Weights
-from limbeck.storage.weights import check_weights, digest, read_weights, weight_files, write_weights
+from limbeck.storage.weights import (
+    check_weights,
+    checksum,
+    class_names_in,
+    digest,
+    read_weights,
+    weight_files,
+    write_weights,
+)
 
 NAME = "convnet1:width=4,norm=batch"
 
@@ -109,3 +117,42 @@ def test_a_file_that_changed_or_is_gone_is_refused(
     path.unlink()
     with pytest.raises(RunError, match="cannot be read"):
         read_weights(path, network, expected)
+
+
+def test_equal_weights_make_equal_files_with_the_names_of_classes(weights: Weights, tmp_path: Path) -> None:
+    """safetensors writes several facts in any order."""
+    names = ("cat", "Übergröße", "dog")
+    for number in range(12):
+        write_weights(tmp_path / f"{number}.safetensors", weights, NAME, names)
+    first, *others = (path.read_bytes() for path in weight_files(tmp_path))
+    assert all(content == first for content in others)
+    assert class_names_in(tmp_path / "0.safetensors") == names
+
+
+def test_what_a_file_says_of_its_classes(network: FunctionalNetwork, weights: Weights, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_weights(path, weights, NAME)
+    check_weights(path, network)
+    assert class_names_in(path) is None
+    path.with_suffix(".json").write_text('{"accuracy": 0.5}')
+    assert class_names_in(path) is None
+    path.with_suffix(".json").write_text('["a", "b"]')
+    assert class_names_in(path) == ("a", "b")
+    write_weights(path, weights, NAME, ("c", "d"))
+    assert class_names_in(path) == ("c", "d")  # the file itself comes first
+    for wrong in ('"a"', '["a", 1]', "no JSON", '{"class_names": "a"}'):
+        path.with_suffix(".json").write_text(wrong)
+        with pytest.raises(InputError, match="does not say the names of classes as a list of texts"):
+            class_names_in(tmp_path / "x.pth")
+
+
+def test_a_checksum_knows_names_shapes_types_and_numbers(weights: Weights) -> None:
+    key = "classifier.weight"
+    others = [
+        {name: tensor for name, tensor in weights.items() if name != key},
+        {**weights, key: weights[key] + 1},
+        {**weights, key: weights[key].double()},
+        {**weights, key: weights[key].T},
+    ]
+    assert len({checksum(some) for some in (weights, *others)}) == 5
+    assert checksum(dict(reversed(weights.items()))) == checksum(weights)

@@ -11,8 +11,9 @@ import torch
 from limbeck.core.batch import View
 from limbeck.core.context import Context
 from limbeck.core.execution import Execution, can_compile
+from limbeck.training.lessons import SoftLoss
 from limbeck.training.passes import as_convolved, forward, padded, portions
-from limbeck.training.supervised import Training, still, supervised_step
+from limbeck.training.supervised import Training, still, supervised_step, taught_step
 
 ContextOf = Callable[..., Context]
 ViewOf = Callable[..., View]
@@ -79,6 +80,26 @@ def test_a_compiled_training_step_is_the_plain_one(context_of: ContextOf, view_o
             draws = training.draw(context.streams, context.spec.shape, count, number)
             images, labels = context.data.images(rows), context.data.labels[rows]
             losses.append(supervised_step(network, weights, velocity, images, labels, training, draws, 0.1))
+        reached.append((torch.stack(losses), weights))
+    torch.testing.assert_close(reached[1][0], reached[0][0], rtol=1e-11, atol=0)
+    for key, tensor in reached[0][1].items():
+        torch.testing.assert_close(reached[1][1][key], tensor, rtol=1e-10, atol=1e-12)
+
+
+@needs_compiler
+def test_a_compiled_taught_step_is_the_plain_one(context_of: ContextOf, view_of: ViewOf) -> None:
+    """With an incomplete batch, whose part of the program is filled up."""
+    context, training = context_of(), Training(batch_size=8, lr=0.1, decay="matrices")
+    reached = []
+    for execution in (Execution(), Execution(compile=True, microbatch=4)):
+        network = replace(context, execution=execution).network("convnet1:width=4")
+        weights = network.initial(context.streams("network"))
+        velocity, losses = still(network, weights, training), []
+        for number, count in enumerate((8, 5, 8)):
+            images = context.data.images(torch.arange(count) + number)
+            logits = context.streams("teacher", number).normal(count, 3)
+            soft = SoftLoss(temperature=3.0, square=True)
+            losses.append(taught_step(network, weights, velocity, images, logits, soft, training, 0.1))
         reached.append((torch.stack(losses), weights))
     torch.testing.assert_close(reached[1][0], reached[0][0], rtol=1e-11, atol=0)
     for key, tensor in reached[0][1].items():

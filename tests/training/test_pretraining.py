@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from limbeck.augmentations.crop_flip import CropFlip
 from limbeck.augmentations.idc_augment import IDCAugment
 from limbeck.core.context import Context
 from limbeck.core.execution import Execution
@@ -19,6 +20,7 @@ from limbeck.core.streams import Streams
 from limbeck.data.images import ImageSet
 from limbeck.training import pretraining
 from limbeck.training.pretraining import cache_folder, cache_key, pretrained
+from limbeck.training.schedules import Schedule
 from limbeck.training.supervised import Training
 
 NETWORK = "convnet1:width=4"
@@ -220,3 +222,105 @@ def test_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cache_folder(True) == tmp_path / "networks"
     assert cache_folder(False) is None
     assert cache_folder(Path("~/x")) == Path.home() / "x"
+
+
+def test_a_schedule_changes_the_step_size_of_an_epoch(context_of: Callable[..., Context], tmp_path: Path) -> None:
+    context, schedule = context_of(cache=tmp_path), Schedule(kind="cosine", warmup=1, warmup_factor=0.1)
+    module = context.network(NETWORK)._make().double()
+    module.load_state_dict(context.network(NETWORK).initial(context.streams("pretrained network", 0)))
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4)
+    streams = Streams(context.streams("pretraining", 0).seed)
+    for epoch in range(4):
+        optimizer.param_groups[0]["lr"] = 0.02 * schedule.factor(epoch, 4)
+        for rows in streams("epoch", epoch).permutation(36).split(16):
+            optimizer.zero_grad()
+            logits = module(context.spec.normalization.apply(context.data.images(rows)))
+            F.cross_entropy(logits, context.data.labels[rows]).backward()
+            optimizer.step()
+    for _ in range(2):  # trained, then from the cache
+        (found,) = pretrained(context, NETWORK, TRAINING, 4, 1, schedule=schedule)
+        for name, tensor in module.state_dict().items():
+            torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-12, msg=name)
+    keys = [
+        cache_key(context, NETWORK, TRAINING, 4, 0),
+        cache_key(context, NETWORK, TRAINING, 4, 0, schedule),
+        cache_key(context, NETWORK, TRAINING, 4, 0, replace(schedule, warmup=2)),
+        cache_key(context, NETWORK, TRAINING, 4, 0, replace(schedule, kind="constant")),
+    ]
+    assert len(set(keys)) == 4
+
+
+def test_an_augmentation_learns_of_the_data(context_of: Callable[..., Context]) -> None:
+    context = context_of()
+    bound = CropFlip(padding=1).bound(context.spec)
+    one, other = (replace(TRAINING, augmentation=augmentation) for augmentation in (CropFlip(padding=1), bound))
+    assert same(*(next(pretrained(context, NETWORK, training, 1, 1)) for training in (one, other)))
+    assert cache_key(context, NETWORK, one, 1, 0) == cache_key(context, NETWORK, other, 1, 0)
+
+
+class _Cut(Exception):
+    pass
+
+
+def cut_at(words: str, said: list[str]) -> Callable[[str], None]:
+    def say(message: str) -> None:
+        said.append(message)
+        if message.endswith(words):
+            raise _Cut
+
+    return say
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("network", [NETWORK, "convnet1:width=4,norm=batch"])
+def test_a_long_training_goes_on_in_the_same_bits(
+    context_of: Callable[..., Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, optimizer: Any
+) -> None:
+    training, schedule = replace(TRAINING, optimizer=optimizer, cutmix=0.5), Schedule(kind="cosine")
+
+    def train(**changes: Any) -> Weights:
+        context = context_of(dtype=torch.float32, **changes)
+        return next(pretrained(context, network, training, 5, 1, schedule=schedule))
+
+    whole, said = train(), []
+    monkeypatch.setattr(pretraining, "_SILENCE", 0.0)
+    monkeypatch.setattr(pretraining, "_KEEPING", 0.0)
+    for epoch in (2, 4):  # stopped twice
+        with pytest.raises(_Cut):
+            train(cache=tmp_path, say=cut_at(f": {epoch} of 5 epochs", said))
+        assert [path.name for path in tmp_path.glob("*/*")] == ["0000.unfinished"]
+    assert same(train(cache=tmp_path, say=said.append), whole)
+    title = "training network 1 of 1 on real images"
+    assert [line for line in said if "epochs" not in line] == [
+        title,
+        f"{title}, from epoch 1 of 5 on",
+        f"{title}, from epoch 3 of 5 on",
+    ]
+    assert [path.name for path in tmp_path.glob("*/*")] == ["0000.safetensors"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "number", "other"])
+def test_a_damaged_half_is_trained_again(
+    context_of: Callable[..., Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    whole, said = networks(context_of(), 1, epochs=4)[0], []
+    monkeypatch.setattr(pretraining, "_SILENCE", 0.0)
+    monkeypatch.setattr(pretraining, "_KEEPING", 0.0)
+    with pytest.raises(_Cut):
+        networks(context_of(cache=tmp_path, say=cut_at(": 3 of 4 epochs", said)), 1, epochs=4)
+    (path,) = tmp_path.glob("*/*")
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1  # one bit of one number
+    path.write_bytes({"empty": b"", "cut": bytes(content[:-9]), "number": bytes(content), "other": b"{}"}[damage])
+    again: list[str] = []
+    assert same(networks(context_of(cache=tmp_path, say=again.append), 1, epochs=4)[0], whole)
+    assert again[0] == "training network 1 of 1 on real images"
+
+
+def test_a_short_training_keeps_nothing_on_its_way(
+    context_of: Callable[..., Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretraining, "_SILENCE", 0.0)
+    with pytest.raises(_Cut):
+        networks(context_of(cache=tmp_path, say=cut_at(": 3 of 4 epochs", [])), 1, epochs=4)
+    assert not list(tmp_path.glob("*/*"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from itertools import chain
 from typing import Any
@@ -16,7 +17,17 @@ from limbeck.core.execution import Execution
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.streams import Streams
 from limbeck.ops import cutmix
-from limbeck.training.supervised import Training, accuracy, fit, still, supervised_step, watched_step
+from limbeck.training.lessons import Lessons, Shuffled, SoftLoss
+from limbeck.training.supervised import (
+    BatchDraws,
+    Training,
+    accuracy,
+    fit,
+    still,
+    supervised_step,
+    taught_step,
+    watched_step,
+)
 
 SHAPE = (1, 8, 8)
 
@@ -37,9 +48,12 @@ def module_of(network: FunctionalNetwork, weights: Weights) -> torch.nn.Module:
     return module.train()
 
 
-def same(module: torch.nn.Module, weights: Weights) -> None:
+def same(module: torch.nn.Module, weights: Weights, adaptive: bool = False) -> None:
+    """Equal weights; AdamW shows the rounding of a gradient that is zero, as is that of a bias before a norm."""
     for name, tensor in module.state_dict().items():
-        torch.testing.assert_close(weights[name].detach(), tensor, rtol=0, atol=1e-12, msg=name)
+        shown = adaptive and name.endswith(("conv.bias", "running_mean"))
+        tolerance = 1e-6 if shown else 1e-11 if adaptive else 1e-12
+        torch.testing.assert_close(weights[name].detach(), tensor, rtol=0, atol=tolerance, msg=name)
 
 
 @pytest.mark.parametrize("network_name", ["convnet1:width=4", "convnet1:width=4,norm=batch"])
@@ -235,3 +249,176 @@ def test_accuracy_counts_the_largest_logit(context: Context, chunk: int) -> None
     assert accuracy(network, weights, lambda rows: images[rows], labels, chunk) == expected
     assert accuracy(network, weights, lambda rows: images[rows], guesses, chunk) == 1.0
     assert accuracy(network, weights, lambda rows: images[rows], (guesses + 1) % 3, chunk) == 0.0
+
+
+def two_groups(module: torch.nn.Module, decay: str, weight_decay: float) -> list[dict[str, Any]]:
+    parameters = list(module.parameters())
+    plain = [one for one in parameters if decay == "matrices" and one.ndim < 2]
+    rest = [one for one in parameters if all(one is not other for other in plain)]
+    return [{"params": rest, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+@pytest.mark.parametrize("decay", ["all", "matrices"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("network_name", ["convnet1:width=4", "convnet1:width=4,norm=batch"])
+def test_steps_with_mixup_equal_torch_s_optimizers(
+    context: Context, network_name: str, optimizer: str, decay: str
+) -> None:
+    network, weights = start(context, network_name)
+    module = module_of(network, weights)
+    settings: dict[str, Any] = {"optimizer": optimizer, "decay": decay, "mixup": 0.8, "betas": (0.8, 0.95)}
+    training = Training(lr=0.02, momentum=0.7, weight_decay=0.1, **settings)
+    groups = two_groups(module, decay, 0.1)
+    reference = (
+        torch.optim.AdamW(groups, lr=0.02, betas=(0.8, 0.95))
+        if optimizer == "adamw"
+        else torch.optim.SGD(groups, lr=0.02, momentum=0.7)
+    )
+    state = still(network, weights, training)
+    images, labels = context.spec.normalization.apply(context.data.images(torch.arange(9))), context.data.labels[:9]
+    for number in range(5):
+        draws = training.draw(context.streams, SHAPE, 9, number)
+        loss = supervised_step(network, weights, state, images, labels, training, draws, 0.02)
+        assert draws.mix is not None
+        share, partner = draws.mix.share, draws.mix.partner
+        logits = module(share * images + (1 - share) * images[partner])
+        expected = share * F.cross_entropy(logits, labels) + (1 - share) * F.cross_entropy(logits, labels[partner])
+        torch.testing.assert_close(loss, expected.detach(), rtol=1e-12, atol=1e-12)
+        reference.zero_grad()
+        expected.backward()
+        reference.step()
+        same(module, weights, optimizer == "adamw")
+
+
+class FromTeacher(Lessons):
+    """Fixed batches in which a linear teacher labels what the network sees."""
+
+    def __init__(self, training: Training, streams: Streams, total: int) -> None:
+        self.shuffled = Shuffled(streams, training, SHAPE, total)
+        self.seen: list[Tensor] = []
+        self.table = Streams(9)("teacher").normal(64, 3)
+
+    def order(self, epoch: int) -> list[Tensor]:
+        return self.shuffled.order(epoch)
+
+    def draws(self, epoch: int, batch: int, rows: Tensor) -> BatchDraws:
+        return self.shuffled.draws(epoch, batch, rows)
+
+    def logits(self, epoch: int, batch: int, images: Tensor) -> Tensor:
+        self.seen.append(images)
+        return images.flatten(1) @ self.table
+
+
+@pytest.mark.parametrize("microbatch", [0, 4])
+@pytest.mark.parametrize("network_name", ["convnet1:width=4", "convnet1:width=4,norm=batch"])
+def test_a_teacher_s_lessons_equal_a_plain_loop(context: Context, network_name: str, microbatch: int) -> None:
+    network, weights = start(context, network_name)
+    network = network.to(network.device, network.dtype, Execution(microbatch=microbatch))
+    module = module_of(network, weights)
+    augmentation = IDCAugment(operations=("color", "crop"))
+    training = Training(lr=0.02, batch_size=10, optimizer="adamw", mixup=0.5, augmentation=augmentation)
+    reference = torch.optim.AdamW(module.parameters(), lr=0.02, weight_decay=5e-4)
+    lessons, images = (
+        FromTeacher(training, Streams(5), 36),
+        context.spec.normalization.apply(context.data.images(torch.arange(36))),
+    )
+    losses = [
+        loss
+        for _, loss in fit(
+            network, weights, lambda rows: images[rows], context.data.labels, training, Streams(5), SHAPE,
+            lambda epoch: 0.02, 8, lessons=lessons, soft=SoftLoss(temperature=4.0, square=True),
+        )
+    ]  # fmt: skip
+    assert len(lessons.seen) == 8 and len(losses) == 2
+    expected, places = [], iter(lessons.seen)
+    for epoch in range(2):
+        for batch, rows in enumerate(Streams(5)("epoch", epoch).permutation(36).split(10)):
+            draws = training.draw(Streams(5), SHAPE, len(rows), epoch, batch)
+            seen = training.seen(images[rows], draws)
+            torch.testing.assert_close(next(places), seen)
+            said = F.log_softmax((seen.flatten(1) @ lessons.table) / 4, 1)
+            loss = 16 * F.kl_div(F.log_softmax(module(seen) / 4, 1), said, log_target=True, reduction="batchmean")
+            reference.zero_grad()
+            loss.backward()
+            reference.step()
+            expected.append(loss.detach())
+    torch.testing.assert_close(torch.stack(losses), torch.stack(expected).view(2, 4).mean(dim=1))
+    same(module, weights, adaptive=True)
+
+
+def test_a_taught_step_is_one_of_fit(context: Context) -> None:
+    network, weights = start(context)
+    training, soft = Training(lr=0.1, batch_size=36), SoftLoss(temperature=2.0)
+    other = {name: tensor.clone() for name, tensor in weights.items()}
+    images = context.spec.normalization.apply(context.data.images(torch.arange(36)))
+    lessons = FromTeacher(training, Streams(0), 36)
+    (one,) = fit(network, weights, lambda rows: images[rows], context.data.labels, training, Streams(0), SHAPE,
+                 lambda epoch: 0.1, 1, lessons=lessons, soft=soft)  # fmt: skip
+    (seen,) = lessons.seen
+    logits = lessons.logits(0, 0, seen).requires_grad_()
+    loss = taught_step(network, other, still(network, other, training), seen, logits, soft, training, 0.1)
+    assert torch.equal(loss, one[1]) and all(torch.equal(weights[name], other[name]) for name in weights)
+
+
+def test_what_the_network_said_of_a_taught_batch_can_be_watched(context: Context) -> None:
+    network, weights = start(context)
+    training, said = Training(lr=0.01, batch_size=16), []
+    images = context.spec.normalization.apply(context.data.images(torch.arange(36)))
+    before = module_of(network, weights)
+    lessons = FromTeacher(training, Streams(0), 36)
+    for _ in fit(
+        network,
+        weights,
+        lambda rows: images[rows],
+        context.data.labels,
+        training,
+        Streams(0),
+        SHAPE,
+        lambda epoch: 0.01,
+        1,
+        lessons=lessons,
+        watch=lambda epoch, rows, guesses: said.append(guesses),
+    ):
+        pass  # fmt: skip
+    assert torch.equal(said[0], before(lessons.seen[0]).argmax(dim=1))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_training_goes_on_in_the_same_bits(context: Context, optimizer: Any) -> None:
+    training = Training(batch_size=16, optimizer=optimizer, cutmix=0.5)
+    images = context.spec.normalization.apply(context.data.images(torch.arange(36)))
+
+    def train(weights: Weights, velocity: dict[str, Any], first: int, epochs: int) -> list[int]:
+        found = fit(network, weights, lambda rows: images[rows], context.data.labels, training, Streams(5), SHAPE,
+                    lambda epoch: 0.01 / (1 + epoch), 3 * epochs, velocity=velocity, first=first)  # fmt: skip
+        return [epoch for epoch, _ in found]
+
+    network, whole = start(context)
+    assert train(whole, still(network, whole, training), 0, 4) == [0, 1, 2, 3]
+    _, weights = start(context)
+    velocity = still(network, weights, training)
+    train(weights, velocity, 0, 2)
+    weights, velocity = {name: tensor.clone() for name, tensor in weights.items()}, copy.deepcopy(velocity)
+    assert train(weights, velocity, 2, 2) == [2, 3]
+    assert all(torch.equal(weights[name], tensor) for name, tensor in whole.items())
+
+
+def test_forgetting_clears_what_was_handed_in(context: Context) -> None:
+    network, weights = start(context)
+    training = Training(batch_size=36, optimizer="adamw")
+    velocity = still(network, weights, training)
+    for _ in fit(
+        network,
+        weights,
+        lambda rows: context.data.images(rows),
+        context.data.labels,
+        training,
+        Streams(5),
+        SHAPE,
+        lambda epoch: 0.01,
+        3,
+        forgets=lambda epoch: epoch == 2,
+        velocity=velocity,
+    ):
+        pass  # fmt: skip
+    assert velocity["steps"] == 1

@@ -229,7 +229,7 @@ class Pool(Part):
         return frozenset({"networks", "embeddings"})
 
     def copies(self) -> int:
-        """Sets of weights that its state holds at most, velocities counted; for predictions of memory and disk."""
+        """Sets of weights that its state holds at most, those of optimizers counted; for memory and disk."""
         return 2
 
     @abc.abstractmethod

@@ -81,8 +81,8 @@ class SemiTrained(Pool):
         return {"queue": queue, "made": self.begin, "current": 0}
 
     def copies(self) -> int:
-        """All networks, each with a velocity."""
-        return 2 * self.most
+        """All networks, each with what its optimizer remembers."""
+        return self.training.copies * self.most
 
     def passes(self, context: Context, load: Workload) -> float:
         """Training after every step."""

@@ -72,6 +72,10 @@ class ToPlateau(Pool):
         """No network yet."""
         return {"weights": {}, "velocity": {}, "accuracies": [], "over": False}
 
+    def copies(self) -> int:
+        """One network, with what its optimizer remembers."""
+        return self.training.copies
+
     def passes(self, context: Context, load: Workload) -> float:
         """Training between steps for as many epochs as a spread takes at least; how many more nobody can know."""
         epochs = min(self.window, self.most_epochs)

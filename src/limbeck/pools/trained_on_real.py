@@ -59,6 +59,10 @@ class TrainedOnReal(Pool):
         files = weight_files(self.start) if self.start else []
         return {"weights": {}, "velocity": {}, "start": {path.name: digest(path) for path in files}}
 
+    def copies(self) -> int:
+        """One network, with what its optimizer remembers."""
+        return self.training.copies
+
     def passes(self, context: Context, load: Workload) -> float:
         """Training between steps, and before each iteration."""
         images = self.samples * (load.steps - 1) + self.early_epochs * len(context.data)

@@ -53,6 +53,10 @@ class TrainedOnSynthetic(Pool):
         """No network yet."""
         return {"weights": {}, "velocity": {}}
 
+    def copies(self) -> int:
+        """One network, with what its optimizer remembers."""
+        return self.training.copies
+
     def passes(self, context: Context, load: Workload) -> float:
         """Training between steps."""
         images = context.spec.classes * load.decoded * self.epochs

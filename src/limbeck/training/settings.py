@@ -99,6 +99,11 @@ class Training:
         """Whether images may be mixed, so that a batch is not of single images any more."""
         return bool(self.cutmix or self.mixup)
 
+    @property
+    def copies(self) -> int:
+        """Sets of weights that one network in training takes: its own, and what its optimizer remembers."""
+        return 3 if self.optimizer == "adamw" else 2
+
     def draw(self, streams: Streams, shape: tuple[int, int, int], batch: int, *key: int) -> BatchDraws:
         """Random numbers for one batch.
 
