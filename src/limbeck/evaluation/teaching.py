@@ -105,4 +105,5 @@ def teacher_labels(teacher: Teacher, context: Context, where: str = "the protoco
     """
     teacher.check(context, where)
     weights = {name: tensor.detach() for name, tensor in teacher.load(context).items()}
-    return ByTeacher(KnownTeacher(teacher.architecture(context), weights, context.spec.class_names))
+    known = KnownTeacher(teacher.architecture(context), weights, context.spec.class_names)
+    return ByTeacher(known.on(context.device))
