@@ -84,7 +84,7 @@ SHARED = {
         *("device", "dtype", "checkpoint_minutes", "progress", "class_block", "blocks", "snapshots", "network_cache"),
     ],
     DiversityOptions: ["teacher", "teacher_epochs", "scatter"],
-    TeacherOptions: ["taught_by", "taught_network", "taught_epochs"],
+    TeacherOptions: ["taught_by", "taught_network", "taught_epochs", "taught_mode"],
     LoadOptions: [
         *("validation", "split_seed", "normalization", "image_size", "fit", "channels", "root", "download", "cache"),
         *("image_column", "audio_column", "label_column", "test_fraction", "sample_rate", "seconds"),

@@ -57,8 +57,10 @@ def test_a_teacher_on_the_fly_and_hard_labels(limbeck: Command, picked: Path) ->
     hard = limbeck("evaluate", picked, *HOW, *STUDENT, "--labels", "hard", "--json").json
     assert (taught["label_kind"], hard["label_kind"], hard["bytes_labels"]) == ("teacher", "hard", 0)
     assert taught["bytes_labels"] == taught["labels"]["teacher"]["bytes"] > 0
-    assert taught["protocol"]["soft"]["temperature"] == 20.0 and hard["protocol"]["soft"] is None
+    assert taught["protocol"]["soft"]["temperature"] == 4.0 and hard["protocol"]["soft"] is None
     assert taught["file"] != hard["file"]
+    by_batch = limbeck("evaluate", picked, *HOW, *STUDENT, *TEACHER, "--taught-mode", "train", "--json").json
+    assert by_batch["protocol"]["teacher_mode"] == "train" and by_batch["labels"] == taught["labels"]
     shown = limbeck("evaluate", picked, *HOW, *STUDENT, *TEACHER)
     assert "images 1.25 KiB, labels teacher," in " ".join(shown.out.split())
 

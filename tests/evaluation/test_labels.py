@@ -103,7 +103,7 @@ def test_a_teacher_of_other_classes_is_refused(digits: Data) -> None:
         (lambda: random_set(ipc=1), {}, r"its set\.ipc is 2, now 1"),
         (random_set, {"teacher_mode": "train"}, r"its protocol\.teacher_mode is 'eval', now 'train'"),
         (random_set, {"name": "other"}, r"its protocol\.name is 'limbeck_soft', now 'other'"),
-        (random_set, {"soft": SoftLoss(temperature=2.0)}, r"its protocol\.temperature is 20\.0, now 2\.0"),
+        (random_set, {"soft": SoftLoss(temperature=2.0)}, r"its protocol\.temperature is 4\.0, now 2\.0"),
         (random_set, {"training.batch_size": 9}, r"its protocol\.batch_size is 8, now 9"),
         (random_set, {"training.cutmix": 0.5}, r"its protocol\.cutmix is 1\.0, now 0\.5"),
     ],

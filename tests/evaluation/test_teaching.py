@@ -9,7 +9,7 @@ import torch
 
 from limbeck.core.errors import InputError
 from limbeck.data import Data
-from limbeck.evaluation.teaching import recipe_teacher, teacher_context, teacher_labels
+from limbeck.evaluation.teaching import recipe_teacher, taught_by, teacher_context, teacher_labels
 from limbeck.methods.random import random
 from limbeck.training.supervised import accuracy
 from limbeck.training.teacher import Teacher
@@ -40,6 +40,7 @@ def test_a_teacher_is_trained_once_and_knows_the_digits(digits: Data, tmp_path: 
     again = teacher_labels(TEACHER, teacher_context(TEACHER, digits.train, cache=tmp_path, say=said.append))
     assert again.digest == labels.digest == by_teacher().digest
     assert said and not any(line.startswith("training") for line in said)
+    assert taught_by(TEACHER, digits.train, cache=tmp_path).digest == labels.digest
     assert labels.bytes == sum(t.numel() * t.element_size() for t in known.weights.values())
 
 

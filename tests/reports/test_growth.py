@@ -148,3 +148,10 @@ def test_equal_curves_are_equal_bytes_and_png_is_png() -> None:
 def test_nothing_cannot_be_drawn() -> None:
     with pytest.raises(ValueError, match="no curves"):
         accuracy_curves([])
+
+
+def test_curves_by_teachers_are_figures_of_their_own(run: Run) -> None:
+    teachers = [{"teacher": {"weights": name}} for name in ("a", "b")]
+    curves = (FIRST, *(curve((0, 1.0, (0.5,)), labels=teacher) for teacher in teachers))
+    found = growths([replace(run, curves=curves)], ["idc"])
+    assert [growth.protocol for (growth,) in found] == ["tiny", "tiny, soft labels", "tiny, soft labels"]

@@ -190,7 +190,7 @@ def test_every_network_of_every_run_is_listed(page: Page, runs: list[Run]) -> No
     for run in runs:
         for network in run.evaluations[0]["networks"]:
             each = ", ".join(f"{100 * value:.2f}" for value in network["accuracies"])
-            assert f"tiny {network['network']} {network['lr']:g} {each}" in page.text
+            assert f"tiny {network['network']} 0 B {network['lr']:g} {each}" in page.text
             listed += 1
     assert f"Every network ({listed} evaluations)" in page.text
 

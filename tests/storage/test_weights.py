@@ -15,6 +15,7 @@ from limbeck.storage.weights import (
     checksum,
     class_names_in,
     digest,
+    network_in,
     read_weights,
     weight_files,
     write_weights,
@@ -156,3 +157,11 @@ def test_a_checksum_knows_names_shapes_types_and_numbers(weights: Weights) -> No
     ]
     assert len({checksum(some) for some in (weights, *others)}) == 5
     assert checksum(dict(reversed(weights.items()))) == checksum(weights)
+
+
+def test_the_network_of_a_file_is_read_from_its_header(tmp_path: Path) -> None:
+    write_weights(tmp_path / "a.safetensors", {"w": torch.zeros(2)}, "convnet3:norm=batch")
+    assert network_in(tmp_path / "a.safetensors") == "convnet3:norm=batch"
+    (tmp_path / "b.safetensors").write_bytes(b"nothing")
+    (tmp_path / "c.pt").write_bytes(b"nothing")
+    assert network_in(tmp_path / "b.safetensors") is network_in(tmp_path / "c.pt") is None

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from limbeck import networks
+from limbeck.core.execution import Execution
 from limbeck.core.streams import Stream, Streams
 from limbeck.data import Data
 from limbeck.training.lessons import Shuffled
@@ -39,6 +40,16 @@ def test_identity_and_bytes(digits: Data) -> None:
     assert changed.digest != one.digest
     assert one.bytes == sum(4 * t.numel() if t.dtype == torch.float32 else 8 for t in one.weights.values())
     assert one.as_plain() == {"network": NETWORK, "weights": one.digest, "bytes": one.bytes}
+
+
+def test_labels_are_given_in_float32_whatever_a_teacher_was_trained_in(digits: Data) -> None:
+    one, images = teacher(digits), Stream(1).normal(6, 1, 8, 8).float()
+    low = one.network.to(torch.device("cpu"), torch.float64, Execution(precision="bfloat16", microbatch=4))
+    weights = {name: t.double() if t.is_floating_point() else t for name, t in one.weights.items()}
+    there = replace(one, network=low, weights=weights).on(torch.device("cpu"))
+    assert there.network.execution == Execution(microbatch=4)
+    assert there.digest == one.digest
+    torch.testing.assert_close(there.logits(images), one.logits(images))
 
 
 def test_lessons_are_those_of_others_with_logits(digits: Data) -> None:

@@ -113,6 +113,7 @@ class Compare:
                 "--taught-by names who gives soft labels, and none are asked for; leave it out, or take a protocol "
                 "with soft labels, for example --protocol limbeck_soft."
             )
+        protocol = self.taught.applied(protocol)
         with progress(self.settings.progress) as display:
             teacher = named_teacher(self.taught, data, self.settings, display.say)
         comparison = compare(

@@ -209,7 +209,7 @@ class Evaluate:
                 f"protocol '{protocol.name}' with hard labels asks no teacher; leave --stored-labels and --taught-by "
                 "out, or take a protocol with soft labels, for example --protocol limbeck_soft."
             )
-        return protocol if soft else protocol.hard()
+        return self.taught.applied(protocol) if soft else protocol.hard()
 
     def _labels(self, distilled: Distilled, data: Data, protocol: Protocol, display: Progress) -> Labels | None:
         """Soft labels, where the protocol teaches by them."""

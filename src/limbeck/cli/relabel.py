@@ -65,6 +65,7 @@ class Relabel:
         protocol = for_set(self.protocol, distilled)
         if self.length is not None:
             protocol = replace(protocol, length=self.length)
+        protocol = self.taught.applied(protocol)
         total = epochs_to_store(distilled, protocol, compression, self.epochs_kept)
         data = data_of(self.run_, distilled, self.data, self.load)
         began = time.monotonic()

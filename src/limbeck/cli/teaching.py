@@ -14,10 +14,12 @@ from limbeck.engine.distill import make_context
 from limbeck.engine.run_file import FILE, read_run_file
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.labels import ByTeacher
+from limbeck.evaluation.protocols import Protocol
 from limbeck.evaluation.teaching import recipe_teacher, teacher_context, teacher_labels
 from limbeck.registry import parts
 from limbeck.storage.weights import network_in
 from limbeck.teachers import teacher_for
+from limbeck.training.taught import TeacherMode
 
 __all__ = ["TeacherOptions", "named_teacher", "teacher_of"]
 
@@ -36,6 +38,13 @@ class TeacherOptions:
     """Architecture of the checkpoint, where the file does not say."""
     taught_epochs: int | None = None
     """Epochs of the training, with a network."""
+    taught_mode: TeacherMode | None = None
+    """Whether the teacher's batch norm uses its running statistics (eval) or those of the mixed batch (train, as in the
+    authors' scripts for CIFAR); by default what the protocol says, which is eval."""
+
+    def applied(self, protocol: Protocol) -> Protocol:
+        """The protocol with the teacher's mode, where that is set."""
+        return protocol if self.taught_mode is None else replace(protocol, teacher_mode=self.taught_mode)
 
 
 def named_teacher(
@@ -54,7 +63,7 @@ def named_teacher(
     """
     name = options.taught_by
     if name is None:
-        if options != TeacherOptions():
+        if options.taught_network is not None or options.taught_epochs is not None:
             raise InputError("--taught-network and --taught-epochs say more on a teacher; name it with --taught-by.")
         return None
     path = Path(name)

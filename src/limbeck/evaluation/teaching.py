@@ -19,13 +19,39 @@ from limbeck.training.pretraining import cache_folder
 from limbeck.training.taught import KnownTeacher
 from limbeck.training.teacher import Teacher
 
-__all__ = ["recipe_teacher", "teacher_context", "teacher_labels"]
+__all__ = ["recipe_teacher", "taught_by", "teacher_context", "teacher_labels"]
 
 
 def recipe_teacher(recipe: Recipe) -> Teacher | None:
     """The teacher by which a recipe's images are made, unchanged: its pool's, or another part's; None without one."""
     held = (getattr(part, "teacher", None) for part in (recipe.pool, *(part for _, part in recipe.parts())))
     return next((teacher for teacher in held if isinstance(teacher, Teacher)), None)
+
+
+def taught_by(
+    teacher: Teacher,
+    train: RealSet,
+    *,
+    device: torch.device | None = None,
+    execution: ExecutionSettings | None = None,
+    cache: bool | Path = True,
+    say: Callable[[str], None] = lambda message: None,
+) -> ByTeacher:
+    """Soft labels by a teacher: `teacher_labels` in the surroundings of `teacher_context`.
+
+    Args:
+        teacher: who.
+        train: the real training images, whose classes it knows.
+        device: where; the CPU by default.
+        execution: how training steps are computed.
+        cache: where trained networks are kept: the usual folder (True), another one, or nowhere (False).
+        say: reports what is being done.
+
+    Raises:
+        InputError: the teacher cannot be made, or knows other classes.
+    """
+    context = teacher_context(teacher, train, device=device, execution=execution, cache=cache, say=say)
+    return teacher_labels(teacher, context)
 
 
 def teacher_context(
@@ -79,4 +105,5 @@ def teacher_labels(teacher: Teacher, context: Context, where: str = "the protoco
     """
     teacher.check(context, where)
     weights = {name: tensor.detach() for name, tensor in teacher.load(context).items()}
-    return ByTeacher(KnownTeacher(teacher.architecture(context), weights, context.spec.class_names))
+    known = KnownTeacher(teacher.architecture(context), weights, context.spec.class_names)
+    return ByTeacher(known.on(context.device))

@@ -61,7 +61,7 @@ class Growth:
         label: what the method is called.
         ipc: stored images per class.
         data: what was distilled, and on what it was judged if that is something else.
-        protocol: name of the protocol.
+        protocol: name of the protocol, and whether labels were soft.
         runs: how many runs were made; one per seed.
         points: by step; the last is the end of the run.
     """
@@ -75,7 +75,7 @@ class Growth:
 
 
 def growths(runs: Sequence[Run], labels: Sequence[str]) -> list[list[Growth]]:
-    """The curves of runs, one list for each data set and protocol: what may stand in one figure.
+    """The curves of runs, one list for each data set, protocol and teacher: what may stand in one figure.
 
     Args:
         runs: finished runs; those without judged snapshots are left out.
@@ -84,7 +84,8 @@ def growths(runs: Sequence[Run], labels: Sequence[str]) -> list[list[Growth]]:
     figures: dict[str, dict[tuple[str, int, tuple[int, ...]], dict[int, list[dict[str, Any]]]]] = {}
     for index, (run, label) in enumerate(zip(runs, labels, strict=True)):
         for curve in run.curves:
-            figure = json.dumps([run.distilled.spec.digest, curve.get("data"), curve["protocol"]], sort_keys=True)
+            same = [run.distilled.spec.digest, curve.get("data"), curve["protocol"], curve.get("labels")]
+            figure = json.dumps(same, sort_keys=True)
             steps = tuple(point["step"] for point in curve["points"])
             seeds = figures.setdefault(figure, {}).setdefault((label, run.distilled.ipc, steps), {})
             seeds.setdefault(index, []).append(curve)
@@ -146,7 +147,7 @@ def _growth(label: str, run: Run, seeds: Sequence[Sequence[dict[str, Any]]]) -> 
         label=label,
         ipc=run.distilled.ipc,
         data=f"{name}, judged on {judged['data']}" if "data" in judged else name,
-        protocol=judged["protocol"]["name"],
+        protocol=judged["protocol"]["name"] + (", soft labels" if judged.get("labels") else ""),
         runs=len(seeds),
         points=tuple(
             _point([[curve["points"][index] for curve in curves] for curves in seeds])

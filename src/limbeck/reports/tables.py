@@ -45,7 +45,7 @@ def comparison_table(comparison: Comparison) -> Table:
     table.add_column("IPC", justify="right")
     table.add_column("method")
     table.add_column("size", justify="right")
-    table.add_column("labels", justify="right")
+    table.add_column("labels", justify="right", no_wrap=True)
     for name in ("training images", "accuracy, %", "networks", "distil", "evaluate"):
         table.add_column(name, justify="right")
     best = best_rows(comparison.rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -34,8 +34,9 @@ class KnownTeacher:
     class_names: tuple[str, ...]
 
     def on(self, device: torch.device) -> KnownTeacher:
-        """The same on a device, in float32."""
-        network = self.network.to(device, torch.float32, self.network.execution)
+        """The same on a device, all in float32, whatever it was trained in."""
+        execution = replace(self.network.execution, precision="float32")
+        network = self.network.to(device, torch.float32, execution)
         weights = {
             name: tensor.detach().to(device, torch.float32 if tensor.is_floating_point() else tensor.dtype)
             for name, tensor in self.weights.items()
