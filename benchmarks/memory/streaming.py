@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.memory.made_up import write_jpegs
 
-__all__ = ["main", "measure", "run"]
+__all__ = ["main", "measure", "peak", "run"]
 
 MB = 1_000_000
 IMAGES_OF = 100
@@ -37,10 +37,10 @@ def measure(folder: Path, size: int) -> dict[str, Any]:
 
     import limbeck as lb
 
-    imports = _peak()
+    imports = peak()
     began = time.perf_counter()
     data = lb.data.load(folder, image_size=size, channels="rgb", stream="on", cache=False)
-    loaded, seconds = _peak(), time.perf_counter() - began
+    loaded, seconds = peak(), time.perf_counter() - began
     began = time.perf_counter()
     rows = torch.tensor([int(data.train.class_rows(label)[0]) for label in range(min(IMAGES_OF, data.spec.classes))])
     images = data.train.images(rows)
@@ -50,7 +50,7 @@ def measure(folder: Path, size: int) -> dict[str, Any]:
         "images_read": len(images),
         "imports_mb": round(imports / MB),
         "loading_mb": round((loaded - imports) / MB),
-        "reading_mb": round((_peak() - loaded) / MB),
+        "reading_mb": round((peak() - loaded) / MB),
         "decoded_would_be_mb": round(len(data.train) * images[0].numel() / MB),
         "loading_seconds": round(seconds, 1),
         "reading_seconds": round(time.perf_counter() - began, 2),
@@ -87,7 +87,7 @@ def main() -> None:
         print(json.dumps(facts | run(folder, asked.size), indent=2))
 
 
-def _peak() -> int:
+def peak() -> int:
     """Largest memory of this process so far, in bytes; of a Mac these are bytes already, elsewhere kilobytes."""
     import resource
 
