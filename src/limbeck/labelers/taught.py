@@ -23,6 +23,8 @@ class Taught(Labeler):
     Yin, Xing and Shen, "Squeeze, recover and relabel", NeurIPS 2023.
     """
 
+    references = ("yin2023sre2l",)
+
     def needs(self) -> frozenset[str]:
         """Somebody who teaches."""
         return frozenset({"teacher"})
