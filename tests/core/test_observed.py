@@ -115,7 +115,9 @@ def test_a_pass_leaves_nothing_behind() -> None:
     _, second = network.observe(weights, 2 * images)
     _, third = network.observe(weights, images)
     assert not torch.equal(first[0][0], second[0][0])
-    assert all(torch.equal(one, other) for a, b in zip(first, third, strict=True) for one, other in zip(a, b, strict=True))
+    assert all(
+        torch.equal(one, other) for a, b in zip(first, third, strict=True) for one, other in zip(a, b, strict=True)
+    )
     assert all(torch.equal(weights[name], tensor) for name, tensor in before.items())
     assert not any(part._forward_pre_hooks for part in network.module(train=False).modules())
 

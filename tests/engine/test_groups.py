@@ -143,7 +143,9 @@ def test_chained_groups_depend_on_those_before(whole: Callable[[dict[str, Any]],
 
 def test_no_two_groups_share_random_numbers(digits: Data) -> None:
     context = make_context(apart(), digits, IPC, 0, QUIET)
-    iterations = [Loop(apart(), replace(context, group=group)).moment(0).iteration for (group,) in chains(apart(), context)]
+    iterations = [
+        Loop(apart(), replace(context, group=group)).moment(0).iteration for (group,) in chains(apart(), context)
+    ]
     assert iterations == list(range(GROUPS))
 
 
@@ -271,7 +273,7 @@ def test_uint8_is_refused_where_images_may_leave_what_can_be(
 
 
 def test_snapshots_are_refused(digits: Data, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'dwa' learns its images group by group, .*; leave --snapshots out"):
+    with pytest.raises(InputError, match=r"'dwa' learns its images group by group, .*; leave --snapshots out"):
         distill(apart(), digits, ipc=1, out=tmp_path / "run", settings=replace(QUIET, snapshots=3))
     assert not (tmp_path / "run").exists()
 
@@ -463,7 +465,7 @@ def test_a_run_begun_by_two_processes_is_finished_by_one(
 
 def test_several_processes_without_groups_are_refused(digits: Data, tmp_path: Path) -> None:
     several = replace(QUIET, processes=2)
-    with pytest.raises(InputError, match="recipe 'dm' has no groups of images .*; leave --processes out"):
+    with pytest.raises(InputError, match=r"recipe 'dm' has no groups of images .*; leave --processes out"):
         distill(dm("digits"), digits, ipc=1, out=tmp_path / "run", settings=several)
     assert not (tmp_path / "run").exists()
 

@@ -74,9 +74,7 @@ def test_without_its_additions_it_is_sre2l(context_of: Callable[..., Context]) -
         "curriculum__steps": 3,
     }
     base = sre2l("digits").with_(**small)
-    ablated = dwa("digits").with_(
-        **small, pool__steps=0, objective__variance=0.01, initializer=base.initializer
-    )
+    ablated = dwa("digits").with_(**small, pool__steps=0, objective__variance=0.01, initializer=base.initializer)
     for recipe in (base, ablated, dwa("digits").with_(**small)):
         loop = Loop(recipe, context_of(ipc=1))
         state = loop.start()

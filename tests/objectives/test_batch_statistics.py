@@ -110,7 +110,9 @@ def naive(case: Case, objective: BatchStatistics, stored: Tensor, weights: dict[
 
 
 @kinds
-@pytest.mark.parametrize("parametrization", [Plain(space="normalized"), Partition(factor=2)], ids=["plain", "partition"])
+@pytest.mark.parametrize(
+    "parametrization", [Plain(space="normalized"), Partition(factor=2)], ids=["plain", "partition"]
+)
 def test_loss_and_gradient_by_hand(
     context_of: Callable[..., Context], objective: BatchStatistics, parametrization: Any
 ) -> None:
@@ -144,9 +146,7 @@ def test_one_class_alone(context_of: Callable[..., Context], objective: BatchSta
 
 
 @kinds
-def test_gradients_in_the_weights_are_collected(
-    context_of: Callable[..., Context], objective: BatchStatistics
-) -> None:
+def test_gradients_in_the_weights_are_collected(context_of: Callable[..., Context], objective: BatchStatistics) -> None:
     given = case(context_of())
     collected: list[dict[str, Tensor]] = []
     plain = objective.gradients(given.view, given.block, given.peers)
@@ -237,7 +237,9 @@ def test_a_network_without_batch_norm_is_refused_with_the_list(context_of: Calla
     with pytest.raises(InputError) as caught:
         wrong.check(context_of())
     message = str(caught.value)
-    assert message.startswith("objective 'batch_statistics' needs a network with batch norm, and 'convnet2:width=4' has")
+    assert message.startswith(
+        "objective 'batch_statistics' needs a network with batch norm, and 'convnet2:width=4' has"
+    )
     assert "convnet3:norm=batch" in message and "resnet18" in message and "vgg16" in message
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from limbeck.core.batch import Moment
 from limbeck.core.context import Context
 from limbeck.core.errors import InputError
 from limbeck.core.streams import Stream

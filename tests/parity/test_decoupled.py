@@ -19,7 +19,6 @@ from limbeck.core.contracts import Peers
 from limbeck.core.network import FunctionalNetwork, Network, Output, Weights
 from limbeck.core.real import DataSpec, Normalization
 from limbeck.core.recipe import Recipe
-from limbeck.core.streams import Streams
 from limbeck.curricula.one_by_one import OneByOne
 from limbeck.engine.loop import Loop
 from limbeck.labelers.hard import Hard

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -69,7 +70,9 @@ def test_steps_go_up_by_hand(context_of: Callable[..., Context]) -> None:
     assert way(state, context).norm() <= 0.2 * (1 + 1e-12)
     assert entropy(state["moved"], context) > entropy(state["teacher"], context)
     # Running statistics stay, and so does the teacher.
-    assert all(torch.equal(state["moved"][name], state["teacher"][name]) for name in context.network(NETWORK).buffer_names())
+    assert all(
+        torch.equal(state["moved"][name], state["teacher"][name]) for name in context.network(NETWORK).buffer_names()
+    )
     again = POOL.init(context)["teacher"]
     assert all(torch.equal(state["teacher"][name], tensor) for name, tensor in again.items())
     assert state["left"] is None and state["standing"] == {}
@@ -103,7 +106,7 @@ def test_random_directions_have_the_same_length_and_repeat_by_key(context_of: Ca
         part = dataclasses.replace(pool, steps=steps, magnitude=0.05 * steps)
         after = part.prepare(state, context, FIRST, nothing)
         ways.append(way(after, context))
-    for before, after in zip(ways, ways[1:], strict=False):
+    for before, after in itertools.pairwise(ways):
         # The first steps of a longer way are those of the shorter one.
         assert (after - before).norm() == pytest.approx(0.05, rel=1e-9)
     assert torch.equal(way(prepared(pool, context_of()), context), ways[-1])
@@ -238,7 +241,7 @@ def test_accumulating_needs_an_objective_that_adds_what_is_left(context_of: Call
     composed(accumulate=True).check(context_of())
     other = composed(accumulate=False).with_(objective=MeanEmbedding(), sampler=Random(batch_size=4))
     other.check()
-    with pytest.raises(InputError, match="pool 'adjusted_teacher' .* needs gradients left over, which no other part"):
+    with pytest.raises(InputError, match=r"pool 'adjusted_teacher' .* needs gradients left over, which no other part"):
         other.with_(pool__accumulate=True).check()
 
 

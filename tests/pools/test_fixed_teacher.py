@@ -53,5 +53,5 @@ def test_it_costs_its_training(context_of: Callable[..., Context]) -> None:
 def test_a_teacher_that_cannot_be_had_is_refused(context_of: Callable[..., Context], tmp_path: Path) -> None:
     POOL.check(context_of())
     missing = FixedTeacher(teacher=replace(TEACHER, weights=str(tmp_path / "none.safetensors")))
-    with pytest.raises(InputError, match="the teacher of pool 'fixed_teacher' has weights .* which is no file"):
+    with pytest.raises(InputError, match=r"the teacher of pool 'fixed_teacher' has weights .* which is no file"):
         missing.check(context_of())

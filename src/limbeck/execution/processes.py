@@ -59,7 +59,7 @@ class Processes(Executor):
         self.count = count
 
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        """Results in order, each as soon as it and those before it are known; all tasks start when the first is asked for.
+        """Results in order, each as soon as it is known; all tasks start when the first is asked for.
 
         Raises:
             RunError: a process died.
@@ -224,7 +224,7 @@ class _Packer(pickle.Pickler):
             self._file.write(bytes(-self._file.tell() % _ALIGNED))
             self._places[key] = self._file.tell()
             flat = torch.empty(0, dtype=torch.uint8, device=value.device).set_(storage)
-            self._file.write(memoryview(flat.cpu().numpy()))
+            flat.cpu().numpy().tofile(self._file)
         layout = (tuple(value.shape), value.stride(), value.storage_offset())
         return (self._places[key], storage.nbytes(), value.dtype, value.device, layout)
 

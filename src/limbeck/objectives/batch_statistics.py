@@ -114,7 +114,7 @@ class BatchStatistics(Objective):
         return _loss(view.network, fixed, original, images, targets, self)[0]
 
     def gradients(self, view: View, block: Block, peers: Peers) -> tuple[Tensor, Tensor]:
-        """Shares of the loss ``[K]``, which sum up to it, and gradients: through the network, then the transformation."""
+        """Shares of the loss ``[K]``, which sum up to it, and gradients: of the network, then the transformation."""
         leaf = block.stored.detach().requires_grad_()
         with torch.enable_grad():
             images, targets = self.shown(_with(block, leaf), peers)
