@@ -297,7 +297,7 @@ def test_a_run_in_memory_stops_too(digits: Data, monkeypatch: pytest.MonkeyPatch
 def test_log_lines_of_a_resumed_run_are_those_of_an_uninterrupted_one_when_they_hold_several_steps(
     tmp_path: Path, digits: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("limbeck.engine.distill._LOG_LINES", 2)
+    monkeypatch.setattr("limbeck.engine.run._LOG_LINES", 2)
     distill(tiny_idc(), digits, ipc=1, out=tmp_path / "a", settings=QUIET)
     assert [step for step, _ in log(tmp_path / "a")] == [3, 6]
     for step in (2, 2):
@@ -456,7 +456,7 @@ def test_a_passing_nan_is_rolled_back_once(
     monkeypatch: pytest.MonkeyPatch,
     uninterrupted: Callable[[Recipe], Path],
 ) -> None:
-    monkeypatch.setattr("limbeck.engine.distill._LOG_LINES", lines)
+    monkeypatch.setattr("limbeck.engine.run._LOG_LINES", lines)
     result = distill(spoilt({5}, spoils), digits, ipc=1, out=tmp_path / "run", settings=settings)
     assert torch.equal(result.stored, load(uninterrupted(tiny_idc())).stored)
     # From the checkpoint before step 5, or from the first one; a broken network shows only one step later.
@@ -504,7 +504,7 @@ def test_a_stopped_run_that_is_not_finite_says_where_it_resumes(
     saved: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("limbeck.engine.distill._LOG_LINES", 1)
+    monkeypatch.setattr("limbeck.engine.run._LOG_LINES", 1)
     stop_at(4, lambda: signal.raise_signal(signal.SIGINT), monkeypatch)
     with pytest.raises(Interrupted, match="at step 4 of 6; the same command resumes at step 2"):
         distill(spoilt({3}, "gradients"), digits, ipc=1, out=tmp_path / "run", settings=EVERY_STEP)

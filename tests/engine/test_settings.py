@@ -36,3 +36,9 @@ def test_a_block_holds_a_class(block: int) -> None:
 def test_minutes_between_checkpoints_are_no_less_than_zero(minutes: float) -> None:
     with pytest.raises(InputError, match="--checkpoint-minutes"):
         Settings(checkpoint_minutes=minutes)
+
+
+@pytest.mark.parametrize("processes", [0, -2])
+def test_somebody_must_compute(processes: int) -> None:
+    with pytest.raises(InputError, match="--processes"):
+        Settings(processes=processes)

@@ -214,7 +214,7 @@ def test_images_that_are_no_numbers_are_not_kept(
         return after, losses
 
     monkeypatch.setattr(Loop, "step", step)
-    monkeypatch.setattr("limbeck.engine.distill._LOG_LINES", 1)
+    monkeypatch.setattr("limbeck.engine.run._LOG_LINES", 1)
     distill(tiny_idc(), digits, ipc=1, out=tmp_path / "run", settings=THREE)
     assert broken == []
     assert pixels(tmp_path / "run") == pixels(uninterrupted)

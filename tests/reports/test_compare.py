@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from limbeck.core.errors import InputError
+from limbeck.core.recipe import Recipe
 from limbeck.data import Data
 from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.diversity import DiversityProtocol, Reference, refer
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats.native import load
+from limbeck.methods.dwa import dwa
 from limbeck.methods.random import random
 from limbeck.pools.fresh import Fresh
 from limbeck.reports import compare as comparing
@@ -124,7 +126,9 @@ def test_more_seeds_do_only_what_is_new(
     assert one.rows[1].accuracies == comparison.rows[1].accuracies[:2]
     starts: list[int] = []
     start = Loop.start
-    monkeypatch.setattr(Loop, "start", lambda self: (starts.append(self.context.streams.seed), start(self))[1])
+    monkeypatch.setattr(
+        Loop, "start", lambda self, pool: (starts.append(self.context.streams.seed), start(self, pool))[1]
+    )
     both = run(digits, tmp_path, ipcs=(1,), full=False)
     assert starts == [1, 1]
     assert [row.accuracies for row in both.rows] == [row.accuracies for row in comparison.rows[:2]]
@@ -298,3 +302,31 @@ def test_snapshots_are_judged_by_the_same_teacher(digits: Data, tmp_path: Path) 
     curves = [json.loads(path.read_text()) for path in (tmp_path / "learnt-ipc1-seed0").glob("curve-*.json")]
     assert sorted(curve["label_kind"] for curve in curves) == ["hard", "teacher"]
     assert {curve["bytes_labels"] for curve in curves} == {0, by_teacher().bytes}
+
+
+def test_processes_serve_the_methods_that_have_groups(
+    digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images of normalized space that are clamped are kept in 8 bits like the others."""
+    tiny = dwa("digits").with_(
+        pool__teacher__network="convnet1:width=4,norm=batch", pool__teacher__weights="random", curriculum__steps=1
+    )
+    asked: dict[str, int] = {}
+    original = comparing.distill
+
+    def distill(recipe: Recipe, *arguments: Any, settings: Settings, **others: Any) -> Any:
+        asked[recipe.name] = settings.processes
+        return original(recipe, *arguments, settings=replace(settings, processes=1), **others)
+
+    monkeypatch.setattr(comparing, "distill", distill)
+    recipes = {"random": random(), "dwa": tiny, "learnt": tiny_idc(1, 1)}
+    arguments: dict[str, Any] = {"ipcs": (1,), "seeds": (0,), "protocol": PROTOCOL}
+    comparison = compare(recipes, digits, out=tmp_path / "a", settings=replace(QUIET, processes=3), **arguments)
+    assert asked == {"random": 1, "dwa": 3, "idc": 1}
+    assert {row.bytes for row in comparison.rows} == {640}
+    assert load(tmp_path / "a" / "dwa-ipc1-seed0").storage == "uint8"
+    with pytest.raises(InputError, match=r"none of these recipes has groups .*; leave --processes out"):
+        compare(RECIPES, digits, out=tmp_path / "b", settings=replace(QUIET, processes=3), **arguments)
+    with pytest.raises(InputError, match="which 8 bits per value cannot hold"):
+        compare({"dwa": tiny.with_(optimizer__clamp=False)}, digits, out=tmp_path / "c", settings=QUIET, **arguments)
+    assert not (tmp_path / "b").exists() and not (tmp_path / "c").exists()

@@ -312,6 +312,10 @@ class Objective(Part):
         """An objective drives a run: it needs a schedule and somebody who applies its gradients."""
         return frozenset({"schedule", "image updates", "decoded images", "targets", "networks"})
 
+    def offers(self) -> frozenset[str]:
+        """Gradients in the images; those that add what a pool has left in them say so."""
+        return frozenset({"image gradients"})
+
     @abc.abstractmethod
     def draw(self, context: Context, moment: Moment, label: int, peers: Peers) -> tuple[Draws, Tensor | None]:
         """Random numbers of one class at one moment: the augmentation's, and which decoded images take part."""

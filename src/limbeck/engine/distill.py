@@ -20,7 +20,7 @@ from limbeck.core.streams import Streams
 from limbeck.data import Data
 from limbeck.data.images import check_ipc
 from limbeck.engine.folder import RunFolder
-from limbeck.engine.groups import GroupRun, chains
+from limbeck.engine.groups import GroupRun, chains, check_processes
 from limbeck.engine.identity import hardware, peak_memory_bytes, versions
 from limbeck.engine.interrupt import stoppable
 from limbeck.engine.loop import Loop
@@ -31,6 +31,7 @@ from limbeck.engine.run_file import DataReference, RunFile
 from limbeck.engine.settings import Settings
 from limbeck.engine.snapshots import due_steps
 from limbeck.engine.workload import flops
+from limbeck.execution.processes import Processes
 from limbeck.networks import build
 from limbeck.training.pretraining import cache_folder
 
@@ -94,7 +95,8 @@ def distill(
             is read back. None keeps everything in memory.
         storage: how stored pixels are kept at the end: ``float32``, or ``uint8`` like the real images.
         settings: device, dtype, checkpoints, snapshots, progress.
-        executor: where independent tasks run; this process by default.
+        executor: where independent tasks run; by default this process, and as many as the settings say for groups of
+            images that are learnt apart.
 
     Returns:
         The distilled set.
@@ -108,6 +110,8 @@ def distill(
     display = progress(settings.progress)
     context = make_context(recipe, data, ipc, seed, settings, executor, display.say)
     check_storage(recipe, storage)
+    if executor is None:
+        check_processes(recipe, context, settings)
     loop = Loop(recipe, context, settings.class_block)
     _check_snapshots(settings.snapshots, loop, out)
     asked = RunFile(
@@ -135,7 +139,8 @@ def distill(
     with stoppable() as stop, display:
         run: Run | GroupRun
         if chains(recipe, context):
-            run = GroupRun(recipe, context, folder.groups if folder else None, settings, display, stop)
+            workers = executor or (Processes(settings.processes) if settings.processes > 1 else None)
+            run = GroupRun(recipe, context, folder.groups if folder else None, settings, display, stop, workers)
             distilled = as_set(run.to_the_end())
             if folder is not None:
                 folder.write_log(run.lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,8 +16,8 @@ from torch import Tensor
 from limbeck.core.context import Context, Group
 from limbeck.core.contracts import State
 from limbeck.core.distilled import Distilled
-from limbeck.core.errors import RunError
-from limbeck.core.executor import InProcess
+from limbeck.core.errors import InputError, Interrupted, RunError
+from limbeck.core.executor import Executor, InProcess
 from limbeck.core.recipe import Recipe
 from limbeck.engine.checkpoint import Checkpoints
 from limbeck.engine.interrupt import Stop, stoppable
@@ -27,7 +28,7 @@ from limbeck.engine.run import Run
 from limbeck.engine.settings import Settings
 from limbeck.storage.tree import load_tree, save_tree
 
-__all__ = ["GroupFolder", "GroupRun", "Learnt", "chains"]
+__all__ = ["GroupFolder", "GroupRun", "Learnt", "chains", "check_processes"]
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,13 @@ class GroupFolder:
         save_tree(self._file(group), dict(vars(learnt)))
         shutil.rmtree(self._path / f"group-{group.number:06d}", ignore_errors=True)
 
-    def read(self, group: Group) -> Learnt | None:
-        """A finished group; None if there is none that can be read."""
+    def read(self, group: Group, device: torch.device | str = "cpu") -> Learnt | None:
+        """A finished group, with tensors on a device; None if there is none that can be read."""
         path = self._file(group)
         if not path.is_file():
             return None
         try:
-            return Learnt(**load_tree(path))
+            return Learnt(**load_tree(path, device))
         except (RunError, TypeError):
             path.unlink(missing_ok=True)  # damaged: it is learnt again
             return None
@@ -116,6 +117,19 @@ def chains(recipe: Recipe, context: Context) -> list[tuple[Group, ...]]:
     return [tuple(chain) for chain in by_image.values()]
 
 
+def check_processes(recipe: Recipe, context: Context, settings: Settings) -> None:
+    """Refuse several processes where there is nothing to share out.
+
+    Raises:
+        InputError: all images are learnt together, or none is learnt.
+    """
+    if settings.processes > 1 and not chains(recipe, context):
+        raise InputError(
+            f"recipe '{recipe.name}' has no groups of images that are learnt apart, for several processes to share; "
+            "leave --processes out."
+        )
+
+
 @dataclass(frozen=True)
 class _Work:
     """What a task needs beside its groups; what another process cannot have is left out of its copy."""
@@ -141,7 +155,7 @@ def _silent(message: str) -> None:
 
 
 class GroupRun:
-    """All groups of a run, through its executor.
+    """All groups of a run, through an executor.
 
     Args:
         recipe: a checked recipe whose curriculum has groups.
@@ -150,6 +164,7 @@ class GroupRun:
         settings: how to save.
         display: what is told how far it is.
         stop: whether somebody asked to stop.
+        executor: where groups are learnt; that of the context by default.
     """
 
     def __init__(
@@ -160,10 +175,12 @@ class GroupRun:
         settings: Settings,
         display: Progress,
         stop: Stop,
+        executor: Executor | None = None,
     ) -> None:
         self._chains = chains(recipe, context)
         self._steps = recipe.curriculum.length() if recipe.curriculum else 0
-        self._folder, self._context, self._display = folder, context, display
+        self._folder, self._context, self._display, self._stop = folder, context, display, stop
+        self._executor = executor or context.executor
         pool = recipe.pool
         state: State | None = None
         if pool is not None and folder is not None:
@@ -205,8 +222,8 @@ class GroupRun:
         return stored
 
     def _learn(self) -> Iterator[tuple[Group, Learnt]]:
-        results = self._context.executor.map(functools.partial(_learn, self._work), self._chains)
-        for chain, learnt in zip(self._chains, results, strict=True):
+        results = self._executor.map(functools.partial(_learn, self._work), self._chains)
+        for chain, learnt in zip(self._chains, self._until_stopped(results), strict=True):
             for group, one in zip(chain, learnt, strict=True):
                 found = one if self._folder is None else self._folder.read(group)
                 if found is None:
@@ -214,6 +231,17 @@ class GroupRun:
                         f"group {group.number} was learnt and cannot be read back; run the same command again."
                     )
                 yield group, found
+
+    def _until_stopped(self, results: Iterator[list[Learnt | None]]) -> Iterator[list[Learnt | None]]:
+        """The results; what other processes say when they are stopped is put into words that are true of all."""
+        try:
+            yield from results
+        except (Interrupted, KeyboardInterrupt) as error:
+            number = self._stop.signal
+            if number is None or isinstance(self._executor, InProcess):
+                raise
+            resumes = "" if self._folder is None else "; the same command resumes"
+            raise Interrupted(f"stopped by {number.name}{resumes}.") from error
 
 
 def _learn(work: _Work, chain: tuple[Group, ...]) -> list[Learnt | None]:
@@ -227,9 +255,9 @@ def _learn(work: _Work, chain: tuple[Group, ...]) -> list[Learnt | None]:
 
 def _learn_chain(work: _Work, chain: tuple[Group, ...], display: Progress, stop: Stop) -> list[Learnt | None]:
     results: list[Learnt | None] = []
-    pool = work.pool
+    pool = copy.deepcopy(work.pool)  # parts may change their state in place, and all chains begin with this one
     for group in chain:
-        learnt = work.folder.read(group) if work.folder is not None else None
+        learnt = work.folder.read(group, work.context.device) if work.folder is not None else None
         if learnt is None:
             last = group is chain[-1]
             learnt = _learn_group(work, group, pool, display, stop, keeps_pool=not last)

@@ -35,6 +35,10 @@ class Settings(ExecutionSettings):
     """How the classes of a block are matched: one by one, in one forward pass with gradients class by class, or
     vectorized; auto: what was fastest on this kind of device."""
 
+    processes: int = 1
+    """Groups of images that are learnt apart are computed by so many processes; nothing changes in the result. Each has
+    as many threads as one alone (OMP_NUM_THREADS)."""
+
     snapshots: int = 0
     """How many intermediate states of the images are kept beside the result, evenly spread over the run from the
     initial images on; to see how accuracy grows."""
@@ -48,6 +52,8 @@ class Settings(ExecutionSettings):
         super().__post_init__()
         if self.class_block < 1:
             raise InputError(f"class_block (--class-block) must be at least 1, not {self.class_block}.")
+        if self.processes < 1:
+            raise InputError(f"processes (--processes) must be at least 1, not {self.processes}.")
         if self.snapshots < 0:
             raise InputError(f"snapshots (--snapshots) must be 0 or more, not {self.snapshots}.")
         if not self.checkpoint_minutes >= 0:

@@ -1,1 +1,5 @@
 """Where independent tasks run."""
+
+from __future__ import annotations
+
+from limbeck.execution.processes import Processes as Processes

@@ -17,6 +17,7 @@ from limbeck.core.plain import encode
 from limbeck.core.recipe import Recipe
 from limbeck.data import Data
 from limbeck.engine.distill import distill, make_context
+from limbeck.engine.groups import chains
 from limbeck.engine.progress import Progress, progress
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.diversity import DiversityProtocol, Reference, refer
@@ -167,9 +168,16 @@ def compare(
         for name, recipe in recipes.items()
         for ipc in ipcs
     }
+    apart = set()
     for (name, ipc), recipe in at.items():
-        make_context(recipe, data, ipc, seeds[0], settings)
+        if chains(recipe, make_context(recipe, data, ipc, seeds[0], settings)):
+            apart.add((name, ipc))
         _refuse_unequal_bytes(name, recipe)
+    if settings.processes > 1 and not apart:
+        raise InputError(
+            "none of these recipes has groups of images that are learnt apart, for several processes to share; leave "
+            "--processes out."
+        )
     device = settings.torch_device()
     taught = _Taught(at, data, seeds[0], settings, teacher) if "soft" in kinds else None
     quiet = replace(settings, progress="quiet")
@@ -192,6 +200,7 @@ def compare(
             folder = out / f"{name}-ipc{ipc}-seed{seed}"
             # A coreset takes no steps, so there is nothing to keep snapshots of.
             chosen = quiet if at[name, ipc].objective is not None else replace(quiet, snapshots=0)
+            chosen = chosen if (name, ipc) in apart else replace(chosen, processes=1)
             began = time.monotonic()
             distilled = distill(
                 at[name, ipc],
@@ -276,7 +285,8 @@ class _Taught:
 
 
 def _refuse_unequal_bytes(name: str, recipe: Recipe) -> None:
-    if recipe.parametrization.space != "unit":
+    bounded = recipe.parametrization.space == "unit" or (recipe.optimizer is not None and recipe.optimizer.bounds())
+    if not bounded:
         raise InputError(
             f"'{name}' stores images in normalized space, which 8 bits per value cannot hold; compare recipes with "
             "--parametrization.space unit."
