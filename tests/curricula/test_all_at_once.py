@@ -14,7 +14,7 @@ def test_iterations_follow_one_another() -> None:
     curriculum = AllAtOnce(iterations=2, steps=3)
     assert curriculum.length() == 6
     moments = [curriculum.moment(ordinal) for ordinal in range(6)]
-    assert moments == [Moment(iteration, step, 3) for iteration in (0, 1) for step in (0, 1, 2)]
+    assert moments == [Moment(i, step, 3, (3 * i + step) / 6) for i in (0, 1) for step in (0, 1, 2)]
     assert [moment.ordinal for moment in moments] == list(range(6))
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from limbeck.core.errors import RunError
 from limbeck.core.recipe import Recipe
 from limbeck.data import Data
-from limbeck.engine import distill as engine
 from limbeck.engine.distill import distill, make_context
 from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.settings import Settings
@@ -153,7 +152,7 @@ def test_a_pool_that_is_never_finished_takes_every_step(digits: Data) -> None:
 def test_lines_of_the_log_follow_the_jumps(
     lines: int, expected: list[int], digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_LOG_LINES", lines)
+    monkeypatch.setattr("limbeck.engine.run._LOG_LINES", lines)
     distill(short_lived(), digits, ipc=2, out=tmp_path / "run", settings=Settings(device="cpu", progress="quiet"))
     written = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in written] == expected
