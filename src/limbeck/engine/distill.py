@@ -20,7 +20,7 @@ from limbeck.core.streams import Streams
 from limbeck.data import Data
 from limbeck.data.images import check_ipc
 from limbeck.engine.folder import RunFolder
-from limbeck.engine.groups import GroupRun, chains, check_processes
+from limbeck.engine.groups import GroupRun, chains, check_processes, first_pool
 from limbeck.engine.identity import hardware, peak_memory_bytes, versions
 from limbeck.engine.interrupt import stoppable
 from limbeck.engine.loop import Loop
@@ -136,11 +136,14 @@ def distill(
         return folder.result(empty)
     for warning in shortage(recipe, context, folder.path if folder else None, storage, settings.class_block):
         display.say(f"warning: {warning}")
+    groups = folder.groups if folder else None
+    grouped = bool(chains(recipe, context))
+    pool = first_pool(recipe, context, groups) if grouped else None
     with stoppable() as stop, display:
         run: Run | GroupRun
-        if chains(recipe, context):
+        if grouped:
             workers = executor or (Processes(settings.processes) if settings.processes > 1 else None)
-            run = GroupRun(recipe, context, folder.groups if folder else None, settings, display, stop, workers)
+            run = GroupRun(recipe, context, groups, settings, display, stop, pool, workers)
             distilled = as_set(run.to_the_end())
             if folder is not None:
                 folder.write_log(run.lines)

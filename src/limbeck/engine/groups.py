@@ -28,7 +28,7 @@ from limbeck.engine.run import Run
 from limbeck.engine.settings import Settings
 from limbeck.storage.tree import load_tree, save_tree
 
-__all__ = ["GroupFolder", "GroupRun", "Learnt", "chains", "check_processes"]
+__all__ = ["GroupFolder", "GroupRun", "Learnt", "chains", "check_processes", "first_pool"]
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,23 @@ def _silent(message: str) -> None:
     pass
 
 
+def first_pool(recipe: Recipe, context: Context, folder: GroupFolder | None) -> State | None:
+    """The state of the pool that all groups begin with, made now or as it was kept; None without a pool.
+
+    Making it may take as long as the training of a teacher, which keeps itself on its way: nothing is lost when it is
+    stopped in the middle.
+
+    Args:
+        recipe: a checked recipe.
+        context: the run.
+        folder: where groups are kept; None keeps nothing.
+    """
+    pool = recipe.pool
+    if pool is None:
+        return None
+    return pool.init(context) if folder is None else folder.prepared(lambda: pool.init(context), context.device)
+
+
 class GroupRun:
     """All groups of a run, through an executor.
 
@@ -164,6 +181,7 @@ class GroupRun:
         settings: how to save.
         display: what is told how far it is.
         stop: whether somebody asked to stop.
+        pool: what `first_pool` gave.
         executor: where groups are learnt; that of the context by default.
     """
 
@@ -175,21 +193,16 @@ class GroupRun:
         settings: Settings,
         display: Progress,
         stop: Stop,
+        pool: State | None,
         executor: Executor | None = None,
     ) -> None:
         self._chains = chains(recipe, context)
         self._steps = recipe.curriculum.length() if recipe.curriculum else 0
         self._folder, self._context, self._display, self._stop = folder, context, display, stop
         self._executor = executor or context.executor
-        pool = recipe.pool
-        state: State | None = None
-        if pool is not None and folder is not None:
-            state = folder.prepared(lambda: pool.init(context), context.device)
-        elif pool is not None:
-            state = pool.init(context)
         total = self._steps * sum(len(chain) for chain in self._chains)
         self._total = total
-        self._work = _Work(recipe, context, settings, folder, state, total, torch.get_num_threads(), display, stop)
+        self._work = _Work(recipe, context, settings, folder, pool, total, torch.get_num_threads(), display, stop)
         self.lines: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.loss: float | None = None

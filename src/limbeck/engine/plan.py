@@ -90,7 +90,8 @@ def plan(recipe: Recipe, context: Context, out: Path, storage: Storage = "float3
         preparation += first + recipe.initializer.passes(context, load) * train / 3
     if recipe.pool is not None:
         view = _fresh(recipe, context)
-        training = getattr(recipe.pool, "training", None) or Training()
+        learner = getattr(recipe.pool, "teacher", None) or recipe.pool
+        training = getattr(learner, "training", None) or Training()
         (train, first), (look, second) = _training_seconds(context, view, training), _forward_seconds(context, view)
         preparation += first + second
         once = replace(load, iterations=0)
@@ -156,6 +157,9 @@ def disk_bytes(recipe: Recipe, context: Context, storage: Storage = "float32") -
     if recipe.objective is None:
         return result
     weights = _weights(recipe, context) * recipe.pool.copies() if recipe.pool is not None else 0
+    groups = recipe.curriculum.groups(context) if recipe.curriculum is not None else ()
+    if groups:  # finished ones, the checkpoints of one, and what all begin with
+        return result + 4 * pixels + 2 * size * (3 * pixels // len(groups) + weights) + size * weights
     return result + 2 * size * (2 * pixels + weights)
 
 
@@ -166,9 +170,12 @@ def _memory_by_cause(recipe: Recipe, context: Context, class_block: int) -> dict
     image = spec.channels * spec.height * spec.width * size
     joined = recipe.objective is not None and recipe.pool is not None
     joined = joined and recipe.objective.joins_classes(recipe.pool.architecture(context))  # type: ignore[union-attr]
-    class_block = spec.classes if joined else class_block
+    groups = recipe.curriculum.groups(context) if recipe.curriculum is not None and recipe.objective else ()
+    together = len(groups[0].labels) if groups else spec.classes
+    class_block = together if joined else min(class_block, together)
+    every = float(spec.classes * context.ipc * image)
     found = {
-        "the stored images (lower --ipc)": 4.0 * spec.classes * context.ipc * image,
+        "the stored images (lower --ipc)": 2.0 * every + 4.0 * every / len(groups) if groups else 4.0 * every,
         "the real images of a block (lower --class-block)": 3.0 * min(class_block, spec.classes) * load.real * image,
     }
     if recipe.pool is None:
@@ -228,27 +235,34 @@ def _forward_seconds(context: Context, view: View) -> tuple[float, float]:
 
 
 def _matching_seconds(recipe: Recipe, context: Context, view: View, load: Workload) -> tuple[float, float]:
-    """Seconds of one class in one step, and what the first took longer."""
+    """Seconds of one class in one step, and what the first took longer; classes of a group are probed together."""
     objective = recipe.objective
-    assert objective is not None
-    images, _ = _real(context, max(load.real, context.ipc))
+    assert objective is not None and recipe.curriculum is not None
+    groups = recipe.curriculum.groups(context)
+    if groups:
+        context = replace(context, group=groups[0])
+    labels = tuple(context.labels) if groups else (0,)
+    ipc = len(context.positions)
+    images, _ = _real(context, max(load.real, ipc * len(labels)))
     augmentation = recipe.augmentation and recipe.augmentation.bound(context.spec)
     peers = Peers(recipe.parametrization, augmentation, context.spec)
     raw = context.spec.normalization.invert(images)
-    stored = (images if recipe.parametrization.space == "normalized" else raw)[: context.ipc]
-    stored = stored.repeat(-(-context.ipc // len(stored)), 1, 1, 1)[: context.ipc]
-    draws, chosen = objective.draw(context, Moment(0, 0, load.steps), 0, peers)
+    stored = images if recipe.parametrization.space == "normalized" else raw
+    stored = stored.repeat(-(-ipc * len(labels) // len(stored)), 1, 1, 1)[: ipc * len(labels)]
+    drawn = objective.draws(context, Moment(0, 0, load.steps), labels, peers)
+    chosen = [subset for _, subset in drawn if subset is not None]
     block = Block(
-        labels=(0,),
-        stored=stored.unsqueeze(0),
-        targets=recipe.labeler.targets(0, load.decoded).to(context.device).unsqueeze(0),
-        real=raw[: load.real].unsqueeze(0),
-        counts=(min(load.real, len(raw)),),
-        draws=(draws,),
-        chosen=None if chosen is None else chosen.to(context.device).unsqueeze(0),
+        labels=labels,
+        stored=stored.unflatten(0, (len(labels), ipc)),
+        targets=torch.stack([recipe.labeler.targets(label, load.decoded) for label in labels]).to(context.device),
+        real=raw[: load.real].expand(len(labels), *raw[: load.real].shape),
+        counts=(min(load.real, len(raw)),) * len(labels),
+        draws=tuple(draws for draws, _ in drawn),
+        chosen=torch.stack(chosen).to(context.device) if chosen else None,
         memory=objective.init(context),
     )
-    return _seconds(lambda: objective.gradients(view, block, peers), context.device)
+    seconds, first = _seconds(lambda: objective.gradients(view, block, peers), context.device)
+    return seconds / len(labels), first
 
 
 def _real(context: Context, count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,15 +10,17 @@ __all__ = ["flops", "workload"]
 
 
 def workload(recipe: Recipe, context: Context) -> Workload:
-    """Steps of a run and images of a class in each."""
+    """Steps of a run and images of a class in each; of groups as if all that show a class once were one."""
     curriculum = recipe.curriculum
     length = curriculum.length() if curriculum and recipe.objective else 0
     steps = curriculum.moment(0).steps if curriculum and length else 1
+    groups = curriculum.groups(context) if curriculum and length else ()
+    times = sum(len(group.labels) for group in groups) // context.spec.classes if groups else 1
     return Workload(
-        iterations=length // steps,
+        iterations=times * (length // steps),
         steps=steps,
         real=recipe.sampler.size(context) if recipe.sampler else 0,
-        decoded=recipe.parametrization.parts(context.ipc),
+        decoded=recipe.parametrization.parts(len(groups[0].images) if groups else context.ipc),
     )
 
 
