@@ -148,6 +148,14 @@ def _both(network: FunctionalNetwork, weights: Weights, images: Tensor) -> tuple
     return F.log_softmax(logits, dim=1), torch.cat([torch.cat(pair) for pair in seen])
 
 
+def test_what_observes_is_made_before_a_program_is_compiled() -> None:
+    """Making a module draws random numbers, which cannot be compiled: the program would run eagerly."""
+    for name, made in (("convnet1:width=2,norm=batch", True), ("convnet1:width=2", False)):
+        network = build(name, EXAMPLE).to(torch.device("cpu"), torch.float32, Execution(compile=True))
+        network.program(_both)
+        assert (network._observed is not None) == made
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not can_compile(torch.device("cpu")), reason="there is no C++ compiler")
 def test_a_compiled_program_sees_the_same() -> None:

@@ -39,7 +39,9 @@ def failing(folder: Path, task: int) -> int:
     match task:
         case 1:
             raise InputError("this task cannot be done.")
-        case 2:
+        case 2 | 4:
+            while task == 4 and not (folder / "begun").exists():
+                time.sleep(0.02)
             (folder / "died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         case 3:
@@ -86,6 +88,13 @@ def test_a_process_that_dies_is_an_error_that_says_how_to_go_on(tmp_path: Path) 
     with pytest.raises(RunError, match="has died, killed or out of memory; the same command resumes"):
         list(Processes(1).map(functools.partial(failing, tmp_path), [0, 2, 0]))
     assert (tmp_path / "died").exists()
+
+
+def test_the_others_end_when_one_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_PATIENCE", 600.0)  # nobody has to be killed
+    with pytest.raises(RunError, match="has died"):
+        list(Processes(2).map(functools.partial(failing, tmp_path), [3, 4]))
+    assert (tmp_path / "stopped").exists()
 
 
 def test_at_least_one_process() -> None:
@@ -165,6 +174,7 @@ def test_others_stop_when_this_one_is_stopped_or_dies(number: signal.Signals, tm
     root = Path(__file__).resolve().parents[2]
     (tmp_path / "program.py").write_text(PROGRAM)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path]), "OMP_NUM_THREADS": "1"}
+    environment["TMPDIR"] = str(tmp_path)
     with subprocess.Popen(
         [sys.executable, tmp_path / "program.py", tmp_path], env=environment, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -176,5 +186,6 @@ def test_others_stop_when_this_one_is_stopped_or_dies(number: signal.Signals, tm
         process.send_signal(number)
         process.communicate()  # until nobody holds its standard output any longer, the other process included
         assert time.monotonic() - began < 30
+    assert not list(tmp_path.glob("limbeck-*"))
     assert process.returncode == (7 if number == signal.SIGINT else -signal.SIGKILL)
     assert (tmp_path / "stopped").exists() == (number == signal.SIGINT)

@@ -208,6 +208,8 @@ class FunctionalNetwork:
             name = function.__name__.strip("_").replace("_", " ")
             for train in (False, True):
                 self.module(train)  # made outside the program
+            if self.execution.compile and self.mixes_images:
+                self._observing()
             self._programs[key] = Program(bound, f"{name} of {self.name}") if self.execution.compile else bound
         return self._programs[key]
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import pickle
+import shutil
 import signal
 import tempfile
 import threading
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing import get_context
 
-from limbeck.core.errors import InputError, RunError
+from limbeck.core.errors import InputError, Interrupted, RunError
 from limbeck.core.executor import Executor
 
 __all__ = ["Processes"]
@@ -81,6 +82,7 @@ class Processes(Executor):
             try:
                 with _deaf():
                     futures = [pool.submit(_do, task) for task in tasks]
+                    pool.submit(_rest)  # only now does the pool watch over the process that was started last
                 workers = list(pool._processes.values())
                 for future in futures:
                     yield future.result()
@@ -155,7 +157,7 @@ def _begin(sent: bytes, tensors: Path, told: connection.Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C the first process learns, and tells
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     signal.signal(signal.SIGTERM, _stop)
-    threading.Thread(target=_listen, args=(told,), daemon=True).start()
+    threading.Thread(target=_listen, args=(told, tensors), daemon=True).start()
     _Worker.function = _unpack(sent, tensors)
 
 
@@ -167,7 +169,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
         os._exit(1)
 
 
-def _listen(told: connection.Connection) -> None:
+def _listen(told: connection.Connection, tensors: Path) -> None:
     """Wait until the first process says that it is enough, by closing its end, or dies."""
     parent = parent_process()
     assert parent is not None
@@ -176,7 +178,12 @@ def _listen(told: connection.Connection) -> None:
         if _Worker.busy:
             os.kill(os.getpid(), signal.SIGTERM)
         connection.wait([parent.sentinel])
+    shutil.rmtree(tensors.parent, ignore_errors=True)  # nobody else is left to do it
     os._exit(1)
+
+
+def _rest() -> None:
+    """Nothing to do."""
 
 
 def _do(task: Any) -> Any:
@@ -186,6 +193,10 @@ def _do(task: Any) -> Any:
         if _Worker.told:
             raise KeyboardInterrupt
         return _Worker.function(task)
+    except (KeyboardInterrupt, Interrupted):
+        if not _Worker.told:  # this process alone is to end, because another one has died
+            os._exit(1)
+        raise
     finally:
         _Worker.busy = False
 
