@@ -81,7 +81,8 @@ SHARED = {
     ExecutionSettings: ["precision", "compile", "microbatch", "allocator"],
     Settings: [
         *("precision", "compile", "microbatch", "allocator"),
-        *("device", "dtype", "checkpoint_minutes", "progress", "class_block", "blocks", "snapshots", "network_cache"),
+        *("device", "dtype", "checkpoint_minutes", "progress", "class_block", "blocks", "processes", "snapshots"),
+        "network_cache",
     ],
     DiversityOptions: ["teacher", "teacher_epochs", "scatter"],
     TeacherOptions: ["taught_by", "taught_network", "taught_epochs", "taught_mode"],

@@ -107,7 +107,7 @@ def test_the_cases_hold_what_they_are_there_for() -> None:
 def test_a_pass_leaves_nothing_behind() -> None:
     network, weights, images = case("convnet3:width=4,norm=batch")
     before = {name: tensor.clone() for name, tensor in weights.items()}
-    module, witness = network._observing()
+    module, witness, _ = network._observing()
     _, first = network.observe(weights, images)
     assert witness._seen is None
     module(images.to(next(module.parameters()).dtype))  # nobody asks

@@ -43,10 +43,12 @@ def comparison_table(comparison: Comparison) -> Table:
     seeds = max((len(row.seeds) for row in comparison.rows), default=0)
     table = _table(f"{comparison.data}, protocol {comparison.protocol.name}, {seeds} seed{'' if seeds == 1 else 's'}")
     table.add_column("IPC", justify="right")
-    table.add_column("method")
-    table.add_column("size", justify="right")
-    table.add_column("labels", justify="right", no_wrap=True)
-    for name in ("training images", "accuracy, %", "networks", "distil", "evaluate"):
+    table.add_column("method", no_wrap=True)
+    for name in ("size", "labels"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("training images", justify="right")
+    table.add_column("accuracy, %", justify="right", no_wrap=True)
+    for name in ("networks", "distil", "evaluate"):
         table.add_column(name, justify="right")
     best = best_rows(comparison.rows)
     previous: int | None = None
@@ -58,7 +60,7 @@ def comparison_table(comparison: Comparison) -> Table:
             str(row.ipc) if row.ipc else "-",
             row.method,
             human_bytes(row.bytes),
-            label_size(row.label_kind, row.bytes_labels),
+            label_size(row.label_kind, row.bytes_labels).replace(", ", ",\n"),
             f"{row.training_images:,}",
             percent(row.mean, row.std, len(row.accuracies)),
             str(len(row.accuracies)),
