@@ -23,6 +23,7 @@ from limbeck.core.contracts import (
     Pool,
     Sampler,
 )
+from limbeck.core.real import DataSpec, Normalization
 from limbeck.core.streams import Stream
 from limbeck.parametrizations.partition import Partition
 from limbeck.parametrizations.plain import Plain
@@ -88,6 +89,7 @@ def test_every_stored_value_matters(part: Parametrization) -> None:
 @family("augmentation")
 def test_augmentations_keep_shape_and_order_and_the_global_generator(part: Augmentation) -> None:
     images, before = Stream(0).normal(5, 3, 8, 8), torch.get_rng_state()
+    part = part.bound(DataSpec("colours", 3, 8, 8, ("a", "b"), Normalization((0.5,) * 3, (0.25,) * 3), "none"))
     for seed in range(5):
         private = part.draw(Stream(seed), (3, 8, 8), 5)
         every = [private, part.draw(Stream(seed), (3, 8, 8), None)] if part.offers() else [private]

@@ -19,6 +19,7 @@ from limbeck.core.recipe import Recipe
 from limbeck.core.streams import Stream
 from limbeck.data.images import ImageSet
 from limbeck.engine.loop import Loop
+from limbeck.labelers.hard import Hard
 from limbeck.methods.sre2l import sre2l
 from limbeck.objectives.batch_statistics import BatchStatistics
 from limbeck.parametrizations.partition import Partition
@@ -197,7 +198,11 @@ def test_one_transformation_for_all_classes(context_of: Callable[..., Context]) 
 
 def recipe(**changes: Any) -> Recipe:
     return sre2l("digits").with_(
-        pool=Pretrained(network=NETWORK, epochs=1), curriculum__steps=3, augmentation__shift=2, **changes
+        pool=Pretrained(network=NETWORK, epochs=1),
+        labeler=Hard(),
+        curriculum__steps=3,
+        augmentation__shift=2,
+        **changes,
     )
 
 
