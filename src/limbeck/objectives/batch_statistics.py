@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -117,10 +117,9 @@ class BatchStatistics(Objective):
         """Shares of the loss ``[K]``, which sum up to it, and gradients ``[K, n, C, H, W]``."""
         leaf = block.stored.detach().requires_grad_()
         with torch.enable_grad():
-            images, targets = self.shown(_with(block, leaf), peers)
+            images, targets = self.shown(replace(block, stored=leaf), peers)
         fixed, original = _fixed(view, self)
         shown = as_convolved(images.detach())
-        view.network.running_statistics()  # the module that is observed is made outside the program
         if view.collect is None:
             pull, shares = view.network.program(_pull, objective=self)(fixed, original, shown, targets)
         else:
@@ -130,10 +129,6 @@ class BatchStatistics(Objective):
             pull = pull + view.left
         losses = shares.view(len(block.labels), -1).sum(dim=1)
         return losses, torch.autograd.grad(images, leaf, pull)[0]
-
-
-def _with(block: Block, stored: Tensor) -> Block:
-    return Block(block.labels, stored, block.targets, block.real, block.counts, block.draws, block.chosen, block.memory)
 
 
 def _fixed(view: View, objective: BatchStatistics) -> tuple[Weights, Weights]:
