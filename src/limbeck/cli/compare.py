@@ -162,7 +162,9 @@ def show_comparison(comparison: Comparison, methods: Collection[str], out: Path,
     """Print a comparison and write its page; the page's path."""
     page = out / "report.html"
     rows = [row for row in comparison.rows if row.method in methods]
-    runs = [read_run(out / f"{row.method}-ipc{row.ipc}-seed{seed}") for row in rows for seed in row.seeds]
+    # A set has a row for each kind of labels.
+    folders = dict.fromkeys(out / f"{row.method}-ipc{row.ipc}-seed{seed}" for row in rows for seed in row.seeds)
+    runs = [read_run(folder) for folder in folders]
     write_page(page, runs, comparison, f"{', '.join(methods)} on {comparison.data}", command)
     if as_json:
         print_json({**comparison.as_plain(), "report": str(page)})
