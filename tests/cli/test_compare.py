@@ -36,7 +36,7 @@ def test_methods_and_baselines_in_one_table(limbeck: Command, tmp_path: Path) ->
 def test_a_set_with_two_kinds_of_labels_is_shown_once(limbeck: Command) -> None:
     soft = ["--protocol", "limbeck_soft", "--labels", "hard", "soft"]
     teacher = ["--taught-by", "convnet1:width=4,norm=batch", "--taught-epochs", "1"]
-    done = limbeck("compare", "random", *QUICK, *soft, *teacher, "--out", "c", "--json")
+    done = limbeck("compare", "idc", *QUICK, *soft, *teacher, "--out", "c", "--json")
     assert done.status == 0
     assert [row["label_kind"] for row in done.json["rows"]] == ["hard", "teacher"]
     assert "Every network (2 evaluations)" in Path("c/report.html").read_text()
