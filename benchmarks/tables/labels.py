@@ -4,7 +4,7 @@ Usage: python benchmarks/tables/labels.py DATA_FOLDER LABEL [RUN_FOLDER [METHOD]
 
 Sets of METHOD (random by default; its preset ``small`` or its first one), IPC 10, 3 seeds, 8 bits per value. One
 teacher, ``convnet3:norm=batch`` trained for 30 epochs on the real images unless the method brings its own, labels all.
-Each set is judged by 3 networks ``convnet3:width=32`` under protocol ``limbeck_soft`` with 1000 steps; only the labels
+Each set is judged by 3 networks ``convnet3:width=32`` under protocol ``limbeck_soft`` with 500 steps; only the labels
 differ. Stored labels are those of the same teacher, made once for each set and compression.
 
 Writes ``benchmarks/results/labels-<data>.json``. Stopped at any time, the same command continues.
@@ -41,7 +41,7 @@ from limbeck.storage.atomic import write_text
 from limbeck.teachers import Teacher, teacher_for
 
 ROOT = Path(__file__).parents[2]
-IPC, SEEDS, UPDATES, STUDENT = 10, (0, 1, 2), 1000, "convnet3:width=32"
+IPC, SEEDS, UPDATES, STUDENT = 10, (0, 1, 2), 500, "convnet3:width=32"
 
 
 @dataclass(frozen=True)
