@@ -85,7 +85,7 @@ def test_dsdm_matching(augmented: bool) -> None:
 
 
 def test_dwa_recovery() -> None:
-    case = small("dwa_recovery", classes=5, per_class=1, ipc=1, side=16)
+    case = small("dwa_recovery", classes=5, per_class=1, ipc=1, side=8)
     plain, ours = oracle.Recovery(case), product.make(case, EAGER)
     assert isinstance(ours, product.Recovery)
     for _ in range(3):
