@@ -66,11 +66,7 @@ class ImagenetAugment(Augmentation):
         if shape[0] != 3:
             raise InputError(f"augmentation 'imagenet_augment' is made for three channels, not {shape[0]}.")
         size = () if batch is None else (batch,)
-        area, aspect = (stream.uniform(*size, resized_crop.ATTEMPTS) for _ in range(2))
-        place = stream.uniform(*size, 2)
-        draws: Draws = {
-            "window": resized_crop.windows(area, aspect, place, shape[1:], self.scale, self.ratio),
-        }
+        draws: Draws = {"window": resized_crop.random_windows(stream, batch, shape[1:], self.scale, self.ratio)}
         if self.flip:
             draws["flip"] = stream.uniform(*size)
         if self.jitter:

@@ -45,9 +45,7 @@ class Jitter(Augmentation):
         size = () if batch is None else (batch,)
         draws: Draws = {}
         if self.crop:
-            tries = (*size, resized_crop.ATTEMPTS)
-            area, aspect, place = stream.uniform(*tries), stream.uniform(*tries), stream.uniform(*size, 2)
-            draws["window"] = resized_crop.windows(area, aspect, place, shape[1:], (0.08, 1.0), (3 / 4, 4 / 3))
+            draws["window"] = resized_crop.random_windows(stream, batch, shape[1:], (0.08, 1.0), (3 / 4, 4 / 3))
         if self.flip:
             draws["flip"] = stream.uniform(*size)
         low = -self.shift if self.both_ways else 0

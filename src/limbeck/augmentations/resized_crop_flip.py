@@ -43,11 +43,7 @@ class ResizedCropFlip(Augmentation):
     def draw(self, stream: Stream, shape: tuple[int, int, int], batch: int | None) -> Draws:
         """The window (first row, first column, height, width), and the mirror if there is one."""
         size = () if batch is None else (batch,)
-        area, aspect = (stream.uniform(*size, resized_crop.ATTEMPTS) for _ in range(2))
-        place = stream.uniform(*size, 2)
-        draws: Draws = {
-            "window": resized_crop.windows(area, aspect, place, shape[1:], self.scale, self.ratio),
-        }
+        draws: Draws = {"window": resized_crop.random_windows(stream, batch, shape[1:], self.scale, self.ratio)}
         if self.flip:
             draws["flip"] = stream.uniform(*size)
         return draws

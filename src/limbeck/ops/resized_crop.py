@@ -11,10 +11,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["ATTEMPTS", "resized_crop", "windows"]
+from limbeck.core.streams import Stream
+
+__all__ = ["ATTEMPTS", "random_windows", "resized_crop", "windows"]
 
 ATTEMPTS = 10
 """Windows that are tried before the whole image is taken."""
+
+
+def random_windows(
+    stream: Stream, batch: int | None, size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
+) -> Tensor:
+    """`windows` of numbers from a stream.
+
+    Args:
+        stream: source of randomness.
+        batch: images, each with a window of its own, or None for one that all share.
+        size: height and width of the image.
+        scale: smallest and largest share of the image's area.
+        ratio: smallest and largest width over height.
+
+    Returns:
+        First row, first column, height and width, int64 ``[batch, 4]`` or ``[4]``.
+    """
+    each = () if batch is None else (batch,)
+    area, aspect = (stream.uniform(*each, ATTEMPTS) for _ in range(2))
+    return windows(area, aspect, stream.uniform(*each, 2), size, scale, ratio)
 
 
 def windows(
