@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from limbeck.core.errors import Interrupted, RunError
 from limbeck.data import Data
@@ -46,7 +45,7 @@ class Heard(Progress):
         pass
 
 
-def no_set(stored: Tensor) -> Any:
+def no_set(state: LoopState) -> Any:
     raise AssertionError("nobody asked for a snapshot")
 
 
