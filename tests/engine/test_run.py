@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from limbeck.core.errors import Interrupted, RunError
 from limbeck.data import Data
