@@ -4,14 +4,14 @@ The paper's algorithm, line by line; the rest is MTT's:
 
 | line | here |
 | --- | --- |
-| experts: momentum SGD on lambda_e CE + mu (slope - 1)^2 (Eq. 1), halved at epoch 25 | `ExpertTraining.clip`, ``penalty`` |
+| experts: momentum SGD on lambda_e CE + mu (slope - 1)^2 (Eq. 1), then halved | `ExpertTraining.clip`, ``penalty`` |
 | S starts as representative images | `Clustered.clusters` |
 | theta*_t <- theta*_t + alpha d, filter by filter (Eq. 5) | `TrajectoryMatching.perturb` |
 | N steps on nu CE (Eq. 2, 3) | `TrajectoryMatching.balance` |
 | at step xi_i: the distance from theta*_{t+i} (Eq. 4), and that from theta*_{t+M} at the end | ``intermediate`` |
 | update S and beta by the sum | `SGD`, `TrajectoryMatching.learn` |
 
-Paper and authors' code differ in almost every part (docs/methods/ast.md lists them): presets follow the paper, and those
+Paper and code differ in almost every part (docs/methods/ast.md lists them): presets follow the paper, and those
 ending in ``-official`` the code. ``small`` and ``digits`` are ours, for a CPU.
 """
 
