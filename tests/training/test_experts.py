@@ -380,7 +380,7 @@ def test_what_it_takes_is_said_before_and_on_the_way(
     assert f"; {size / 1e6:.1f} MB in {tmp_path / 'set'} (" in said[0]
     done = [line for line in said if "experts done" in line]
     assert [line.split(" (")[0] for line in done] == [f"{number} of 3 experts done" for number in (1, 2, 3)]
-    assert done[2].endswith(", 0 s left")
+    assert done[2].endswith(", about 0 s left")
     assert 0 < expert_seconds(context, WANTED) < 60
     monkeypatch.setattr(module, "free_bytes", lambda folder: 10)
     with pytest.raises(InputError, match=r"3 experts take 0.00 GB and 0.00 GB are free"):
