@@ -44,6 +44,8 @@ SMALL: dict[str, Any] = {
     "most_epochs": 2,
     "images": 4,
     "shift": 2,
+    "span": 1,
+    "starts": 1,
 }
 """Fields by which a recipe becomes tiny, wherever they occur, with their most."""
 
