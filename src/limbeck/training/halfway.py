@@ -42,7 +42,7 @@ class Halfway:
         """Write the state with its checksum, for `kept`, if it is time; a disk that is full or locked is warned of.
 
         Args:
-            state: a tree of dicts, tensors and numbers, or lists of numbers.
+            state: a tree of dicts, lists, tensors and numbers.
         """
         if self._path is None or time.monotonic() - self._written < KEEPING:
             return
@@ -92,6 +92,8 @@ def _flat(tree: Any, path: str = "") -> Weights:
     """The tensors of a tree by their path, and its numbers as tensors."""
     if isinstance(tree, dict):
         return {name: one for key, value in tree.items() for name, one in _flat(value, f"{path}/{key}").items()}
+    if isinstance(tree, (list, tuple)):
+        return _flat({str(place): value for place, value in enumerate(tree)}, path)
     return {path: tree if isinstance(tree, torch.Tensor) else torch.tensor(tree)}
 
 
