@@ -88,8 +88,9 @@ def _optimizer(training: Mapping[str, Any]) -> str:
     decay = f"weight decay {training['weight_decay']:g}"
     if training.get("decay") == "matrices":
         decay += " (not of biases and norms)"
-    if training.get("optimizer") == "adamw":
-        return f"AdamW with betas {enumeration(f'{beta:g}' for beta in training['betas'])}, {decay}"
+    if training.get("optimizer", "sgd") != "sgd":
+        name = {"adam": "Adam", "adamw": "AdamW"}[training["optimizer"]]
+        return f"{name} with betas {enumeration(f'{beta:g}' for beta in training['betas'])}, {decay}"
     momentum = "Nesterov momentum" if training.get("nesterov") else "momentum"
     return f"SGD with {momentum} {training['momentum']:g}, {decay}"
 

@@ -27,6 +27,7 @@ __all__ = [
     "Training",
     "accuracy",
     "fit",
+    "move",
     "still",
     "supervised_step",
     "taught_step",
@@ -35,7 +36,7 @@ __all__ = [
 
 Momenta = dict[str, Any]
 """What an optimizer remembers between steps, from `still`; a tree that can be saved. Of SGD the velocity of each
-parameter by name; of AdamW the ``first`` and ``second`` moments likewise, and the number of ``steps``."""
+parameter by name; of Adam the ``first`` and ``second`` moments likewise, and the number of ``steps``."""
 
 
 def supervised_step(
@@ -185,7 +186,7 @@ def _descend(
     with torch.no_grad():
         for name in network.buffer_names():
             weights[name].copy_(after[name])
-        _move(leaves, [found[name] for name in names], names, velocity, training, lr)
+        move(leaves, [found[name] for name in names], names, velocity, training, lr)
     # Parts may have been filled up behind the last image.
     return loss, torch.cat(guesses)[: len(lesson.images)] if guesses else lesson.images.new_zeros(0, dtype=torch.int64)
 
@@ -214,22 +215,39 @@ def _found(
     return found, loss, fixed, [guess for *_, guessed in parts for guess in guessed]
 
 
-def _move(
-    leaves: list[Tensor], gradients: list[Tensor], names: list[str], velocity: Momenta, training: Training, lr: float
+def move(
+    leaves: list[Tensor],
+    gradients: list[Tensor],
+    names: list[str],
+    velocity: Momenta,
+    training: Training,
+    lr: float,
+    axes: int = 0,
 ) -> None:
-    """Take one step; leaves and what the optimizer remembers change in place, gradients may."""
+    """Take one step; leaves and what the optimizer remembers change in place, gradients may.
+
+    Args:
+        leaves: what is trained.
+        gradients: of each.
+        names: of each.
+        velocity: what the optimizer remembers, from `still`.
+        training: which optimizer, and its weight decay.
+        lr: step size.
+        axes: leading axes of each leaf that stand for several networks.
+    """
     everything = training.decay == "all"
-    chosen = [place for place, leaf in enumerate(leaves) if everything or leaf.ndim > 1]
+    chosen = [place for place, leaf in enumerate(leaves) if everything or leaf.ndim - axes > 1]
     decayed = [leaves[place] for place in chosen]
-    if training.optimizer == "adamw":
+    if decayed and training.optimizer != "adamw":
+        torch._foreach_add_([gradients[place] for place in chosen], decayed, alpha=training.weight_decay)
+    if training.optimizer != "sgd":
         velocity["steps"] += 1
         first, second = ([velocity[moment][name] for name in names] for moment in ("first", "second"))
         number, betas = velocity["steps"], training.betas
-        adamw.step(leaves, gradients, first, second, decayed, number, lr, betas, training.weight_decay)
+        decoupled = training.weight_decay if training.optimizer == "adamw" else 0.0
+        adamw.step(leaves, gradients, first, second, decayed, number, lr, betas, decoupled)
         return
     buffers = [velocity[name] for name in names]
-    if decayed:
-        torch._foreach_add_([gradients[place] for place in chosen], decayed, alpha=training.weight_decay)
     torch._foreach_mul_(buffers, training.momentum)
     torch._foreach_add_(buffers, gradients)
     if training.nesterov:
@@ -298,12 +316,12 @@ def still(network: FunctionalNetwork, weights: Weights, training: Training) -> M
     def zeros() -> Weights:
         return {name: torch.zeros_like(weights[name]) for name in network.parameter_names()}
 
-    return {"first": zeros(), "second": zeros(), "steps": 0} if training.optimizer == "adamw" else zeros()
+    return {"first": zeros(), "second": zeros(), "steps": 0} if training.optimizer != "sgd" else zeros()
 
 
 def _trained(velocity: Momenta, training: Training) -> Iterable[str]:
     """Names of the parameters that a step changes."""
-    return velocity["first"] if training.optimizer == "adamw" else velocity
+    return velocity if training.optimizer == "sgd" else velocity["first"]
 
 
 def fit(
