@@ -122,7 +122,7 @@ def cache_key(
     facts = {
         "version": [_VERSION, _own_version(), torch.__version__],
         "data": [spec.digest, spec.shape, context.data.class_counts()],
-        "normalization": [spec.normalization.mean, spec.normalization.std],
+        "normalization": spec.normalization.key,
         "network": context.network(network).name,
         "training": encode(training.bound(spec)),
         "schedule": encode(schedule),
