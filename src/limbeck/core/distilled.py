@@ -70,7 +70,7 @@ class Distilled:
         optimizer, normalization = self.recipe.optimizer, self.spec.normalization
         if self.parametrization.space == "unit":
             return replace(self, stored=(self.stored.clamp(0, 1) * 255).round() / 255, storage=storage)
-        if optimizer is None or not optimizer.bounds():
+        if optimizer is None or not optimizer.bounds() or normalization.whitening is not None:
             raise ValueError("uint8 storage needs images in [0, 1]; this set is stored in normalized space.")
         levels = (normalization.invert(self.stored).clamp(0, 1) * 255).round() / 255
         return replace(self, stored=normalization.apply(levels), storage=storage)

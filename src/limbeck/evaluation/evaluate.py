@@ -24,7 +24,7 @@ from limbeck.networks import build
 from limbeck.training.lessons import Shuffled
 from limbeck.training.supervised import accuracy, fit
 
-__all__ = ["NetworkScores", "Scores", "check", "evaluate", "evaluate_real"]
+__all__ = ["NetworkScores", "Scores", "check", "evaluate", "evaluate_real", "require_same_whitening"]
 
 Fetch = Callable[[Tensor], Tensor]
 
@@ -206,6 +206,26 @@ def check(protocol: Protocol, spec: DataSpec) -> None:
         build(name, spec)
 
 
+def require_same_whitening(spec: DataSpec, data: DataSpec) -> None:
+    """Refuse data that are whitened otherwise than a set, whitening fitted to the same images elsewhere apart.
+
+    Args:
+        spec: of the set.
+        data: of the real images that it meets.
+
+    Raises:
+        InputError: one is whitened and the other is not, or both are, by fits to other images.
+    """
+    difference = spec.normalization.whitened_otherwise(data.normalization)
+    if difference:
+        wanted = "zca" if spec.normalization.whitening is not None else "measured"
+        raise InputError(
+            f"the set of '{spec.name}' and the data '{data.name}' are not whitened alike ({difference}); load the data "
+            f"with normalization (--normalization) {wanted}, from the source and with the split that the set was made "
+            "from."
+        )
+
+
 def _checked(
     labels: Labels | None, protocol: Protocol, spec: DataSpec, distilled: Distilled | None, device: torch.device
 ) -> Labels | None:
@@ -286,6 +306,7 @@ def _evaluate(
             f"test images of '{test.spec.name}' ({test.spec.shape}, {test.spec.classes} classes) do not fit a set of "
             f"'{source.spec.name}' ({source.spec.shape}, {source.spec.classes} classes); load them alike."
         )
+    require_same_whitening(source.spec, test.spec)
     check(protocol, source.spec)
     judges = _seen_through(test, source.spec).to(device, torch.float32)
     run = functools.partial(_train_and_judge, source, protocol)
@@ -346,6 +367,7 @@ def _choose(
             f"protocol '{protocol.name}' chooses among step sizes, which needs validation images; load the data with "
             "--validation above 0."
         )
+    require_same_whitening(source.spec, validation.spec)
     judges = _seen_through(validation, source.spec).to(source.labels.device, torch.float32)
     chosen_by = _network_seed(seed, f"{network} on validation", 0)
     tasks = [_Task(network, chosen_by, lr, judges, execution) for lr in protocol.learning_rates]

@@ -224,7 +224,7 @@ def set_digest(distilled: Distilled) -> str:
     facts = {
         "shape": list(stored.shape),
         "parametrization": encode(distilled.parametrization),
-        "normalization": [spec.normalization.mean, spec.normalization.std],
+        "normalization": spec.normalization.key,
     }
     state = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
     state.update(stored.reshape(-1).view(torch.uint8).numpy().tobytes())

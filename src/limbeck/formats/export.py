@@ -14,6 +14,7 @@ from torch import Tensor
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError, unknown
+from limbeck.core.whitening import Whitening
 from limbeck.formats.wav import clips, wav_bytes
 from limbeck.storage.atomic import replacing, replacing_folder
 
@@ -141,6 +142,10 @@ def to_wav_folder(distilled: Distilled, folder: Path) -> None:
 def to_npz(distilled: Distilled, path: Path, decoded: bool = True) -> None:
     """``images`` float32 ``[N, C, H, W]`` in [0, 1], ``labels`` int64 ``[N]``, ``class_names``, ``mean``, ``std``.
 
+    Of whitened sets there are also ``whitening`` and ``whitening_inverse``, float32 ``[D, D]``, and ``whitening_mean``
+    ``[D]``: networks saw ``(x - whitening_mean) @ whitening``, with x the D values of an image in the order C, H, W.
+    Their images are not clamped, so that this gives back what was learnt.
+
     Args:
         distilled: the set.
         path: the file; appears complete or not at all.
@@ -158,7 +163,19 @@ def to_npz(distilled: Distilled, path: Path, decoded: bool = True) -> None:
             class_names=np.array(distilled.spec.class_names),
             mean=np.array(normalization.mean),
             std=np.array(normalization.std),
+            **_whitening(normalization.whitening),
         )
+
+
+def _whitening(whitening: Whitening | None) -> dict[str, Any]:
+    """The arrays by which images are whitened and taken back."""
+    if whitening is None:
+        return {}
+    return {
+        "whitening": whitening.matrix().numpy(),
+        "whitening_inverse": whitening.inverse().numpy(),
+        "whitening_mean": whitening.mean.numpy(),
+    }
 
 
 def _pixels(distilled: Distilled, decoded: bool) -> tuple[Tensor, Tensor]:

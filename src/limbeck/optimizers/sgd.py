@@ -58,6 +58,10 @@ class SGD(ImageOptimizer):
         if not self.drop_factor > 0:
             raise InputError(f"optimizer 'sgd' needs a drop_factor above 0, not {self.drop_factor}.")
 
+    def clamps(self) -> bool:
+        """With ``clamp``."""
+        return bool(self.clamp)
+
     def step_size(self, context: Context, iteration: int = 0) -> float:
         """The step size on this data and IPC in an outer iteration."""
         scale = context.ipc / 10 if self.scale_with_ipc else 1.0
