@@ -20,7 +20,7 @@ from limbeck.core.real import DataSpec, Normalization, RealSet
 from limbeck.data import Data, from_arrays
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
-from limbeck.evaluation.evaluate import Scores, evaluate, evaluate_real
+from limbeck.evaluation.evaluate import Reached, Scores, evaluate, evaluate_real
 from limbeck.evaluation.protocols import Protocol, for_data
 from limbeck.methods.random import random
 from limbeck.training.supervised import Training
@@ -149,7 +149,7 @@ class Scripted(Executor):
     def map(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
         for task in tasks:
             self.judged_by.append((task.lr, task.judges.labels.tolist()))
-            yield self.reached[task.lr]
+            yield Reached(self.reached[task.lr])
 
 
 def test_step_sizes_are_chosen_on_the_validation_part_only(distilled: Distilled, digits: Data) -> None:

@@ -18,7 +18,7 @@ from limbeck.engine.journal import LOG, Journal
 from limbeck.engine.run_file import FILE, RunFile, read_plain, write_run_file
 from limbeck.storage.atomic import write_text
 from limbeck.storage.differences import first_difference
-from limbeck.storage.directory import SIDECAR, read_set, write_set
+from limbeck.storage.directory import SIDECAR, read_learnt, read_set, write_set
 
 __all__ = ["LOG", "RECORD", "RunFolder"]
 
@@ -68,8 +68,10 @@ class RunFolder(Journal):
         from dataclasses import replace
 
         stored, description = read_set(self.path)
+        learnt = read_learnt(self.path)
         self._tidy()
-        return replace(expected, stored=stored, storage=description["storage"], identity=description["identity"])
+        storage, identity = description["storage"], description["identity"]
+        return replace(expected, stored=stored, storage=storage, identity=identity, learnt=learnt)
 
     def finish(self, distilled: Distilled, record: dict[str, Any]) -> None:
         """Write the result and the record, then remove the checkpoints."""
