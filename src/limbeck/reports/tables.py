@@ -32,7 +32,7 @@ __all__ = [
 
 _WIDTH = 78
 """Terminal columns that a table may take for its title alone."""
-SELECTED = "best look, % (selected on test data)"
+SELECTED = "best look, %\n(selected on\ntest data)"
 """Heading of figures that are selected on the test images."""
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -57,7 +57,7 @@ def comparison_table(comparison: Comparison) -> Table:
         table.add_column(name, justify="right")
     selects = any(row.selected_on_test for row in comparison.rows)
     if selects:
-        table.add_column(SELECTED, justify="right")
+        table.add_column(SELECTED, justify="right", no_wrap=True)
     best = best_rows(comparison.rows)
     previous: int | None = None
     for row in comparison.rows:
@@ -95,8 +95,10 @@ def scores_table(scores: Scores, title: str = "", images_bytes: int | None = Non
     table = _table(f"{title}: {about}" if title else about)
     table.add_column("network")
     selects = scores.selected_on_test is not None
-    for name in ("accuracy, %", "networks", "step size", *((SELECTED,) if selects else ())):
+    for name in ("accuracy, %", "networks", "step size"):
         table.add_column(name, justify="right")
+    if selects:
+        table.add_column(SELECTED, justify="right", no_wrap=True)
     for entry in scores.networks:
         count = len(entry.accuracies)
         cells = (entry.network, percent(entry.mean, entry.std, count), str(count), f"{entry.lr:g}")

@@ -170,13 +170,13 @@ def _step(
 
 def _by_labels(seen: Tensor, labels: Tensor, mix: Mix | None) -> _Hard | _Likely:
     """What a batch is taught by its labels, classes or probabilities."""
+    labels = labels if labels.ndim == 1 else labels.to(seen.dtype)
     partners, own = labels, 1.0
     if mix is not None:
         partners, own = labels[mix.partner.to(labels.device)], mix.ratio(seen.shape[-2], seen.shape[-1])
     if labels.ndim == 1:
         return _Hard(seen, labels, partners, own)
-    chances = labels if mix is None else own * labels + (1 - own) * partners
-    return _Likely(seen, chances.to(seen.dtype))
+    return _Likely(seen, labels if mix is None else own * labels + (1 - own) * partners)
 
 
 def _descend(
