@@ -37,6 +37,7 @@ from limbeck.reports.tables import (
     label_size,
     percent,
     real_cells,
+    spread,
 )
 from limbeck.reports.wording import (
     enumeration,
@@ -225,6 +226,7 @@ def _comparison(comparison: Comparison, rows: Sequence[Row], colours: Mapping[st
                 "distil": human_seconds(row.seconds) if row.ipc else "–",
                 "evaluate": human_seconds(row.evaluation_seconds),
                 "best": row in best,
+                "selected": spread(row.selected_on_test) if row.selected_on_test else "",
             }
         )
         previous = row.ipc
@@ -259,7 +261,7 @@ def _architectures(entries: Sequence[_Entry], comparison: Comparison | None) -> 
                 for network in evaluation["networks"]:
                     cells.setdefault(network["network"], []).extend(network["accuracies"])
     table = [
-        {"ipc": ipc, "method": label, "cells": [_spread(cells.get(name, [])) for name in names]}
+        {"ipc": ipc, "method": label, "cells": [spread(cells.get(name, [])) for name in names]}
         for (ipc, label), cells in found.items()
     ]
     return {"names": names, "rows": table} if table else None
@@ -268,12 +270,6 @@ def _architectures(entries: Sequence[_Entry], comparison: Comparison | None) -> 
 def _live(evaluation: Mapping[str, Any]) -> bool:
     """Whether labels were not read from a store, as they never are in a comparison."""
     return evaluation.get("label_kind", "hard") != "stored"
-
-
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    return percent(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values))
 
 
 def _evaluations(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
@@ -289,6 +285,7 @@ def _evaluations(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
             "lr": f"{network['lr']:g}",
             "accuracy": percent(network["mean"], network["std"], len(network["accuracies"])),
             "each": ", ".join(f"{100 * value:.2f}" for value in network["accuracies"]),
+            "selected": spread(network.get("selected_on_test", ())) if network.get("selected_on_test") else "",
         }
         for entry in entries
         for evaluation in entry.run.evaluations
