@@ -46,7 +46,7 @@ class Heard(Progress):
         pass
 
 
-def no_set(stored: Tensor) -> Any:
+def no_set(state: LoopState) -> Any:
     raise AssertionError("nobody asked for a snapshot")
 
 

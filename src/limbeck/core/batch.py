@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limbeck.core.network import FunctionalNetwork, Weights
 
-__all__ = ["Block", "ClassBatch", "Draws", "Moment", "View"]
+__all__ = ["Block", "ClassBatch", "Draws", "Moment", "Trajectory", "View"]
 
 Draws = dict[str, Tensor]
 """Random numbers of one use of an augmentation, drawn outside the step, by operation."""
@@ -44,6 +44,22 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class Trajectory:
+    """A piece of the way that an expert went while it was trained on the real images (MTT).
+
+    Args:
+        weights: its parameters after the epochs ``start``, ``start + 1``, ... in order; after epoch 0 they are the
+            initial ones.
+        start: epoch of the first.
+        starts: epochs that pieces may begin with are ``0 .. starts - 1``.
+    """
+
+    weights: tuple[Weights, ...]
+    start: int
+    starts: int
+
+
+@dataclass(frozen=True)
 class View:
     """The network that looks at both sides in this step.
 
@@ -57,6 +73,8 @@ class View:
         left: gradient in the images that are shown, which the pool's own passes left, ``[N, C, H, W]``; it belongs to
             the next gradient (see the fact "gradients left over"). None for none.
         collect: takes the loss's gradient in the weights, by name, at every step; None if nobody wants it.
+        trajectory: where an expert went from these weights on (see the fact "expert trajectories"); None if the pool
+            has no experts.
     """
 
     network: FunctionalNetwork
@@ -66,6 +84,7 @@ class View:
     original: Weights | None = None
     left: Tensor | None = None
     collect: Callable[[Weights], None] | None = None
+    trajectory: Trajectory | None = None
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ every call that changes it, so that the engine checkpoints all parts alike. Cont
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from limbeck.core.batch import Block, ClassBatch, Draws, Moment, View
 from limbeck.core.context import Context, Group
+from limbeck.core.guard import Guard
 from limbeck.core.network import FunctionalNetwork
 from limbeck.core.real import DataSpec
 from limbeck.core.streams import Stream
@@ -33,6 +34,7 @@ __all__ = [
     "Part",
     "Peers",
     "Pool",
+    "Pull",
     "Sampler",
     "Space",
     "State",
@@ -56,6 +58,8 @@ FACTS: dict[str, str] = {
     "schedule": "curriculum",
     "targets": "labeler",
     "teacher": "pool",
+    "expert trajectories": "pool",
+    "labelling networks": "pool",
     "image updates": "optimizer",
     "image gradients": "objective",
 }
@@ -157,7 +161,7 @@ class Initializer(Part):
         Args:
             context: the run; without a group unless ``by_group`` is set.
             parametrization: packs images when several fit into one stored image.
-            view: the first network of the pool, or None when the recipe has no pool.
+            view: what the pool lets it look through (`Pool.looks`), or None when the recipe has no pool.
         """
 
 
@@ -244,6 +248,18 @@ class Pool(Part):
     def view(self, state: State, context: Context) -> View:
         """The network as it is now."""
 
+    def looks(self, state: State, context: Context) -> View:
+        """The network that an initializer looks through, when the first one has been drawn; that one, usually."""
+        return self.view(state, context)
+
+    def judges(self, state: State, context: Context) -> Iterator[View]:
+        """Networks that label the finished images (see the fact "labelling networks"); the present one, usually."""
+        yield self.view(state, context)
+
+    def record(self, state: State, context: Context) -> dict[str, Any]:
+        """What the record of a run tells of its networks, as plain data; nothing, usually."""
+        return {}
+
     @abc.abstractmethod
     def architecture(self, context: Context) -> FunctionalNetwork:
         """What its networks look like."""
@@ -301,6 +317,21 @@ class Peers:
     def normalize(self, images: Tensor, space: Space = "unit") -> Tensor:
         """Images ``[..., C, H, W]`` of ``space`` in normalized space."""
         return self.spec.normalization.apply(images) if space == "unit" else images
+
+
+@dataclass(frozen=True)
+class Pull:
+    """What an objective says of a block of classes.
+
+    Args:
+        losses: the distance of each class, ``[K]``.
+        gradients: in the stored images, ``[K, n, C, H, W]``.
+        learnt: gradients in what the objective learns beside the images, by name.
+    """
+
+    losses: Tensor
+    gradients: Tensor
+    learnt: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Objective(Part):
@@ -365,6 +396,29 @@ class Objective(Part):
         """
         return state
 
+    def guards(self) -> Guard | None:
+        """What is done about steps with a loss that is no number; None: the run ends."""
+        return None
+
+    def learnt(self, state: State) -> dict[str, Tensor]:
+        """What it has learnt beside the images and what travels with them, by name: a student's step size."""
+        return {}
+
+    def learn(self, state: State, context: Context, moment: Moment, gradients: Mapping[str, Tensor]) -> State:
+        """Its state after a step on what it learns beside the images; before `advance`.
+
+        Args:
+            state: the state before.
+            context: the run.
+            moment: the inner step.
+            gradients: by name, as `pull` gave them.
+        """
+        return state
+
+    def pull(self, view: View, block: Block, peers: Peers) -> Pull:
+        """What it says of a block; `gradients`, unless it learns more than images."""
+        return Pull(*self.gradients(view, block, peers))
+
     def gradients(self, view: View, block: Block, peers: Peers) -> tuple[Tensor, Tensor]:
         """Losses ``[K]`` and gradients ``[K, n, C, H, W]`` in the stored images, each class for itself.
 
@@ -388,6 +442,15 @@ class Labeler(Part):
     @abc.abstractmethod
     def targets(self, label: int, decoded: int) -> Tensor:
         """Targets of the decoded images of one class, int64 ``[decoded]``."""
+
+    def soft(self, views: Iterable[View], images: Tensor) -> Tensor | None:
+        """Probabilities of the classes that the finished images carry, ``[N, classes]``; None: hard labels.
+
+        Args:
+            views: the labelling networks of the pool (`Pool.judges`).
+            images: all decoded images in normalized space, ``[N, C, H, W]``.
+        """
+        return None
 
     def in_words(self) -> str:
         """What labels the set is meant to be used with, for its description."""
@@ -438,6 +501,15 @@ class ImageOptimizer(Part):
     @abc.abstractmethod
     def at_turn(self, state: State, stored: Tensor, context: Context) -> Tensor:
         """Stored images ``[K, n, C, H, W]`` with each class as it is when its turn comes."""
+
+    def result(self, state: State, stored: Tensor) -> Tensor:
+        """The images that a run returns; those that it has updated, unless it averages over time.
+
+        Args:
+            state: the state.
+            stored: the stored images ``[K, n, C, H, W]``.
+        """
+        return stored
 
     def bounds(self) -> bool:
         """Whether stored images never end a run outside of what real images can be, black to white."""

@@ -30,6 +30,8 @@ class Distilled:
         seed: the seed of the run.
         storage: how a stored value is written: ``float32``, or ``uint8`` (256 levels over [0, 1]).
         identity: versions and settings of the run that made it.
+        learnt: what was learnt beside the pixels, by name: ``student_lr``, the step size to train with (a scalar), and
+            ``labels``, the probabilities of the classes that decoded images carry, ``[K, m, classes]``.
     """
 
     stored: Tensor
@@ -38,6 +40,7 @@ class Distilled:
     seed: int
     storage: Storage = "float32"
     identity: dict[str, Any] = field(default_factory=dict)
+    learnt: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def parametrization(self) -> Parametrization:

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from limbeck.core.context import Context
+from limbeck.core.contracts import Labeler
 from limbeck.core.distilled import Distilled, Storage
 from limbeck.core.errors import InputError
 from limbeck.core.execution import use_allocator
 from limbeck.core.executor import Executor, InProcess
 from limbeck.core.plain import encode
-from limbeck.core.recipe import Recipe
+from limbeck.core.recipe import Recipe, part_name
 from limbeck.core.streams import Streams
 from limbeck.data import Data
 from limbeck.data.images import check_ipc
@@ -23,7 +24,7 @@ from limbeck.engine.folder import RunFolder
 from limbeck.engine.groups import GroupRun, chains, check_processes, first_pool
 from limbeck.engine.identity import hardware, peak_memory_bytes, versions
 from limbeck.engine.interrupt import stoppable
-from limbeck.engine.loop import Loop
+from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.plan import shortage
 from limbeck.engine.progress import progress
 from limbeck.engine.run import Run
@@ -124,11 +125,17 @@ def distill(
         recipe=recipe,
     )
     steps = due_steps(settings.snapshots, loop.length())
+    grouped = bool(chains(recipe, context))
+    if grouped:
+        _check_learnt_together(recipe, context)
     folder = RunFolder(Path(out), asked, steps) if out is not None else None
     empty = Distilled(torch.empty(0), context.spec, recipe, seed, storage, {"versions": versions()})
 
-    def as_set(stored: Tensor) -> Distilled:
-        return replace(empty, stored=stored.detach().cpu().float()).stored_as(storage)
+    def as_set(stored: Tensor, learnt: dict[str, Tensor] | None = None) -> Distilled:
+        return replace(empty, stored=stored, learnt=learnt or {}).stored_as(storage)
+
+    def of_state(state: LoopState) -> Distilled:
+        return as_set(*loop.result(state))
 
     if folder is not None and folder.finished():
         folder.snapshots.require(loop.length())
@@ -137,10 +144,10 @@ def distill(
     for warning in shortage(recipe, context, folder.path if folder else None, storage, settings.class_block):
         display.say(f"warning: {warning}")
     groups = folder.groups if folder else None
-    grouped = bool(chains(recipe, context))
     pool = first_pool(recipe, context, groups) if grouped else None
     with stoppable() as stop, display:
         run: Run | GroupRun
+        told: dict[str, Any] = {}
         if grouped:
             workers = executor or (Processes(settings.processes) if settings.processes > 1 else None)
             run = GroupRun(recipe, context, groups, settings, display, stop, pool, workers)
@@ -148,10 +155,12 @@ def distill(
             if folder is not None:
                 folder.write_log(run.lines)
         else:
-            run = Run(loop, folder, as_set, settings, display, stop)
-            distilled = as_set(run.to_the_end().stored)
+            run = Run(loop, folder, of_state, settings, display, stop)
+            state = run.to_the_end()
+            distilled = of_state(state)
+            told = recipe.pool.record(state.parts["pool"], context) if recipe.pool is not None else {}
         if folder is not None:
-            folder.finish(distilled, _record(loop, run))
+            folder.finish(distilled, {**_record(loop, run), **told})
     return distilled
 
 
@@ -181,6 +190,21 @@ def _record(loop: Loop, run: Run | GroupRun) -> dict[str, Any]:
         "versions": versions(),
         "hardware": hardware(device),
     }
+
+
+def _check_learnt_together(recipe: Recipe, context: Context) -> None:
+    """Refuse groups of images where something is learnt that belongs to the whole set."""
+    objective, labeler = recipe.objective, recipe.labeler
+    whose = None
+    if objective is not None and objective.learnt(objective.init(context)):
+        whose = f"objective '{part_name(objective)}' learns a number for all images"
+    elif type(labeler).soft is not Labeler.soft:
+        whose = f"labeler '{part_name(labeler)}' labels the whole set at its end"
+    if whose is not None:
+        raise InputError(
+            f"{whose}, but curriculum '{part_name(recipe.curriculum)}' learns images group by group; use another "  # type: ignore[arg-type]
+            "curriculum (--with curriculum=all_at_once)."
+        )
 
 
 def _check_snapshots(count: int, loop: Loop, out: str | Path | None) -> None:

@@ -22,7 +22,7 @@ from limbeck.core.recipe import Recipe
 from limbeck.engine.checkpoint import Checkpoints
 from limbeck.engine.interrupt import Stop, stoppable
 from limbeck.engine.journal import Journal
-from limbeck.engine.loop import Loop
+from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.progress import Progress, progress
 from limbeck.engine.run import Run
 from limbeck.engine.settings import Settings
@@ -290,7 +290,7 @@ def _learn_group(
     run = Run(loop, journal, _no_set, work.settings, display, stop, pool, done, work.total)
     state = run.to_the_end()
     return Learnt(
-        stored=state.stored.detach().cpu().float(),
+        stored=loop.result(state)[0],
         lines=[] if journal is None else journal.lines(),
         seconds=run.seconds,
         loss=run.loss,
@@ -298,5 +298,5 @@ def _learn_group(
     )
 
 
-def _no_set(stored: Tensor) -> Distilled:
+def _no_set(state: LoopState) -> Distilled:
     raise RunError("groups of images have no snapshots")

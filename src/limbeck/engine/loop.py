@@ -25,7 +25,7 @@ class LoopState:
     Args:
         ordinal: inner steps done.
         stored: stored images ``[K, n, C, H, W]``.
-        parts: the state of every part, by slot.
+        parts: the state of every part, by slot, and that of the objective's guard.
         drawn: outer iteration whose network the pool holds; -1 for none.
     """
 
@@ -88,7 +88,9 @@ class Loop:
         if recipe.pool is not None:
             drawn = self.moment(0).iteration if self.length() else 0
             parts["pool"] = recipe.pool.draw(parts["pool"], context, drawn)
-            view = recipe.pool.view(parts["pool"], context)
+            view = recipe.pool.looks(parts["pool"], context)
+        if recipe.objective is not None and (guard := recipe.objective.guards()) is not None:
+            parts["guard"] = guard.init()
         images = self._initial(view)
         if recipe.parametrization.space == "normalized":
             images = context.spec.normalization.apply(images)
@@ -131,16 +133,52 @@ class Loop:
                 parts["pool"], context, moment, lambda: self._shown(blocks, at_turn, parts, moment)
             )
             view = pool.view(parts["pool"], context)
-        found = [
-            objective.gradients(view, self._block(labels, at_turn, parts, moment), self._peers) for labels in blocks
-        ]
-        gradients = torch.cat([gradient for _, gradient in found])
+        pulls = [objective.pull(view, self._block(labels, at_turn, parts, moment), self._peers) for labels in blocks]
+        losses, gradients = torch.cat([pull.losses for pull in pulls]), torch.cat([pull.gradients for pull in pulls])
+        learnt = {name: tensor for pull in pulls for name, tensor in pull.learnt.items()}
+        guard = objective.guards()
+        if guard is not None:
+            if guard.keeps(parts["guard"]):
+                copy = {"stored": stored, **{slot: parts[slot] for slot in ("optimizer", "objective")}}
+                parts["guard"] = guard.kept(parts["guard"], _cloned(copy))
+            if not guard.accepts(losses, (gradients, *learnt.values())):
+                parts["guard"], back = guard.skipped(parts["guard"])
+                if back is not None:
+                    back = _cloned(back)
+                    stored = back["stored"]
+                    parts |= {slot: back[slot] for slot in ("optimizer", "objective")}
+                parts["pool"] = pool.advance(parts["pool"], context, moment, lambda: self._decoded(stored))
+                return LoopState(state.ordinal + 1, stored, parts, drawn), losses[:0]
+            gradients, parts["guard"] = guard.scaled(parts["guard"], gradients), guard.took(parts["guard"])
         parts["optimizer"], stored = optimizer.update(parts["optimizer"], stored, gradients, context, moment)
         after = stored
+        if learnt:
+            parts["objective"] = objective.learn(parts["objective"], context, moment, learnt)
         parts["objective"] = objective.advance(parts["objective"], context, moment, view, after, self._peers)
         parts["pool"] = pool.advance(parts["pool"], context, moment, lambda: self._decoded(after))
         left = moment.steps - 1 - moment.step if pool.finished(parts["pool"], context) else 0
-        return LoopState(state.ordinal + 1 + left, stored, parts, drawn), torch.cat([losses for losses, _ in found])
+        return LoopState(state.ordinal + 1 + left, stored, parts, drawn), losses
+
+    def result(self, state: LoopState) -> tuple[Tensor, dict[str, Tensor]]:
+        """Stored images ``[K, n, C, H, W]`` of the finished set, and what was learnt beside them, on the CPU."""
+        recipe, stored = self.recipe, state.stored.detach()
+        if recipe.optimizer is not None:
+            stored = recipe.optimizer.result(state.parts["optimizer"], stored)
+        learnt = {} if recipe.objective is None else dict(recipe.objective.learnt(state.parts["objective"]))
+        if recipe.pool is not None:
+            images, _ = self._decoded(stored)
+            labels = recipe.labeler.soft(recipe.pool.judges(state.parts["pool"], self.context), images)
+            if labels is not None:
+                learnt["labels"] = labels.view(len(stored), -1, labels.shape[-1])
+        return stored.cpu().float(), {name: tensor.detach().cpu() for name, tensor in learnt.items()}
+
+    def figures(self, state: LoopState) -> dict[str, float]:
+        """Numbers that the log shows beside the loss: what is learnt and is one number, and steps not taken."""
+        objective = self.recipe.objective
+        learnt = {} if objective is None else objective.learnt(state.parts["objective"])
+        found = {name: float(tensor) for name, tensor in learnt.items() if tensor.ndim == 0}
+        skipped = state.parts["guard"]["skipped"] if "guard" in state.parts else 0
+        return {**found, "skipped": float(skipped)} if skipped else found
 
     def view(self, state: LoopState) -> View | None:
         """The network that the pool holds now."""
@@ -200,3 +238,12 @@ class Loop:
         targets = [labeler.targets(label, len(some)) for label, some in zip(self.context.labels, images, strict=True)]
         every = self._peers.normalize(torch.cat(images), parametrization.space)
         return every, torch.cat(targets).to(stored.device)
+
+
+def _cloned(tree: Any) -> Any:
+    """A tree with copies of its tensors."""
+    if isinstance(tree, dict):
+        return {name: _cloned(child) for name, child in tree.items()}
+    if isinstance(tree, list):
+        return [_cloned(child) for child in tree]
+    return tree.clone() if isinstance(tree, Tensor) else tree

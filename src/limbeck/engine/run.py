@@ -39,7 +39,7 @@ class Run:
     Args:
         loop: the recipe on the data, or on a group of images.
         journal: where the log, checkpoints and snapshots go; None keeps nothing.
-        as_set: makes a snapshot of stored images.
+        as_set: makes a snapshot of a state.
         settings: how often to save.
         display: what is told how far it is.
         stop: whether somebody asked to stop.
@@ -52,7 +52,7 @@ class Run:
         self,
         loop: Loop,
         journal: Journal | None,
-        as_set: Callable[[Tensor], Distilled],
+        as_set: Callable[[LoopState], Distilled],
         settings: Settings,
         display: Progress,
         stop: Stop,
@@ -75,6 +75,7 @@ class Run:
         self._saved_at: int | None = None
         self._rolled_back = False
         self._last_loss: float | None = None
+        self._figures: dict[str, float] = {}
 
     def to_the_end(self) -> LoopState:
         """All steps that are left."""
@@ -87,14 +88,16 @@ class Run:
         while state.ordinal < total:
             before = state.ordinal
             state, losses = self._loop.step(state)
-            tally = _Tally(tally.total + losses.sum(), tally.count + 1)
+            if len(losses):  # a step that was not taken has none
+                tally = _Tally(tally.total + losses.sum(), tally.count + 1)
             # A network's life may end early, and with it the steps of its iteration.
-            if state.ordinal // every > before // every or state.ordinal == total:
+            due = state.ordinal // every > before // every or state.ordinal == total
+            if due and tally.count:
                 loss = float(tally.total) / tally.count
                 if not _finite(loss, state.stored):
                     state, tally = self._roll_back(state, loss)
                     continue
-                self._write_log(state.ordinal, loss)
+                self._write_log(state, loss)
                 tally = self._no_losses()
             self._keep_if_due(state, tally, before)
             self._display.advance(self._done + state.ordinal, self._last_loss)
@@ -144,7 +147,7 @@ class Run:
         if self._journal is not None and due and _sound(state, tally):
             seconds = self._seconds()
             for step in due:
-                self._journal.snapshots.write(self._as_set(state.stored), step, seconds)
+                self._journal.snapshots.write(self._as_set(state), step, seconds)
             self._began += self._seconds() - seconds
 
     def _save_if_due(self, state: LoopState, tally: _Tally, total: int) -> None:
@@ -189,10 +192,11 @@ class Run:
         self._display.say(f"{cause}; going back to step {found[0].ordinal}")
         return found
 
-    def _write_log(self, ordinal: int, loss: float) -> None:
-        self._last_loss = loss
+    def _write_log(self, state: LoopState, loss: float) -> None:
+        self._last_loss, self._figures = loss, self._loop.figures(state)
         if self._journal is not None:
-            self._journal.log({"step": ordinal, "loss": loss, "seconds": self._seconds()})
+            line = {"step": state.ordinal, "loss": loss, "seconds": self._seconds()}
+            self._journal.log({**line, **self._figures})
 
     def _seconds(self) -> float:
         return self._earlier_seconds + time.monotonic() - self._began
