@@ -397,3 +397,38 @@ def test_sound_is_shown_and_played(packed: bool, tmp_path: Path) -> None:
 
 def test_pictures_are_not_played(page: Page) -> None:
     assert not [tag for tag, _ in page.tags if tag == "audio"] and "Griffin-Lim" not in page.text
+
+
+def test_runs_with_experts_show_them_their_step_sizes_and_steps_not_taken(runs: list[Run], tmp_path: Path) -> None:
+    first = learnt(runs)
+    experts = {
+        "folder_key": "0123456789abcdef",
+        "count": 3,
+        "average_variation": [0.17, 0.18, 0.19],
+        "weight_change": [[0.3, 0.1], [0.2, 0.2], [0.2, 0.1]],
+        "accuracy": [0.48, 0.49, 0.5],
+    }
+    run = replace(
+        first,
+        record={**first.record, "experts": experts, "steps": 5000},
+        rates=((10, 0.01), (5000, 0.0125)),
+        skipped=1234,
+    )
+    write_page(tmp_path / "page.html", [run], None, "Experts")
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    sections = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    assert sections.index("experts") == sections.index("losses") - 1
+    assert "#experts" in page.values("href")
+    assert "0.1800 ± 0.0100" in page.text and "49.0 ± 1.0" in page.text
+    assert "0123456789ab" in page.text
+    assert "no number: idc, digits, IPC" in page.text and "1,234 of 5,000" in page.text
+    assert "Learned step size" in page.text and "1 is no progress" in page.text
+    spoken = " ".join(page.values("alt"))
+    assert "AvgVar 0.1800 over 3 experts" in spoken
+    assert "0.01 at first, 0.0125 at the end" in spoken
+
+
+def test_runs_without_experts_say_nothing_of_them(page: Page) -> None:
+    assert not {"experts"} & {found.get("id") for tag, found in page.tags if tag == "section"}
+    for words in ("AvgVar", "Learned step size", "no progress", "not taken"):
+        assert words not in page.text
