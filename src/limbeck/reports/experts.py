@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,17 +31,20 @@ class ExpertSet:
 
     Args:
         key: tells them from others.
-        count: how many there are.
         weight_change: for each expert the squared change of its weights in each epoch, ``||theta_t - theta_t-1||^2``.
         average_variation: for each expert the mean of these (AvgVar of AST).
-        accuracy: of each on test images, in [0, 1].
+        accuracy: of each, the share of the real training images that it got right in its last epoch, as it saw them.
     """
 
     key: str
-    count: int
     weight_change: tuple[tuple[float, ...], ...]
     average_variation: tuple[float, ...]
     accuracy: tuple[float, ...]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.weight_change)
 
 
 @dataclass(frozen=True)
@@ -80,11 +85,10 @@ def expert_set(run: Run) -> ExpertSet | None:
         return None
     try:
         return ExpertSet(
-            key=str(found["folder_key"]),
-            count=int(found["count"]),
-            weight_change=tuple(tuple(map(float, changes)) for changes in found["weight_change"]),
-            average_variation=tuple(map(float, found["average_variation"])),
-            accuracy=tuple(map(float, found["accuracy"])),
+            key=hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16],
+            weight_change=tuple(tuple(map(float, expert["changes"])) for expert in found),
+            average_variation=tuple(float(expert["avg_var"]) for expert in found),
+            accuracy=tuple(float(expert["accuracy"]) for expert in found),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"what {run.folder / RECORD} says of experts is damaged; remove it from there.") from error

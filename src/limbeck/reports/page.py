@@ -493,7 +493,6 @@ def _expert_row(used: UsedExperts, colours: Mapping[str, str]) -> dict[str, Any]
         "epochs": max((len(changes) for changes in experts.weight_change), default=0),
         "variation": f"{variation} ± {spread}" if spread else variation,
         "accuracy": _spread(experts.accuracy),
-        "key": experts.key[:12],
     }
 
 
