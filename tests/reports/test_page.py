@@ -423,3 +423,32 @@ def test_pictures_say_what_travels_with_a_set(runs: list[Run], tmp_path: Path) -
     write_page(tmp_path / "page.html", [replace(run, distilled=replace(run.distilled, learnt=carried))], None, "One")
     text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text.replace("\u00a0", " ")
     assert "learnt step size 0.0123" in text and "soft labels, " in text
+
+
+def test_runs_with_experts_show_them_their_step_sizes_and_steps_not_taken(runs: list[Run], tmp_path: Path) -> None:
+    first = learnt(runs)
+    told = ((0.48, 0.17, [0.3, 0.1]), (0.49, 0.18, [0.2, 0.2]), (0.5, 0.19, [0.2, 0.1]))
+    experts = [{"accuracy": right, "avg_var": mean, "changes": changes} for right, mean, changes in told]
+    run = replace(
+        first,
+        record={**first.record, "experts": experts, "steps": 5000},
+        rates=((10, 0.01), (5000, 0.0125)),
+        skipped=1234,
+    )
+    write_page(tmp_path / "page.html", [run], None, "Experts")
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    sections = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    assert sections.index("experts") == sections.index("losses") - 1
+    assert "#experts" in page.values("href")
+    assert "0.1800 ± 0.0100" in page.text and "49.0 ± 1.0" in page.text
+    assert "no number: idc, digits, IPC" in page.text and "1,234 of 5,000" in page.text
+    assert "Learned step size" in page.text and "1 is no progress" in page.text
+    spoken = " ".join(page.values("alt"))
+    assert "AvgVar 0.1800 over 3 experts" in spoken
+    assert "0.01 at first, 0.0125 at the end" in spoken
+
+
+def test_runs_without_experts_say_nothing_of_them(page: Page) -> None:
+    assert not {"experts"} & {found.get("id") for tag, found in page.tags if tag == "section"}
+    for words in ("AvgVar", "Learned step size", "no progress", "not taken"):
+        assert words not in page.text
