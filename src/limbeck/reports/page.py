@@ -481,15 +481,15 @@ def _experts(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict
 
 def _expert_row(used: UsedExperts, colours: Mapping[str, str]) -> dict[str, Any]:
     experts = used.experts
-    variation, spread = _average(experts.average_variation)
+    variation, apart = _average(experts.average_variation)
     return {
         "label": used.label,
         "ipc": enumeration(map(str, used.ipcs)),
         "colour": used.colour(colours),
         "count": experts.count,
         "epochs": max((len(changes) for changes in experts.weight_change), default=0),
-        "variation": f"{variation} ± {spread}" if spread else variation,
-        "accuracy": _spread(experts.accuracy),
+        "variation": f"{variation} ± {apart}" if apart else variation,
+        "accuracy": spread(experts.accuracy),
     }
 
 
