@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import limbeck as lb
 from limbeck.data.splits import Data
 from limbeck.initializers.real import Mixed
 from limbeck.methods.random import random
 from limbeck.parametrizations.partition import Partition
+from limbeck.parametrizations.plain import Plain
 from limbeck.reports.sheets import SMALL, sheet
 
 QUIET = lb.Settings(progress="quiet")
@@ -23,3 +26,13 @@ def test_what_is_cut_or_packed_is_said(digits: Data) -> None:
     found = sheet(lb.distill(recipe, digits, ipc=30, settings=QUIET), SMALL, [], width=1000)
     notes = " ".join(found["notes"]).replace("\u00a0", " ")
     assert "first 10 of 30 images per class" in notes and "each stored image holds 4 training images" in notes
+
+
+def test_black_and_white_are_said_where_they_are_not_those_of_real_images(digits: Data) -> None:
+    recipe = random().with_(parametrization=Plain(space="normalized"))
+    found = lb.distill(recipe, digits, ipc=2, settings=QUIET)
+    assert "black" not in " ".join(sheet(found, SMALL, [], width=1000)["notes"])
+    values = 4 * digits.spec.normalization.invert(found.stored) - 2
+    wild = replace(found, stored=digits.spec.normalization.apply(values))
+    (note,) = [note for note in sheet(wild, SMALL, [], width=1000)["notes"] if "black" in note]
+    assert note == "black is -2 and white 2, where 0 and 1 are those of real images"

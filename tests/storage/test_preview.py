@@ -11,7 +11,7 @@ from limbeck.core.streams import Stream
 from limbeck.data.images import ImageSet
 from limbeck.methods.random import random
 from limbeck.parametrizations.plain import Plain
-from limbeck.storage.preview import contact_sheet, picture
+from limbeck.storage.preview import contact_sheet, picture, shown, shown_range
 
 
 def tiles(images: torch.Tensor, scale: int, gap: int = 2) -> np.ndarray:
@@ -78,3 +78,36 @@ def test_low_frequencies_are_at_the_bottom_and_loud_ones_bright() -> None:
     levels = torch.linspace(0, 1, 32).view(1, 1, 1, 1, 32)
     light = np.asarray(picture(levels, scale=1, gap=0, sound=True))[0] @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(light) > 0).all()
+
+
+def stretched(portion: Callable[..., ImageSet], low: float, high: float, space: str = "normalized") -> Distilled:
+    """Images with values from low to high, learnt in a space."""
+    made = make(portion, 4, "unit")
+    stored = low + (high - low) * made.stored
+    if space == "normalized":
+        stored = made.spec.normalization.apply(stored)
+    return Distilled(stored, made.spec, random().with_(parametrization=Plain(space=space)), seed=0)
+
+
+def test_images_in_normalized_space_are_drawn_with_their_own_black_and_white(portion: Callable[..., ImageSet]) -> None:
+    wide = stretched(portion, -1.0, 3.0)
+    low, high = shown_range(wide)
+    assert (low, high) == (pytest.approx(-1, abs=0.06), pytest.approx(3, abs=0.06))
+    drawn = shown(wide, wide.stored, (low, high))
+    assert float(((drawn < 0) | (drawn > 1)).float().mean()) < 0.02
+    assert torch.allclose(drawn * (high - low) + low, wide.spec.normalization.invert(wide.stored), atol=1e-5)
+    pixels = np.asarray(contact_sheet(wide, scale=1))
+    assert np.mean((pixels > 60) & (pixels < 200)) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0.0, 1.0, (0.0, 1.0)), (-0.05, 1.05, (0.0, 1.0)), (0.2, 0.6, (0.0, 1.0))]
+)
+def test_images_that_stay_near_the_range_are_drawn_as_they_are(
+    portion: Callable[..., ImageSet], low: float, high: float, expected: tuple[float, float]
+) -> None:
+    assert shown_range(stretched(portion, low, high)) == expected
+
+
+def test_images_in_the_range_of_pixels_are_never_stretched(portion: Callable[..., ImageSet]) -> None:
+    assert shown_range(stretched(portion, -1.0, 3.0, space="unit")) == (0.0, 1.0)

@@ -154,6 +154,8 @@ def disk_bytes(recipe: Recipe, context: Context, storage: Storage = "float32") -
     pixels = context.spec.classes * context.ipc * context.spec.channels * context.spec.height * context.spec.width
     size = 8 if context.dtype == torch.float64 else 4
     result = pixels * (1 if storage == "uint8" else 4) + min(pixels, 4_000_000)
+    whitening = context.spec.normalization.whitening
+    result += 0 if whitening is None else whitening.bytes
     if recipe.objective is None:
         return result
     weights = _weights(recipe, context) * recipe.pool.copies() if recipe.pool is not None else 0
@@ -178,6 +180,10 @@ def _memory_by_cause(recipe: Recipe, context: Context, class_block: int) -> dict
         "the stored images (lower --ipc)": 2.0 * every + 4.0 * every / len(groups) if groups else 4.0 * every,
         "the real images of a block (lower --class-block)": 3.0 * min(class_block, spec.classes) * load.real * image,
     }
+    whitening = context.spec.normalization.whitening
+    if whitening is not None:  # two matrices; a third for what they are made of lies on the CPU
+        made = 2.0 * size * whitening.values**2
+        found["whitening (lower --image-size, or --normalization measured)"] = made
     if recipe.pool is None:
         return found
     network, execution = recipe.pool.architecture(context), context.execution

@@ -12,11 +12,13 @@ import torch
 
 from limbeck.core.errors import InputError, RunError
 from limbeck.core.network import FunctionalNetwork, Weights
+from limbeck.core.real import DataSpec, Normalization
 from limbeck.storage.atomic import replacing
 
 __all__ = [
     "SUFFIX",
     "check_weights",
+    "check_whitening",
     "checksum",
     "class_names_in",
     "difference",
@@ -33,7 +35,13 @@ __all__ = [
 SUFFIX = ".safetensors"
 
 
-def write_weights(path: Path, weights: Weights, network: str, class_names: Sequence[str] = ()) -> None:
+def write_weights(
+    path: Path,
+    weights: Weights,
+    network: str,
+    class_names: Sequence[str] = (),
+    normalization: Normalization | None = None,
+) -> None:
     """Write the parameters and buffers of a network, atomically; equal weights make equal files.
 
     Args:
@@ -41,8 +49,11 @@ def write_weights(path: Path, weights: Weights, network: str, class_names: Seque
         weights: by name, as the network's ``state_dict`` has them.
         network: name of the architecture, kept in the header.
         class_names: what the classes are called in the order of the logits, kept likewise if they are given.
+        normalization: how the network saw images; a whitening is kept by its digest, for `check_whitening`.
     """
     about = {"class_names": json.dumps(list(class_names), ensure_ascii=False)} if class_names else {}
+    if normalization is not None and normalization.whitening is not None:
+        about["whitening"] = normalization.whitening.digest
     write_tensors(path, _on_cpu(weights), network=network, **about)
 
 
@@ -135,6 +146,34 @@ def check_weights(path: Path, network: FunctionalNetwork) -> None:
             f"{path} does not hold network '{network.name}' ({reason}); name the network that was saved, or another "
             "folder."
         )
+
+
+def check_whitening(path: Path, spec: DataSpec) -> None:
+    """Refuse weights of a network that saw whitened images where images are not, and the other way round.
+
+    Files that do not name their network were written by others and say nothing of it.
+
+    Args:
+        path: a file of weights.
+        spec: what the network is to see.
+
+    Raises:
+        InputError: it has seen other images.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    about: dict[str, str] = {}
+    if path.suffix == SUFFIX:
+        with contextlib.suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+    whitened = spec.normalization.whitening is not None
+    if "network" not in about or ("whitening" in about) == whitened:
+        return
+    saw, sees = ("images that were not", "are") if whitened else ("images that were", "are not")
+    raise InputError(
+        f"{path} was trained on {saw} whitened, and those of '{spec.name}' {sees}; load the data with normalization "
+        f"(--normalization) {'measured' if whitened else 'zca'}, or train another network."
+    )
 
 
 def digest(path: Path) -> str:

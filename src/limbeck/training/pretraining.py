@@ -129,7 +129,7 @@ def content_key(context: Context, network: str, seed: int, **course: Any) -> str
     facts = {
         "version": [_VERSION, _own_version(), torch.__version__],
         "data": [spec.digest, spec.shape, context.data.class_counts()],
-        "normalization": [spec.normalization.mean, spec.normalization.std],
+        "normalization": spec.normalization.key,
         "network": context.network(network).name,
         "seed": seed,
         "numbers": [str(context.dtype), execution.precision, execution.compile, execution.microbatch],

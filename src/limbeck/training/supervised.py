@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -56,7 +56,7 @@ def supervised_step(
         weights: its parameters and buffers.
         velocity: what the optimizer remembers, from `still`.
         images: ``[B, C, H, W]`` in normalized space.
-        labels: int64 ``[B]``.
+        labels: int64 ``[B]``, or probabilities ``[B, K]``.
         training: how to train.
         draws: the batch's random numbers.
         lr: step size, which a schedule may have changed.
@@ -136,6 +136,14 @@ class _Hard:
 
 
 @dataclass(frozen=True)
+class _Likely:
+    """A batch as the network sees it, and the probabilities of its classes, mixed as the images are."""
+
+    images: Tensor
+    chances: Tensor
+
+
+@dataclass(frozen=True)
 class _Soft:
     """A batch as the network sees it, and what the teacher says of it."""
 
@@ -157,21 +165,26 @@ def _step(
     watched: bool,
 ) -> tuple[Tensor, Tensor]:
     """Loss and, if they are watched, predicted classes; else none."""
-    lesson = _hard(training.seen(images, draws), labels, draws.mix)
+    lesson = _by_labels(training.seen(images, draws), labels, draws.mix)
     return _descend(network, weights, velocity, lesson, training, lr, watched=watched)
 
 
-def _hard(seen: Tensor, labels: Tensor, mix: Mix | None) -> _Hard:
-    if mix is None:
-        return _Hard(seen, labels, labels, 1.0)
-    return _Hard(seen, labels, labels[mix.partner.to(labels.device)], mix.ratio(seen.shape[-2], seen.shape[-1]))
+def _by_labels(seen: Tensor, labels: Tensor, mix: Mix | None) -> _Hard | _Likely:
+    """What a batch is taught by its labels, classes or probabilities."""
+    labels = labels if labels.ndim == 1 else labels.to(seen.dtype)
+    partners, own = labels, 1.0
+    if mix is not None:
+        partners, own = labels[mix.partner.to(labels.device)], mix.ratio(seen.shape[-2], seen.shape[-1])
+    if labels.ndim == 1:
+        return _Hard(seen, labels, partners, own)
+    return _Likely(seen, labels if mix is None else own * labels + (1 - own) * partners)
 
 
 def _descend(
     network: FunctionalNetwork,
     weights: Weights,
     velocity: Momenta,
-    lesson: _Hard | _Soft,
+    lesson: _Hard | _Likely | _Soft,
     training: Training,
     lr: float,
     *,
@@ -192,7 +205,7 @@ def _descend(
 
 
 def _found(
-    network: FunctionalNetwork, trained: Weights, fixed: Weights, lesson: _Hard | _Soft, watched: bool
+    network: FunctionalNetwork, trained: Weights, fixed: Weights, lesson: _Hard | _Likely | _Soft, watched: bool
 ) -> tuple[Weights, Tensor, Weights, list[Tensor]]:
     """Gradient and loss of a batch, the fixed weights with new buffers, and predicted classes if they are watched."""
     # What is watched is a program of its own, so that the usual one stays what it is.
@@ -202,6 +215,8 @@ def _found(
         gradient = network.program(_gradient, **extra)
         own = torch.full((), lesson.ratio, dtype=images.dtype, device=images.device)
         taught = (lesson.labels, lesson.partners)
+    elif isinstance(lesson, _Likely):
+        gradient, taught = network.program(_likely_gradient, **extra), (lesson.chances,)
     else:
         soft = lesson.soft
         gradient = network.program(_soft_gradient, temperature=soft.temperature, square=soft.square, **extra)
@@ -281,6 +296,27 @@ def _gradient(
     return gradient_and_value(loss, trained, functional=network.execution.functional)
 
 
+def _likely_gradient(
+    network: FunctionalNetwork,
+    trained: Weights,
+    fixed: Weights,
+    images: Tensor,
+    chances: Tensor,
+    share: Tensor,
+    *,
+    watched: bool = False,
+) -> tuple[Weights, Tensor, tuple[Any, ...]]:
+    """Gradient of ``-sum(share * sum_c chances_c log p_c)``, that sum, and what is beside it, as above."""
+
+    def loss(leaves: Weights) -> tuple[Tensor, tuple[Any, ...]]:
+        after = network.fresh_buffers(fixed)
+        said = F.log_softmax(network({**after, **leaves}, images), dim=1)
+        losses = -(chances * said).sum(dim=1)
+        return (share * losses).sum(), (after, said.argmax(dim=1)) if watched else (after,)
+
+    return gradient_and_value(loss, trained, functional=network.execution.functional)
+
+
 def _soft_gradient(
     network: FunctionalNetwork,
     trained: Weights,
@@ -340,6 +376,7 @@ def fit(
     soft: SoftLoss | None = None,
     velocity: Momenta | None = None,
     first: int = 0,
+    momentum: Callable[[int], float] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Train a network, epoch by epoch; by default over shuffled ones, whose last, incomplete batch is used.
 
@@ -347,7 +384,7 @@ def fit(
         network: the architecture.
         weights: its weights, changed in place.
         images: images in normalized space ``[B, C, H, W]`` for rows ``[B]``.
-        labels: int64 ``[N]``, on the network's device.
+        labels: int64 ``[N]``, or probabilities ``[N, K]``, on the network's device.
         training: how to train.
         streams: random streams of this network's training.
         shape: ``(C, H, W)``.
@@ -360,6 +397,7 @@ def fit(
         soft: how the network learns where ``lessons`` have logits.
         velocity: what the optimizer remembers of epochs before, changed in place; nothing by default.
         first: the epoch to begin with.
+        momentum: momentum of SGD in a given epoch; that of the training by default.
 
     Yields:
         After each epoch its number and the mean of its losses, a scalar tensor.
@@ -367,13 +405,14 @@ def fit(
     Raises:
         RunError: the loss is no longer finite.
     """
-    lessons = lessons or Shuffled(streams, training, shape, labels.numel())
+    lessons = lessons or Shuffled(streams, training, shape, len(labels))
     soft = soft or SoftLoss()
     velocity = still(network, weights, training) if velocity is None else velocity
     epoch, done = first, 0
     while done < steps:
         if forgets(epoch):
             velocity.update(still(network, weights, training))
+        now = training if momentum is None else replace(training, momentum=momentum(epoch))
         losses = []
         for batch, rows in enumerate(lessons.order(epoch)):
             if done == steps:
@@ -381,12 +420,12 @@ def fit(
             draws = lessons.draws(epoch, batch, rows)
             seen = training.seen(images(rows), draws)
             logits = lessons.logits(epoch, batch, seen)
-            lesson: _Hard | _Soft
+            lesson: _Hard | _Likely | _Soft
             if logits is None:
-                lesson = _hard(seen, labels[rows.to(labels.device)], draws.mix)
+                lesson = _by_labels(seen, labels[rows.to(labels.device)], draws.mix)
             else:
                 lesson = _Soft(seen, logits.detach(), soft)
-            loss, guesses = _descend(network, weights, velocity, lesson, training, lr(epoch), watched=watch is not None)
+            loss, guesses = _descend(network, weights, velocity, lesson, now, lr(epoch), watched=watch is not None)
             losses.append(loss)
             if watch is not None:
                 watch(epoch, rows, guesses)
