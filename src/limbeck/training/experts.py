@@ -159,7 +159,7 @@ def _key(context: Context, wanted: Wanted) -> str:
     settings = _settings(context, wanted)
     if wanted.course.together > 1:  # else nothing is rounded otherwise
         settings["together"] = wanted.course.together
-    kept = {"epochs": wanted.epochs, "half": wanted.half, "whitening": _normalization(context)["whitening"]}
+    kept = {"epochs": wanted.epochs, "half": wanted.half}
     return content_key(context, wanted.network, wanted.seed, experts=_VERSION, training=settings, **kept)
 
 
@@ -173,7 +173,7 @@ def _settings(context: Context, wanted: Wanted) -> dict[str, Any]:
 def _normalization(context: Context) -> dict[str, Any]:
     """How networks see images; a whitening follows from the data and its eps."""
     seen = context.spec.normalization
-    whitening = getattr(seen, "whitening", None)
+    whitening = seen.whitening
     return {"mean": list(seen.mean), "std": list(seen.std), "whitening": None if whitening is None else whitening.eps}
 
 
