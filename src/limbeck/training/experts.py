@@ -33,7 +33,7 @@ from limbeck.storage.trajectories import (
     write_manifest,
     write_trajectory,
 )
-from limbeck.storage.weights import digest
+from limbeck.storage.weights import SUFFIX, digest
 from limbeck.training.expert_training import ExpertBatch, ExpertTraining, expert_step
 from limbeck.training.halfway import UNFINISHED, Halfway
 from limbeck.training.lessons import Shuffled
@@ -336,7 +336,9 @@ def _present(folder: Path, known: Mapping[str, Any] | None) -> dict[int, dict[st
     """What is known of the experts in a folder whose files are there and whole."""
     said = {entry["number"]: entry for entry in (known or {}).get("experts", ())}
     found = {}
-    for path in sorted(folder.glob("[0-9]" * 4 + "*.safetensors")) if folder.is_dir() else ():
+    for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
+        if not path.stem.isdigit():
+            continue
         number = int(path.stem)
         entry = said.get(number)
         if entry is None or path.stat().st_size != entry["bytes"]:
