@@ -111,7 +111,7 @@ class ExpertsVerb:
         else:
             _show(found)
             if self.out is not None:
-                half = " --pool.half True" if self.half else ""
+                half = " --pool.half" if self.half else ""
                 note(f"a run takes them with --pool.store {self.out} --pool.count {wanted.count}{half}")
         return 0
 
