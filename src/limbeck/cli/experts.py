@@ -13,7 +13,7 @@ import tyro
 from torch import Tensor
 
 from limbeck.cli.overrides import apply
-from limbeck.cli.shared import choose_recipe, load_data, note, preset_name, print_json
+from limbeck.cli.shared import as_wanted, choose_recipe, load_data, note, preset_name, print_json
 from limbeck.core.context import Context
 from limbeck.core.errors import InputError
 from limbeck.core.executor import Executor, InProcess
@@ -71,7 +71,7 @@ class ExpertsVerb:
     def run(self, swaps: list[str], fields: list[str]) -> int:
         """Train, judge and tell."""
         recipe = self._recipe(swaps, fields)
-        data = load_data(self.data, self.load)
+        data = load_data(self.data, as_wanted(self.load, recipe))
         test = data.require_test() if self.test else None
         many = self.settings.processes > 1
         executor: Executor = Processes(self.settings.processes) if many else InProcess()
