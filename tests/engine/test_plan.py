@@ -80,7 +80,7 @@ def test_what_is_short_is_named(digits: Data, tmp_path: Path, monkeypatch: pytes
     context = make_context(recipe, digits, 1, 0, QUIET)
     assert shortage(recipe, context, tmp_path) == ()
     monkeypatch.setattr(planning, "_free_memory", lambda device: 1000)
-    monkeypatch.setattr(planning, "_free_disk", lambda out: 1000)
+    monkeypatch.setattr(planning, "free_bytes", lambda out: 1000)
     memory, disk = shortage(recipe, context, tmp_path)
     assert "memory" in memory and "lower" in memory
     assert "disk" in disk and "--out" in disk
@@ -90,7 +90,7 @@ def test_what_is_short_is_named(digits: Data, tmp_path: Path, monkeypatch: pytes
 def test_distill_warns(
     digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(planning, "_free_disk", lambda out: 1000)
+    monkeypatch.setattr(planning, "free_bytes", lambda out: 1000)
     plain = replace(QUIET, progress="plain")
     distill(tiny_idc(1, 1), digits, ipc=1, out=tmp_path / "run", settings=plain)
     assert "warning: about" in capsys.readouterr().err
