@@ -492,7 +492,11 @@ def _expert_row(used: UsedExperts, colours: Mapping[str, str]) -> dict[str, Any]
         "count": experts.count,
         "epochs": max((len(changes) for changes in experts.weight_change), default=0),
         "variation": f"{variation} ± {spread}" if spread else variation,
-        "accuracy": _spread(experts.accuracy),
+        "accuracy": percent(
+            statistics.fmean(experts.accuracy),
+            statistics.stdev(experts.accuracy) if experts.count > 1 else 0.0,
+            experts.count,
+        ),
     }
 
 
