@@ -148,3 +148,13 @@ def test_what_a_set_sounds_like_comes_back(original: Distilled, tmp_path: Path) 
 def test_pictures_are_described_as_before_there_was_sound(folder: Path) -> None:
     assert "sound" not in json.loads((folder / SIDECAR).read_text(encoding="utf-8"))["data"]
     assert "sound" not in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_what_was_learnt_beside_the_pixels_comes_back(tmp_path: Path, original: Distilled) -> None:
+    classes, ipc = original.stored.shape[:2]
+    chances = torch.rand(classes, ipc, classes, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    learnt = {"student_lr": torch.tensor(0.0123, dtype=torch.float64), "labels": chances}
+    write_set(tmp_path / "set", replace(original, learnt=learnt))
+    again = load(tmp_path / "set")
+    assert again.student_lr == 0.0123
+    assert again.soft_labels is not None and torch.equal(again.soft_labels, chances.flatten(0, 1))

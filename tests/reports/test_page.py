@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import limbeck as lb
@@ -397,6 +398,31 @@ def test_sound_is_shown_and_played(packed: bool, tmp_path: Path) -> None:
 
 def test_pictures_are_not_played(page: Page) -> None:
     assert not [tag for tag, _ in page.tags if tag == "audio"] and "Griffin-Lim" not in page.text
+
+
+def test_figures_that_were_selected_on_test_data_say_so(compared: Comparison, runs: list[Run], tmp_path: Path) -> None:
+    heading = "Best look, % (selected on test data)"
+    row = replace(compared.rows[0], selected_on_test=(0.25, 0.35))
+    rows = (row, *compared.rows[1:])
+    network = {**runs[0].evaluations[0]["networks"][0], "selected_on_test": [0.25, 0.75]}
+    looked = replace(runs[0], evaluations=({**runs[0].evaluations[0], "networks": [network]},))
+    write_page(tmp_path / "page.html", [looked, *runs[1:]], replace(compared, rows=rows), "Looked")
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    text = " ".join(page.text.split())
+    assert text.count(heading) == 2 and "30.0 ± 7.1" in text and "50.0 ± 35.4" in text
+    # The accuracy after the last epoch stands beside it.
+    assert f"{100 * row.mean:.1f} ± {100 * row.std:.1f}" in text
+    write_page(tmp_path / "plain.html", runs, compared, "Plain")
+    assert "selected on test data" not in (tmp_path / "plain.html").read_text(encoding="utf-8")
+
+
+def test_pictures_say_what_travels_with_a_set(runs: list[Run], tmp_path: Path) -> None:
+    run = learnt(runs)
+    images = run.distilled.parametrization.parts(run.distilled.ipc)
+    carried = {"student_lr": torch.tensor(0.0123), "labels": torch.full((10, images, 10), 0.1)}
+    write_page(tmp_path / "page.html", [replace(run, distilled=replace(run.distilled, learnt=carried))], None, "One")
+    text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text.replace("\u00a0", " ")
+    assert "learnt step size 0.0123" in text and "soft labels, " in text
 
 
 def test_runs_with_experts_show_them_their_step_sizes_and_steps_not_taken(runs: list[Run], tmp_path: Path) -> None:

@@ -230,3 +230,12 @@ def test_diversity_is_written_beside_the_set_and_read_back(folder: Path) -> None
         diversity_file(DIVERSITY.protocol, 4, "float32", precision="bfloat16"),
     }
     assert len(names) == 6
+
+
+def test_looks_that_were_selected_on_test_data_stand_under_that_name() -> None:
+    assert "selected_on_test" not in scores_as_plain(SCORES, 1)
+    looked = replace(SCORES, networks=(replace(SCORES.networks[0], best=(0.6, 0.8)),))
+    plain = scores_as_plain(looked, 1)
+    assert plain["selected_on_test"] == pytest.approx(0.7) and plain["mean"] == pytest.approx(0.6)
+    assert plain["networks"][0]["selected_on_test"] == [0.6, 0.8]
+    assert plain["networks"][0]["accuracies"] == [0.5, 0.7]

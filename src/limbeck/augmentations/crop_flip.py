@@ -43,6 +43,12 @@ class CropFlip(Augmentation):
                 f"of '{spec.name}', not {self.padding}."
             )
         known = spec.normalization
+        if known.whitening is not None and self.padding:
+            raise InputError(
+                f"augmentation 'crop_flip' fills its border with black, and the images of '{spec.name}' are whitened, "
+                "where black is no number; set its padding to 0, use 'dsa_augment', or load them with --normalization "
+                "measured."
+            )
         if (self.mean or self.std) and (tuple(self.mean), tuple(self.std)) != (tuple(known.mean), tuple(known.std)):
             raise InputError(
                 f"augmentation 'crop_flip' is set to another normalization than that of '{spec.name}'; leave its mean "

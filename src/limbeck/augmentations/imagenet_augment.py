@@ -50,6 +50,11 @@ class ImagenetAugment(Augmentation):
                 "use 'idc_augment'."
             )
         known = spec.normalization
+        if known.whitening is not None:
+            raise InputError(
+                f"augmentation 'imagenet_augment' changes colours in [0, 1], and the images of '{spec.name}' are "
+                "whitened; use 'dsa_augment', or load the data with normalization (--normalization) published."
+            )
         if (tuple(self.mean), tuple(self.std)) != (tuple(known.mean), tuple(known.std)):
             raise InputError(
                 f"augmentation 'imagenet_augment' is set to another normalization than that of '{spec.name}'; set its "

@@ -16,6 +16,7 @@ from limbeck.data import Data, LoadOptions, canonical_name, holds_sound, load
 from limbeck.data.subsets import subset_name
 from limbeck.engine.run_file import FILE, DataReference, read_run_file
 from limbeck.evaluation.diversity import DiversityProtocol
+from limbeck.evaluation.evaluate import require_same_whitening
 from limbeck.registry import Method, method, methods, parts
 
 __all__ = [
@@ -113,7 +114,9 @@ def data_of(folder: Path, distilled: Distilled, source: str | None, options: Loa
         InputError: the run does not name its data, or they are no longer the same.
     """
     if source is not None:
-        return load_data(source, options)
+        data = load_data(source, options)
+        require_same_whitening(distilled.spec, data.spec)
+        return data
     if not (folder / FILE).is_file():
         raise InputError(f"{folder} has no {FILE} that names its data; name them with --data.")
     run = read_run_file(folder, parts())
@@ -125,6 +128,7 @@ def data_of(folder: Path, distilled: Distilled, source: str | None, options: Loa
             f"{run.data.source} no longer holds the data of {folder} (its digest differs); restore them, or "
             "name other data with --data."
         )
+    require_same_whitening(distilled.spec, data.spec)
     return data
 
 

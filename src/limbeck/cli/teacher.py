@@ -90,7 +90,9 @@ class TeacherVerb:
             "out": None if self.out is None else str(self.out),
         }
         if self.out is not None:
-            write_weights(self.out, weights, found["network"], data.spec.class_names)
+            write_weights(
+                self.out, weights, found["network"], data.spec.class_names, normalization=data.spec.normalization
+            )
         if self.json:
             print_json(found)
         else:

@@ -515,6 +515,10 @@ class ImageOptimizer(Part):
         """Whether stored images never end a run outside of what real images can be, black to white."""
         return False
 
+    def clamps(self) -> bool:
+        """Whether it must know what black and white are, which are no numbers in the space of whitened images."""
+        return False
+
     @abc.abstractmethod
     def update(
         self, state: State, stored: Tensor, gradients: Tensor, context: Context, moment: Moment

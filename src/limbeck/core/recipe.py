@@ -135,10 +135,21 @@ class Recipe:
                     f"{reader} never uses {' or '.join(sorted(part.offers()))}; leave the slot '{slot}' empty (none)."
                 )
         if context is not None:
+            self._check_whitened(context)
             for _, part in self.parts():
                 part.check(context)
             if self.objective is not None and self.pool is not None:
                 self.objective.fits(self.pool.architecture(context))
+
+    def _check_whitened(self, context: Context) -> None:
+        """Refuse to clamp images that are stored whitened: what black and white are depends on the whole image."""
+        clamps = self.optimizer is not None and self.optimizer.clamps() and self.parametrization.space == "normalized"
+        if self.optimizer is not None and clamps and context.spec.normalization.whitening is not None:
+            raise InputError(
+                f"optimizer '{part_name(self.optimizer)}' of recipe '{self.name}' clamps stored images between black "
+                "and white, which whitened images have no numbers for; set its clamp to false, the parametrization's "
+                "space to unit, or load the data with normalization (--normalization) measured."
+            )
 
     def __str__(self) -> str:
         """Every slot with every value, and what to cite."""

@@ -150,7 +150,15 @@ def _make(splits: LabelledSplits, options: LoadOptions) -> Data:
         split_seed=options.split_seed,
         normalization=options.normalization,
         workers=options.workers,
+        cache=_cache(options),
     )
+
+
+def _cache(options: LoadOptions) -> Path | None:
+    """The folder of what is kept between runs, if anything is."""
+    if options.cache is False:
+        return None
+    return default_cache() if options.cache is True else Path(options.cache).expanduser()
 
 
 def _named(source: str, options: LoadOptions) -> LabelledSplits | None:
@@ -213,9 +221,9 @@ def _streams(files: ParquetFiles | FolderFiles, options: LoadOptions) -> bool:
 
 
 def _read(files: ParquetFiles | FolderFiles, path: Path, options: LoadOptions) -> LabelledSplits:
-    if options.cache is False:
+    directory = _cache(options)
+    if directory is None:
         return files.read(options.framing, options.clips, options.workers)
-    directory = default_cache() if options.cache is True else Path(options.cache).expanduser()
     columns = {"image_column": options.image_column, "label_column": options.label_column}
     shape = asdict(options.framing) | columns
     if files.sound:

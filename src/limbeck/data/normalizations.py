@@ -1,4 +1,4 @@
-"""Per-channel statistics: measured, or the constants that papers use.
+"""Per-channel statistics: measured, or the constants that papers use. Whitening is in `limbeck.data.whitening`.
 
 Sources of the constants: the public code of DC and DSA (``published``) and of IDC and DREAM (``idc``), which
 differ in CIFAR-100 alone: IDC gives it the constants of CIFAR-10. Subsets of ImageNet have the constants of ImageNet,
@@ -20,7 +20,7 @@ from limbeck.core.real import Normalization
 
 __all__ = ["NormalizationKind", "canonical_name", "constants_for", "measure", "measure_blocks", "normalization_for"]
 
-NormalizationKind = Literal["measured", "published", "idc"]
+NormalizationKind = Literal["measured", "published", "idc", "zca"]
 
 STD_FLOOR = 1 / 255
 """Smallest standard deviation that `measure` reports: one grey level, so that a constant channel can be
@@ -122,7 +122,7 @@ def normalization_for(kind: NormalizationKind, name: str, pixels: Tensor) -> Nor
 
     Args:
         kind: ``measured`` from ``pixels``; ``published`` constants of the data set; ``idc`` constants as IDC
-            uses them.
+            uses them; not ``zca``.
         name: name of the data set, in any spelling that `canonical_name` understands.
         pixels: training images, as for `measure`.
 
@@ -145,7 +145,7 @@ def constants_for(kind: NormalizationKind, name: str, channels: int) -> Normaliz
     """
     table = {"published": _PUBLISHED, "idc": _IDC}.get(kind)
     if table is None:
-        raise InputError(f"unknown normalization '{kind}'; known: measured, published, idc")
+        raise InputError(f"unknown normalization '{kind}'; known: measured, published, idc, zca")
     constants = table.get(canonical_name(name))
     if constants is None:
         raise InputError(

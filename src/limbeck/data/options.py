@@ -42,8 +42,9 @@ class LoadOptions:
     """Which images are kept apart for validation, and for testing where the source has no test images."""
 
     normalization: NormalizationKind = "measured"
-    """Statistics that networks see images through: measured on the training images, the published constants
-    of the data set, or the constants that IDC uses (CIFAR-100 gets those of CIFAR-10)."""
+    """How networks see images: by statistics of each channel, measured on the training images, the published constants
+    of the data set, or the constants that IDC uses (CIFAR-100 gets those of CIFAR-10); or zca: whitened as whole
+    images, which trajectory matching is published with on small ones."""
 
     image_size: int | tuple[int, int] | None = None
     """Side of a square, or height and width, that images are brought to; None keeps the size of pictures

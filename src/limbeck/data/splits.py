@@ -6,7 +6,9 @@ Letters in shapes: N images, C channels, H rows, W columns.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import overload
 
 import torch
@@ -22,6 +24,7 @@ from limbeck.data.normalizations import NormalizationKind, constants_for, measur
 from limbeck.data.options import LoadOptions
 from limbeck.data.pictures import Listed
 from limbeck.data.streamed import StreamedSet, sample_blocks
+from limbeck.data.whitening import aloud, check_size, whitened
 
 __all__ = ["Data", "carve_test", "make"]
 
@@ -81,6 +84,8 @@ def make(
     split_seed: int = 0,
     normalization: NormalizationKind = "measured",
     workers: int | None = None,
+    cache: Path | None = None,
+    say: Callable[[str], None] = aloud,
 ) -> Data:
     """Check labelled images, split off a validation part, and measure the training part.
 
@@ -93,12 +98,17 @@ def make(
         normalization: see `limbeck.data.LoadOptions`; measured on the training part after the split, of streamed
             images on at most `limbeck.data.streamed.SAMPLE` of them.
         workers: threads that decode streamed images; None for one per core.
+        cache: folder below which a whitening is kept; None keeps none.
+        say: is told before a whitening is fitted; by default a line on standard error.
 
     Raises:
-        InputError: the images, labels or classes do not fit together, or an argument is out of range.
+        InputError: the images, labels or classes do not fit together, an argument is out of range, or the images are
+            too large to be whitened or streamed.
     """
     _check_fraction("validation", validation)
     check_splits(splits)
+    if normalization == "zca":
+        _check_whitened(splits)
     train, held_out = splits.train, splits.validation
     if held_out is None and validation > 0:
         train, held_out = _split(train, len(splits.class_names), validation, split_seed, "validation split")
@@ -107,14 +117,19 @@ def make(
         sound = _measured(sound, train, splits.name)
         train, held_out, test = _scaled(train, sound), _scaled(held_out, sound), _scaled(test, sound)
     channels, height, width = train.shape
+    digest = _digest(train, splits.class_names, splits.sound)
+    if normalization == "zca" and isinstance(train, Labelled):
+        seen = whitened(train.pixels, splits.name, digest, cache, say)
+    else:
+        seen = _normalization(normalization, splits.name, train, workers)
     spec = DataSpec(
         name=splits.name,
         channels=channels,
         height=height,
         width=width,
         class_names=splits.class_names,
-        normalization=_normalization(normalization, splits.name, train, workers),
-        digest=_digest(train, splits.class_names, splits.sound),
+        normalization=seen,
+        digest=digest,
         sound=sound,
     )
     return Data(
@@ -181,6 +196,16 @@ def _real_set(part: Labelled | Listed | None, spec: DataSpec, workers: int | Non
     if isinstance(part, Listed):
         return StreamedSet(part, spec, workers)
     return ImageSet(part.pixels, part.labels, spec)
+
+
+def _check_whitened(splits: LabelledSplits) -> None:
+    """Refuse, before any work, what cannot be whitened."""
+    if isinstance(splits.train, Listed):
+        raise InputError(
+            f"the images of '{splits.name}' are streamed, and whitening needs all of them in memory; set stream "
+            "(--stream) to off, or normalization (--normalization) to measured"
+        )
+    check_size(splits.train.shape, splits.name)
 
 
 def _normalization(kind: NormalizationKind, name: str, train: Labelled | Listed, workers: int | None) -> Normalization:

@@ -116,7 +116,13 @@ def distill(
     loop = Loop(recipe, context, settings.class_block)
     _check_snapshots(settings.snapshots, loop, out)
     asked = RunFile(
-        data=DataReference(name=data.spec.name, digest=data.spec.digest, source=data.source, options=data.options),
+        data=DataReference(
+            name=data.spec.name,
+            digest=data.spec.digest,
+            source=data.source,
+            options=data.options,
+            whitened=data.spec.normalization.whitening is not None,
+        ),
         ipc=ipc,
         seed=seed,
         dtype=settings.dtype,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from limbeck.engine.journal import LOG, Journal
 from limbeck.engine.run_file import FILE, RunFile, read_plain, write_run_file
 from limbeck.storage.atomic import write_text
 from limbeck.storage.differences import first_difference
-from limbeck.storage.directory import SIDECAR, read_set, write_set
+from limbeck.storage.directory import SIDECAR, read_learnt, read_set, read_whitening, write_set
 
 __all__ = ["LOG", "RECORD", "RunFolder"]
 
@@ -65,11 +66,13 @@ class RunFolder(Journal):
 
     def result(self, expected: Distilled) -> Distilled:
         """The finished set, given one of the same run for what is not in the files."""
-        from dataclasses import replace
-
         stored, description = read_set(self.path)
+        spec, whitening = expected.spec, read_whitening(self.path, description)
+        if whitening is not None:  # that of the set, should this machine have fitted it with other rounding
+            spec = replace(spec, normalization=replace(spec.normalization, whitening=whitening))
         self._tidy()
-        return replace(expected, stored=stored, storage=description["storage"], identity=description["identity"])
+        kept = {name: description[name] for name in ("storage", "identity")}
+        return replace(expected, stored=stored, spec=spec, learnt=read_learnt(self.path), **kept)
 
     def finish(self, distilled: Distilled, record: dict[str, Any]) -> None:
         """Write the result and the record, then remove the checkpoints."""

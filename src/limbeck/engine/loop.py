@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,10 @@ class Loop:
         ends = torch.tensor([0.0, 1.0], device=context.device, dtype=context.dtype)
         ends = ends.view(2, 1, 1, 1).expand(2, context.spec.channels, 1, 1)
         normalized = recipe.parametrization.space == "normalized"
+        if normalized and context.spec.normalization.whitening is not None:
+            # Black and white are no numbers per channel there; `Recipe.check` has refused who asks for them.
+            ends = torch.tensor([-math.inf, math.inf], device=context.device, dtype=context.dtype)
+            ends, normalized = ends.view(2, 1, 1, 1).expand(2, context.spec.channels, 1, 1), False
         self._taught: dict[tuple[tuple[int, ...], int], Tensor] = {}
         self._range = context.spec.normalization.apply(ends) if normalized else ends
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import yaml
 
@@ -33,12 +33,16 @@ class DataReference:
         digest: hash of its training images and labels.
         source: what `limbeck.data.load` was given; None for data handed over in Python.
         options: how it was loaded; None likewise.
+        whitened: whether networks see it whitened; the options say so too, where there are any.
     """
+
+    added: ClassVar[Mapping[str, Any]] = {"whitened": False}
 
     name: str
     digest: str
     source: str | None
     options: LoadOptions | None
+    whitened: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,8 @@ from limbeck.training.taught import KnownTeacher, Taught
 
 __all__ = ["ByTeacher", "LabelKind", "Labels", "Stored", "belonging", "set_digest", "stored_labels"]
 
-LabelKind = Literal["hard", "teacher", "stored"]
+LabelKind = Literal["hard", "own", "teacher", "stored"]
+"""Classes; probabilities that the set itself carries; what a teacher says of every batch; what it said of them once."""
 
 
 class Labels(abc.ABC):
@@ -224,7 +225,7 @@ def set_digest(distilled: Distilled) -> str:
     facts = {
         "shape": list(stored.shape),
         "parametrization": encode(distilled.parametrization),
-        "normalization": [spec.normalization.mean, spec.normalization.std],
+        "normalization": spec.normalization.key,
     }
     state = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
     state.update(stored.reshape(-1).view(torch.uint8).numpy().tobytes())

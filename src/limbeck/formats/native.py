@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from limbeck.core.errors import InputError
 from limbeck.core.plain import decode_dataclass
 from limbeck.core.real import DataSpec, Normalization
 from limbeck.core.sound import Sound
+from limbeck.core.whitening import Whitening
 from limbeck.registry import recipe_from_plain
-from limbeck.storage.directory import IMAGES, SIDECAR, read_set
+from limbeck.storage.directory import IMAGES, SIDECAR, read_learnt, read_set, read_whitening
 
 __all__ = ["load"]
 
@@ -30,9 +32,10 @@ def load(folder: str | Path) -> Distilled:
 
     try:
         stored, description = read_set(Path(folder))
-        spec = _spec(description["data"])
+        spec = _spec(description["data"], read_whitening(Path(folder), description))
         recipe = recipe_from_plain(description["recipe"])
-        return Distilled(stored, spec, recipe, description["seed"], description["storage"], description["identity"])
+        seed, storage, identity = (description[name] for name in ("seed", "storage", "identity"))
+        return Distilled(stored, spec, recipe, seed, storage, identity, read_learnt(Path(folder)))
     except KeyError as error:
         raise InputError(f"{Path(folder) / SIDECAR} lacks {error}; it was written by another version.") from error
     except SafetensorError as error:
@@ -41,8 +44,9 @@ def load(folder: str | Path) -> Distilled:
         ) from error
 
 
-def _spec(data: dict[str, Any]) -> DataSpec:
+def _spec(data: dict[str, Any], whitening: Whitening | None) -> DataSpec:
     channels, height, width = data["shape"]
+    normalization = decode_dataclass(Normalization, data["normalization"], "data.normalization")
     sound = data.get("sound")
     return DataSpec(
         name=data["name"],
@@ -50,7 +54,7 @@ def _spec(data: dict[str, Any]) -> DataSpec:
         height=height,
         width=width,
         class_names=tuple(data["class_names"]),
-        normalization=decode_dataclass(Normalization, data["normalization"], "data.normalization"),
+        normalization=replace(normalization, whitening=whitening),
         digest=data["digest"],
         sound=None if sound is None else decode_dataclass(Sound, sound, "data.sound"),
     )

@@ -147,6 +147,8 @@ def _check(name: str, module: TorchvisionNetwork, model: str, weights: Any, spec
         reason = "were trained with layer norm, not with norm=batch"
     elif spec.channels != 3:
         reason = f"need images with 3 channels, not {spec.channels}"
+    elif spec.normalization.whitening is not None:
+        reason = "have seen images normalized by channel, and these are whitened (--normalization zca)"
     elif module.small_stem:
         reason = "need the stem that they were trained with (stem=standard)"
     elif model.startswith("vit_") and size != (spec.height, spec.width):

@@ -52,6 +52,10 @@ class Adam(ImageOptimizer):
         """With ``clamp``."""
         return self.clamp
 
+    def clamps(self) -> bool:
+        """With ``clamp``."""
+        return self.clamp
+
     def init(self, context: Context) -> State:
         """Nothing seen yet."""
         nothing = torch.zeros(context.stored_shape, device=context.device, dtype=context.dtype)

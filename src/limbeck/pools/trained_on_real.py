@@ -10,7 +10,7 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Pool, State, SyntheticImages, Workload
 from limbeck.core.errors import InputError
 from limbeck.core.network import FunctionalNetwork, Weights
-from limbeck.storage.weights import check_weights, digest, read_weights, weight_files
+from limbeck.storage.weights import check_weights, check_whitening, digest, read_weights, weight_files
 from limbeck.training.batches import epoch_batch
 from limbeck.training.supervised import Training, still, supervised_step
 
@@ -53,6 +53,7 @@ class TrainedOnReal(Pool):
             self.training.augmentation.fits(context.spec)
         for path in weight_files(self.start) if self.start else ():
             check_weights(path, context.network(self.network))
+            check_whitening(path, context.spec)
 
     def init(self, context: Context) -> State:
         """No network yet, and the digests of the files to start from, by name."""

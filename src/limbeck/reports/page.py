@@ -39,6 +39,7 @@ from limbeck.reports.tables import (
     label_size,
     percent,
     real_cells,
+    spread,
 )
 from limbeck.reports.wording import (
     enumeration,
@@ -230,6 +231,7 @@ def _comparison(comparison: Comparison, rows: Sequence[Row], colours: Mapping[st
                 "distil": human_seconds(row.seconds) if row.ipc else "–",
                 "evaluate": human_seconds(row.evaluation_seconds),
                 "best": row in best,
+                "selected": spread(row.selected_on_test) if row.selected_on_test else "",
             }
         )
         previous = row.ipc
@@ -264,7 +266,7 @@ def _architectures(entries: Sequence[_Entry], comparison: Comparison | None) -> 
                 for network in evaluation["networks"]:
                     cells.setdefault(network["network"], []).extend(network["accuracies"])
     table = [
-        {"ipc": ipc, "method": label, "cells": [_spread(cells.get(name, [])) for name in names]}
+        {"ipc": ipc, "method": label, "cells": [spread(cells.get(name, [])) for name in names]}
         for (ipc, label), cells in found.items()
     ]
     return {"names": names, "rows": table} if table else None
@@ -273,12 +275,6 @@ def _architectures(entries: Sequence[_Entry], comparison: Comparison | None) -> 
 def _live(evaluation: Mapping[str, Any]) -> bool:
     """Whether labels were not read from a store, as they never are in a comparison."""
     return evaluation.get("label_kind", "hard") != "stored"
-
-
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    return percent(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values))
 
 
 def _evaluations(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
@@ -294,6 +290,7 @@ def _evaluations(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
             "lr": f"{network['lr']:g}",
             "accuracy": percent(network["mean"], network["std"], len(network["accuracies"])),
             "each": ", ".join(f"{100 * value:.2f}" for value in network["accuracies"]),
+            "selected": spread(network.get("selected_on_test", ())) if network.get("selected_on_test") else "",
         }
         for entry in entries
         for evaluation in entry.run.evaluations
@@ -484,19 +481,15 @@ def _experts(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict
 
 def _expert_row(used: UsedExperts, colours: Mapping[str, str]) -> dict[str, Any]:
     experts = used.experts
-    variation, spread = _average(experts.average_variation)
+    variation, apart = _average(experts.average_variation)
     return {
         "label": used.label,
         "ipc": enumeration(map(str, used.ipcs)),
         "colour": used.colour(colours),
         "count": experts.count,
         "epochs": max((len(changes) for changes in experts.weight_change), default=0),
-        "variation": f"{variation} ± {spread}" if spread else variation,
-        "accuracy": percent(
-            statistics.fmean(experts.accuracy),
-            statistics.stdev(experts.accuracy) if experts.count > 1 else 0.0,
-            experts.count,
-        ),
+        "variation": f"{variation} ± {apart}" if apart else variation,
+        "accuracy": spread(experts.accuracy),
     }
 
 

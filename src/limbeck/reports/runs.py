@@ -182,18 +182,24 @@ def _digest(
 
 
 def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
-    """Scores as plain data, with what a reader needs to trust them."""
+    """Scores as plain data, with what a reader needs to trust them.
+
+    Accuracies are those after the last epoch. Under ``selected_on_test`` stands the best of several looks at the test
+    images, where the protocol takes them: their mean, and for each network its own.
+    """
     return {
         "protocol": encode(scores.protocol),
         "seed": scores.seed,
         "mean": scores.mean,
         "std": scores.std,
+        **({} if scores.selected_on_test is None else {"selected_on_test": scores.selected_on_test}),
         "networks": [
             {
                 "network": entry.network,
                 "mean": entry.mean,
                 "std": entry.std,
                 "accuracies": list(entry.accuracies),
+                **({"selected_on_test": list(entry.best)} if entry.best else {}),
                 "seeds": list(entry.seeds),
                 "lr": entry.lr,
                 "execution": encode(entry.execution),

@@ -48,6 +48,10 @@ def sheet(
     if played:
         size, images = (_HEARD, min(8, distilled.ipc)) if least > SMALL else (_HEARD_SMALL, min(3, distilled.ipc))
     notes = [f"seed {distilled.seed}", human_bytes(distilled.bytes), *remarks]
+    if distilled.label_bytes:
+        notes.append(f"soft labels, {human_bytes(distilled.label_bytes)}")
+    if distilled.student_lr is not None:
+        notes.append(f"learnt step size {distilled.student_lr:g}")
     if len(names) < distilled.spec.classes:
         notes.append(f"first {len(names)} of {distilled.spec.classes} classes")
     if images < distilled.ipc:

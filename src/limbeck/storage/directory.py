@@ -1,5 +1,7 @@
 """The directory of a distilled set: ``images.safetensors``, ``distilled.json``, ``preview.png``, ``README.md``.
 
+Of a set that is seen whitened there is ``whitening.safetensors`` as well.
+
 ``distilled.json`` says everything that is needed to use the images (space, normalization, parametrization, labels,
 class names, recipe, seed, versions) and the hash of the pixels. Nothing in it depends on when the set was made, so the
 same run writes the same bytes.
@@ -19,13 +21,18 @@ from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
 from limbeck.core.real import Normalization
+from limbeck.core.whitening import Whitening
 from limbeck.storage.atomic import replacing, write_bytes, write_text
 from limbeck.storage.preview import contact_sheet
+from limbeck.storage.whitening import whitening_from_bytes, whitening_to_bytes
 
-__all__ = ["FORMAT", "IMAGES", "SIDECAR", "read_set", "write_set"]
+__all__ = ["FORMAT", "IMAGES", "SIDECAR", "WHITENING", "read_learnt", "read_set", "read_whitening", "write_set"]
 
 FORMAT = 1
 IMAGES, SIDECAR, PREVIEW, CARD = "images.safetensors", "distilled.json", "preview.png", "README.md"
+WHITENING = "whitening.safetensors"
+_LEARNT = "learnt."
+"""What stands before the names of tensors that were learnt beside the pixels."""
 
 
 def write_set(folder: Path, distilled: Distilled) -> None:
@@ -46,11 +53,15 @@ def write_set(folder: Path, distilled: Distilled) -> None:
         stored = (stored.clamp(0, 1) * 255).round().to(torch.uint8)
     else:
         stored = stored.float()
-    images = save({"stored": stored.contiguous()})
+    images = save({"stored": stored.contiguous(), **_learnt_tensors(distilled)})
     write_bytes(folder / IMAGES, images)
     with replacing(folder / PREVIEW) as temporary:
         contact_sheet(distilled).save(temporary, format="PNG")
-    description = _describe(distilled, _hash(images))
+    whitening = distilled.spec.normalization.whitening
+    content = b"" if whitening is None else whitening_to_bytes(whitening)
+    if whitening is not None:
+        write_bytes(folder / WHITENING, content)
+    description = _describe(distilled, _hash(images), content)
     write_text(folder / CARD, _card(distilled, description))
     write_text(folder / SIDECAR, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
@@ -97,7 +108,53 @@ def read_set(folder: Path) -> tuple[Tensor, dict[str, Any]]:
     return stored, description
 
 
-def _describe(distilled: Distilled, images: str) -> dict[str, Any]:
+def read_whitening(folder: Path, description: dict[str, Any]) -> Whitening | None:
+    """What the images of a set are whitened by, checked by its hash; None where they are not whitened.
+
+    Args:
+        folder: of the set.
+        description: what `read_set` gave.
+
+    Raises:
+        InputError: the file is missing, truncated or edited.
+    """
+    about = description["whitening"]
+    if about is None:
+        return None
+    path = folder / WHITENING
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing, without which the set cannot be used; restore it from a copy.") from error
+    if _hash(content) != about["sha256"]:
+        raise InputError(f"{path} was edited or truncated (hash differs); restore it from a copy.")
+    return whitening_from_bytes(content, str(path))
+
+
+def read_learnt(folder: Path) -> dict[str, Tensor]:
+    """What was learnt beside the pixels of a set (`limbeck.core.distilled.Distilled.learnt`), by name.
+
+    Args:
+        folder: the directory, which `read_set` has checked.
+    """
+    from safetensors import safe_open
+
+    with safe_open(folder / IMAGES, framework="pt") as file:
+        found = [name for name in file.keys() if name.startswith(_LEARNT)]  # noqa: SIM118  no mapping
+        # Copies: tensors in the file lie at odd addresses, where sums may be rounded otherwise.
+        return {name.removeprefix(_LEARNT): file.get_tensor(name).clone() for name in found}
+
+
+def _learnt_tensors(distilled: Distilled) -> dict[str, Tensor]:
+    """What was learnt beside the pixels as it is kept: a step size exactly, probabilities as they are counted."""
+    kept = {}
+    for name, tensor in distilled.learnt.items():
+        kind = torch.float64 if tensor.ndim == 0 else torch.float32
+        kept[_LEARNT + name] = tensor.detach().cpu().to(kind).contiguous()
+    return kept
+
+
+def _describe(distilled: Distilled, images: str, whitening: bytes) -> dict[str, Any]:
     spec = distilled.spec
     normalization = spec.normalization
     description = {
@@ -107,15 +164,16 @@ def _describe(distilled: Distilled, images: str) -> dict[str, Any]:
             "name": spec.name,
             "shape": list(spec.shape),
             "class_names": list(spec.class_names),
-            "normalization": encode(normalization),
+            "normalization": {name: encode(getattr(normalization, name)) for name in ("mean", "std", "source")},
             "digest": spec.digest,
             **({} if spec.sound is None else {"sound": encode(spec.sound)}),
         },
         "ipc": distilled.ipc,
         "space": distilled.parametrization.space,
         "to_unit_space": _to_unit_space(distilled),
-        "whitening": None,
-        "labels": distilled.recipe.labeler.in_words(),
+        "whitening": _about(normalization.whitening, whitening),
+        "labels": _labels_in_words(distilled),
+        **_learnt_in_numbers(distilled),
         "storage": distilled.storage,
         "bytes": distilled.bytes,
         "seed": distilled.seed,
@@ -128,10 +186,46 @@ def _describe(distilled: Distilled, images: str) -> dict[str, Any]:
     return {**description, "sha256_description": _hash(json.dumps(description, sort_keys=True).encode())}
 
 
+def _about(whitening: Whitening | None, content: bytes) -> dict[str, Any] | None:
+    """How networks see images of [0, 1], where it is not by channels."""
+    if whitening is None:
+        return None
+    return {
+        "kind": "zca",
+        "file": WHITENING,
+        "values": whitening.values,
+        "eps": whitening.eps,
+        "from_unit_space": "(x - mean) W, with x the values of an image in the order C, H, W, "
+        "W = U diag((S + eps)^(-1/2)) U^T, U 'basis' and S 'variances' of the file",
+        "sha256": _hash(content),
+    }
+
+
+def _labels_in_words(distilled: Distilled) -> str:
+    """What labels the set is to be used with, and where they are."""
+    words, labels = distilled.recipe.labeler.in_words(), distilled.soft_labels
+    if labels is None:
+        return words
+    made = words if words.startswith("soft") else "soft: probabilities that were learnt with the images"
+    where = f"tensor {_LEARNT}labels of {IMAGES}, [classes, decoded images of a class, probabilities]"
+    return f"{made}; {where}"
+
+
+def _learnt_in_numbers(distilled: Distilled) -> dict[str, Any]:
+    """The step size and the bytes of labels, where there are any."""
+    rate, size = distilled.student_lr, distilled.label_bytes
+    return {**({} if rate is None else {"student_lr": rate}), **({"bytes_labels": size} if size else {})}
+
+
 def _to_unit_space(distilled: Distilled) -> str:
     """How a stored value becomes one in [0, 1]."""
     if distilled.storage == "uint8":
         return "x / 255"
+    if distilled.parametrization.space == "normalized" and distilled.spec.normalization.whitening is not None:
+        return (
+            "x V + mean, with x the values of an image in the order C, H, W, V = U diag((S + eps)^(1/2)) U^T, U "
+            f"'basis' and S 'variances' of {WHITENING}; clamped to [0, 1] to be looked at"
+        )
     return "x" if distilled.parametrization.space == "unit" else "x * std + mean, per channel"
 
 

@@ -12,11 +12,13 @@ import torch
 
 from limbeck.core.errors import InputError, RunError
 from limbeck.core.network import FunctionalNetwork, Weights
+from limbeck.core.real import DataSpec, Normalization
 from limbeck.storage.atomic import replacing
 
 __all__ = [
     "SUFFIX",
     "check_weights",
+    "check_whitening",
     "checksum",
     "class_names_in",
     "difference",
@@ -26,13 +28,20 @@ __all__ = [
     "network_in",
     "read_weights",
     "weight_files",
+    "write_tensors",
     "write_weights",
 ]
 
 SUFFIX = ".safetensors"
 
 
-def write_weights(path: Path, weights: Weights, network: str, class_names: Sequence[str] = ()) -> None:
+def write_weights(
+    path: Path,
+    weights: Weights,
+    network: str,
+    class_names: Sequence[str] = (),
+    normalization: Normalization | None = None,
+) -> None:
     """Write the parameters and buffers of a network, atomically; equal weights make equal files.
 
     Args:
@@ -40,9 +49,12 @@ def write_weights(path: Path, weights: Weights, network: str, class_names: Seque
         weights: by name, as the network's ``state_dict`` has them.
         network: name of the architecture, kept in the header.
         class_names: what the classes are called in the order of the logits, kept likewise if they are given.
+        normalization: how the network saw images; a whitening is kept by its digest, for `check_whitening`.
     """
     about = {"class_names": json.dumps(list(class_names), ensure_ascii=False)} if class_names else {}
-    _write(path, _on_cpu(weights), network=network, **about)
+    if normalization is not None and normalization.whitening is not None:
+        about["whitening"] = normalization.whitening.digest
+    write_tensors(path, _on_cpu(weights), network=network, **about)
 
 
 def class_names_in(path: Path) -> tuple[str, ...] | None:
@@ -136,6 +148,34 @@ def check_weights(path: Path, network: FunctionalNetwork) -> None:
         )
 
 
+def check_whitening(path: Path, spec: DataSpec) -> None:
+    """Refuse weights of a network that saw whitened images where images are not, and the other way round.
+
+    Files that do not name their network were written by others and say nothing of it.
+
+    Args:
+        path: a file of weights.
+        spec: what the network is to see.
+
+    Raises:
+        InputError: it has seen other images.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    about: dict[str, str] = {}
+    if path.suffix == SUFFIX:
+        with contextlib.suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+    whitened = spec.normalization.whitening is not None
+    if "network" not in about or ("whitening" in about) == whitened:
+        return
+    saw, sees = ("images that were not", "are") if whitened else ("images that were", "are not")
+    raise InputError(
+        f"{path} was trained on {saw} whitened, and those of '{spec.name}' {sees}; load the data with normalization "
+        f"(--normalization) {'measured' if whitened else 'zca'}, or train another network."
+    )
+
+
 def digest(path: Path) -> str:
     """What identifies the content of a file."""
     with path.open("rb") as file:
@@ -173,7 +213,7 @@ def read_weights(path: Path, network: FunctionalNetwork, expected: str) -> Weigh
 def keep_weights(path: Path, weights: Weights) -> None:
     """Write weights with their checksum, for `kept_weights`."""
     tensors = _on_cpu(weights)
-    _write(path, tensors, checksum=checksum(tensors))
+    write_tensors(path, tensors, checksum=checksum(tensors))
 
 
 def kept_weights(path: Path, network: FunctionalNetwork) -> Weights | None:
@@ -209,8 +249,8 @@ def _on_cpu(weights: Weights) -> Weights:
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
 
 
-def _write(path: Path, tensors: Weights, **about: str) -> None:
-    """Tensors and facts about them."""
+def write_tensors(path: Path, tensors: Weights, **about: str) -> None:
+    """Write tensors of the CPU and facts about them, atomically; equal ones make equal files."""
     from safetensors.torch import save
 
     with replacing(path) as temporary:

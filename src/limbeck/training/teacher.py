@@ -17,7 +17,7 @@ from limbeck.core.streams import Streams
 from limbeck.networks import bn_variant, checkpoint_weights, pretrained_weights
 from limbeck.networks.imagenet_classes import imagenet_rows
 from limbeck.networks.pretrained import check_pretrained, torchvision_categories
-from limbeck.storage.weights import class_names_in, digest
+from limbeck.storage.weights import check_whitening, class_names_in, digest
 from limbeck.training.pretraining import pretrained
 from limbeck.training.schedules import Schedule
 from limbeck.training.settings import Training
@@ -149,6 +149,7 @@ class Teacher:
                 "checkpoint, or trained, torchvision or random."
             )
         checkpoint_weights(self._path, network)
+        check_whitening(self._path, context.spec)
         names = class_names_in(self._path)
         if names is None:
             context.say(
