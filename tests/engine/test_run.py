@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Heard(Progress):
     def start(self, title: str, total: int, done: int = 0) -> None:
         self.started.append((title, total, done))
 
-    def advance(self, done: int, loss: float | None = None) -> None:
+    def advance(self, done: int, loss: float | None = None, figures: Mapping[str, float] | None = None) -> None:
         self.done.append((done, loss))
 
     def say(self, message: str) -> None:

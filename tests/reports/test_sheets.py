@@ -35,4 +35,4 @@ def test_black_and_white_are_said_where_they_are_not_those_of_real_images(digits
     values = 4 * digits.spec.normalization.invert(found.stored) - 2
     wild = replace(found, stored=digits.spec.normalization.apply(values))
     (note,) = [note for note in sheet(wild, SMALL, [], width=1000)["notes"] if "black" in note]
-    assert note == "black is -2 and white 2, where 0 and 1 are those of real images"
+    assert note == "drawn from -2 (black) to 2 (white); real images go from 0 to 1"

@@ -100,7 +100,7 @@ class Run:
                 self._write_log(state, loss)
                 tally = self._no_losses()
             self._keep_if_due(state, tally, before)
-            self._display.advance(self._done + state.ordinal, self._last_loss)
+            self._display.advance(self._done + state.ordinal, self._last_loss, self._figures)
             self._save_if_due(state, tally, total)
         return state
 

@@ -31,14 +31,14 @@ __all__ = ["PRESETS", "ast"]
 
 _TABLE: dict[str, dict[int, Setting]] = {
     "cifar10": {
-        1: Setting(True, 50, 2, 2, 0, 100, 1e-7),
-        10: Setting(True, 30, 2, 20, 0, 100, 1e-6),
-        50: Setting(True, 30, 2, 40, 0, 1000, 1e-5),
+        1: Setting(True, 50, 2, 2, 0, 100.0, 1e-7),
+        10: Setting(True, 30, 2, 20, 0, 100.0, 1e-6),
+        50: Setting(True, 30, 2, 40, 0, 1000.0, 1e-5),
     },
     "cifar100": {
-        1: Setting(False, 40, 3, 15, 0, 100, 1e-5),
-        10: Setting(False, 20, 2, 30, 128, 1000, 1e-5),
-        50: Setting(False, 80, 2, 40, 700, 1000, 1e-5),
+        1: Setting(False, 40, 3, 15, 0, 100.0, 1e-5),
+        10: Setting(False, 20, 2, 30, 128, 1000.0, 1e-5),
+        50: Setting(False, 80, 2, 40, 700, 1000.0, 1e-5),
     },
     "tiny-imagenet": {
         1: Setting(False, 10, 2, 10, 0, 1e4, 1e-4),

@@ -24,14 +24,14 @@ __all__ = ["PRESETS", "TABLE", "ftd"]
 
 TABLE: dict[str, dict[int, Setting]] = {
     "cifar10": {
-        1: Setting(True, 50, 2, 2, 0, 100, 1e-7),
-        10: Setting(True, 30, 2, 20, 0, 100, 1e-5, 0.001),
-        50: Setting(True, 30, 2, 40, 0, 1000, 1e-5),
+        1: Setting(True, 50, 2, 2, 0, 100.0, 1e-7),
+        10: Setting(True, 30, 2, 20, 0, 100.0, 1e-5, 0.001),
+        50: Setting(True, 30, 2, 40, 0, 1000.0, 1e-5),
     },
     "cifar100": {
-        1: Setting(True, 40, 3, 20, 0, 1000, 1e-5),
-        10: Setting(True, 20, 2, 40, 0, 1000, 1e-5),
-        50: Setting(True, 80, 2, 40, 1000, 1000, 1e-5),
+        1: Setting(True, 40, 3, 20, 0, 1000.0, 1e-5),
+        10: Setting(True, 20, 2, 40, 0, 1000.0, 1e-5),
+        50: Setting(True, 80, 2, 40, 1000, 1000.0, 1e-5),
     },
     "tiny-imagenet": {
         1: Setting(False, 30, 2, 10, 0, 1e4, 1e-4),

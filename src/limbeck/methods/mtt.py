@@ -67,19 +67,19 @@ class Setting:
 
 TABLE: dict[str, dict[int, Setting]] = {
     "cifar10": {
-        1: Setting(True, 50, 2, 2, 0, 100, 1e-7),
-        10: Setting(True, 30, 2, 20, 0, 100, 1e-5, 0.001),
-        50: Setting(False, 30, 2, 40, 0, 1000, 1e-5, 0.001),
+        1: Setting(True, 50, 2, 2, 0, 100.0, 1e-7),
+        10: Setting(True, 30, 2, 20, 0, 100.0, 1e-5, 0.001),
+        50: Setting(False, 30, 2, 40, 0, 1000.0, 1e-5, 0.001),
     },
     "cifar10-channels": {
-        1: Setting(False, 50, 2, 5, 0, 1000, 1e-7),
-        10: Setting(False, 30, 2, 15, 0, 1000, 1e-5),
-        50: Setting(False, 30, 2, 40, 0, 1000, 1e-5, 0.001),
+        1: Setting(False, 50, 2, 5, 0, 1000.0, 1e-7),
+        10: Setting(False, 30, 2, 15, 0, 1000.0, 1e-5),
+        50: Setting(False, 30, 2, 40, 0, 1000.0, 1e-5, 0.001),
     },
     "cifar100": {
-        1: Setting(True, 20, 3, 20, 0, 1000, 1e-5),
-        10: Setting(False, 20, 2, 20, 0, 1000, 1e-5),
-        50: Setting(True, 80, 2, 40, 125, 1000, 1e-5),
+        1: Setting(True, 20, 3, 20, 0, 1000.0, 1e-5),
+        10: Setting(False, 20, 2, 20, 0, 1000.0, 1e-5),
+        50: Setting(True, 80, 2, 40, 125, 1000.0, 1e-5),
     },
     "tiny-imagenet": {
         1: Setting(False, 10, 2, 10, 0, 1e4, 1e-4),
@@ -94,8 +94,8 @@ TABLE: dict[str, dict[int, Setting]] = {
 """The authors' list of settings, and for ``cifar10-channels`` that of others without whitening."""
 
 OURS: dict[str, Setting] = {
-    "small": Setting(False, 20, 2, 8, 0, 100, 1e-5, 0.01),
-    "digits": Setting(False, 20, 2, 10, 0, 50, 1e-4, 0.02),
+    "small": Setting(False, 20, 2, 8, 0, 100.0, 1e-5, 0.01),
+    "digits": Setting(False, 20, 2, 10, 0, 50.0, 1e-4, 0.02),
 }
 """Settings for a CPU, the same for every IPC."""
 PRESETS = (*TABLE, *OURS)

@@ -27,7 +27,7 @@ from limbeck.methods.mtt import Setting
 __all__ = ["PRESETS", "tesla"]
 
 _README: dict[str, dict[int, Setting]] = {
-    "cifar10": {1: Setting(False, 50, 2, 5, 0, 1000, 1e-7), **dict(list(_mtt.TABLE["cifar10"].items())[1:])},
+    "cifar10": {1: Setting(False, 50, 2, 5, 0, 1000.0, 1e-7), **dict(list(_mtt.TABLE["cifar10"].items())[1:])},
     "cifar100": _mtt.TABLE["cifar100"],
     "imagenet": {1: Setting(False, 10, 3, 10, 100, 1e4, 1e-4)},
     "tiny-imagenet": _mtt.TABLE["tiny-imagenet"],

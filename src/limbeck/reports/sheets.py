@@ -65,7 +65,7 @@ def sheet(
         notes.append("its clips are played one after another")
     values = shown_range(distilled)
     if values != (0.0, 1.0):
-        notes.append(f"black is {values[0]:.2g} and white {values[1]:.2g}, where 0 and 1 are those of real images")
+        notes.append(f"drawn from {values[0]:.2g} (black) to {values[1]:.2g} (white); real images go from 0 to 1")
     strips: list[dict[str, Any]]
     if played:
         strips = [{"name": name, **_played(distilled, label, images, size)} for label, name in enumerate(names)]
