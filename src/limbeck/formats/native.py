@@ -11,8 +11,8 @@ from limbeck.core.errors import InputError
 from limbeck.core.plain import decode_dataclass
 from limbeck.core.real import DataSpec, Normalization
 from limbeck.core.sound import Sound
-from limbeck.registry import recipe_from_plain
 from limbeck.core.whitening import Whitening
+from limbeck.registry import recipe_from_plain
 from limbeck.storage.directory import IMAGES, SIDECAR, read_set, read_whitening
 
 __all__ = ["load"]

@@ -136,7 +136,5 @@ def pretrain(
             raise InputError(f"{path} is there already; remove it, or choose another folder or seed.")
     networks = pretrained(context, pool.network, pool.training, pool.epochs, pool.count, seed)
     for path, weights in zip(files, networks, strict=True):
-        write_weights(
-            path, weights, context.network(pool.network).name, normalization=context.spec.normalization
-        )
+        write_weights(path, weights, context.network(pool.network).name, normalization=context.spec.normalization)
     return files

@@ -21,8 +21,8 @@ from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
 from limbeck.core.real import Normalization
-from limbeck.storage.atomic import replacing, write_bytes, write_text
 from limbeck.core.whitening import Whitening
+from limbeck.storage.atomic import replacing, write_bytes, write_text
 from limbeck.storage.preview import contact_sheet
 from limbeck.storage.whitening import whitening_from_bytes, whitening_to_bytes
 
