@@ -10,8 +10,10 @@ from torch.utils.data import DataLoader
 from limbeck.core.distilled import Distilled
 from limbeck.core.recipe import Recipe
 from limbeck.core.streams import Stream
+from limbeck.data import Data
 from limbeck.data.images import ImageSet
 from limbeck.methods.random import random
+from limbeck.methods.sre2l import sre2l
 from limbeck.parametrizations.partition import Partition
 from limbeck.parametrizations.plain import Plain
 
