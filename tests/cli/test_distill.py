@@ -34,6 +34,7 @@ def test_json_is_alone_on_standard_output(limbeck: Command, finished: Path, tmp_
         "seed": 0,
         "storage": "float32",
         "bytes": 2560,
+        "bytes_labels": 0,
         "preview": str(tmp_path / "run" / "preview.png"),
     }
     assert done.err == ""

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from limbeck.formats.native import load
+from limbeck.storage.directory import write_set
 from tests.cli.conftest import TINY, Command
 from tests.engine.tiny import NETWORK
 
@@ -206,3 +210,20 @@ def test_wrong_wishes_for_diversity(words: list[str], message: str, limbeck: Com
     assert message in done.sentence
     done = limbeck("evaluate", run, *QUIET, "--beside", run)
     assert "add --metrics diversity" in done.sentence
+
+
+def test_the_learnt_step_size_is_for_protocols_that_take_it(limbeck: Command, run: Path) -> None:
+    refused = limbeck("evaluate", run, *QUICK, "--protocol", "mtt")
+    assert refused.status == 2 and "name one (--lr)" in refused.sentence
+    scores = limbeck("evaluate", run, *QUICK, "--protocol", "mtt", "--lr", "0.02", "--repeats", "1", "--json").json
+    assert (scores["networks"][0]["lr"], scores["protocol"]["lr_of_set"]) == (0.02, "preferred")
+    refused = limbeck("evaluate", run, *QUICK, "--lr", "0.02")
+    assert refused.status == 2 and "has a step size of its own" in refused.sentence
+    write_set(run, replace(load(run), learnt={"student_lr": torch.tensor(0.0123, dtype=torch.float64)}))
+    scores = limbeck("evaluate", run, *QUICK, "--protocol", "ast_official", "--json").json
+    assert scores["networks"][0]["lr"] == 0.0123
+    assert scores["selected_on_test"] == scores["networks"][0]["selected_on_test"][0]
+    done = limbeck("evaluate", run, *QUICK)
+    assert "learnt a step size, 0.0123, which protocol 'limbeck' does not use" in done.err
+    done = limbeck("evaluate", run, *QUICK, "--protocol", "ast_official")
+    assert "selected on" in done.out and "learnt a step size" not in done.err

@@ -92,3 +92,21 @@ def test_whitened_images_are_not_rounded_to_grey_levels(whitened: Data) -> None:
     with pytest.raises(ValueError, match="stored in normalized space"):
         made.stored_as("uint8")
     made.stored_as("float32")
+
+
+def test_what_was_learnt_beside_the_pixels(make: Callable[..., Distilled]) -> None:
+    plain = make()
+    assert (plain.student_lr, plain.soft_labels, plain.label_bytes) == (None, None, 0)
+    chances = Stream(2).uniform(3, 2, 3).softmax(-1)
+    learnt = {"student_lr": torch.tensor(0.0123, dtype=torch.float64), "labels": chances}
+    carrying = replace(plain, learnt=learnt)
+    assert carrying.student_lr == 0.0123
+    assert carrying.soft_labels is not None and carrying.soft_labels.dtype == torch.float32
+    assert torch.equal(carrying.soft_labels, chances.view(6, 3).float())
+    assert (carrying.label_bytes, carrying.bytes) == (6 * 3 * 4, plain.bytes)
+    assert carrying.stored_as("uint8").learnt is learnt
+    assert torch.equal(carrying.decoded()[1], plain.decoded()[1])
+    images, labels = next(iter(DataLoader(carrying.dataset(), batch_size=6)))
+    assert torch.equal(labels, carrying.soft_labels) and len(images) == 6
+    loss = torch.nn.functional.cross_entropy(torch.zeros(6, 3), labels)
+    assert float(loss) == pytest.approx(torch.log(torch.tensor(3.0)).item())

@@ -86,6 +86,7 @@ def test_every_field_is_written() -> None:
         "empty": "reseed",
         "warm_sweeps": 0,
         "distinct": True,
+        "features": "embedding",
     }
     assert plain["augmentation"]["operations"] == ["color", "crop", "cutout"]
     assert encode(idc().with_(pool__training__augmentation=None))["pool"]["training"]["augmentation"] is None

@@ -66,6 +66,36 @@ def test_jsonl_writes_objects(clock: Clock) -> None:
     ]
 
 
+def test_what_is_learnt_beside_images_stands_beside_the_loss(clock: Clock) -> None:
+    shown: dict[str, str] = {}
+    modes: tuple[ProgressMode, ...] = ("plain", "jsonl", "rich")
+    for mode in modes:
+        stream = io.StringIO()
+        with progress(mode, stream) as display:
+            display.start("work", 2)
+            clock.now += 100
+            display.advance(1, 0.875, {"student_lr": 0.0123456, "skipped": 3.0})
+            clock.now += 100
+            display.advance(2)  # no news: what was known is still shown
+        shown[mode] = stream.getvalue().splitlines()[-1]
+    assert shown["plain"] == "work: 2/2, 0.01/s, 0 s left, loss 0.875, student lr 0.01235, skipped 3"
+    assert strict(shown["jsonl"])["student_lr"] == 0.0123456
+    assert {"loss", "skipped"} <= set(strict(shown["jsonl"]))
+    assert "loss 0.875" in shown["rich"] and "student lr 0.01235" in shown["rich"]
+
+
+@pytest.mark.parametrize("mode", ["plain", "jsonl"])
+def test_new_work_forgets_what_was_known_of_the_work_before(mode: ProgressMode, clock: Clock) -> None:
+    stream = io.StringIO()
+    display = progress(mode, stream)
+    display.start("first", 1)
+    display.advance(1, 0.5, {"student_lr": 0.01})
+    display.start("second", 1)
+    display.advance(1)
+    last = stream.getvalue().splitlines()[-1]
+    assert "second" in last and "student" not in last
+
+
 def test_jsonl_messages_are_objects_too() -> None:
     stream = io.StringIO()
     progress("jsonl", stream).say('a "quoted"\nmessage')

@@ -23,7 +23,7 @@ from limbeck.data import load as load_data
 from limbeck.data.images import ImageSet
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
-from limbeck.evaluation.evaluate import Scores, evaluate, evaluate_real
+from limbeck.evaluation.evaluate import Reached, Scores, evaluate, evaluate_real
 from limbeck.evaluation.protocols import Protocol, for_data
 from limbeck.formats.native import load
 from limbeck.methods.random import random
@@ -154,7 +154,7 @@ class Scripted(Executor):
     def map(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
         for task in tasks:
             self.judged_by.append((task.lr, task.judges.labels.tolist()))
-            yield self.reached[task.lr]
+            yield Reached(self.reached[task.lr])
 
 
 def test_step_sizes_are_chosen_on_the_validation_part_only(distilled: Distilled, digits: Data) -> None:
@@ -317,3 +317,65 @@ def test_sets_and_data_that_are_whitened_otherwise_are_refused(
     other = load_data("digits", normalization="zca", split_seed=5).require_test()
     with pytest.raises(InputError, match=r"not whitened alike \(mean\[\d+\]: "):
         evaluate(white, other, PROTOCOL)
+
+
+# What a set has learnt beside its images.
+
+
+def carrying(distilled: Distilled, **learnt: Tensor) -> Distilled:
+    return replace(distilled, learnt=learnt)
+
+
+def test_networks_are_trained_with_the_step_size_of_the_set(distilled: Distilled, digits: Data) -> None:
+    test, needing = digits.require_test(), replace(PROTOCOL, networks=("mlp",), length=20, lr_of_set="required")
+    taught = evaluate(carrying(distilled, student_lr=torch.tensor(0.05, dtype=torch.float64)), test, needing)
+    fixed = replace(needing, lr_of_set="ignored", training=Training(lr=0.05))
+    assert taught.networks[0].lr == 0.05
+    assert figures(taught) == figures(evaluate(distilled, test, fixed))
+    preferring = replace(needing, lr_of_set="preferred", training=Training(lr=0.05))
+    assert figures(evaluate(distilled, test, preferring)) == figures(taught)
+    small = carrying(distilled, student_lr=torch.tensor(1e-9, dtype=torch.float64))
+    assert evaluate(small, test, preferring).networks[0].lr == 1e-9
+    # On an equal footing, what was learnt makes no difference.
+    equal = replace(needing, lr_of_set="ignored")
+    assert figures(evaluate(small, test, equal)) == figures(evaluate(distilled, test, equal))
+
+
+def test_a_set_without_a_usable_step_size_is_refused(distilled: Distilled, digits: Data) -> None:
+    test, needing = digits.require_test(), replace(PROTOCOL, lr_of_set="required")
+    with pytest.raises(InputError, match=r"the set has none; name one \(--lr\), or take protocol 'limbeck'\.$"):
+        evaluate(distilled, test, needing)
+    with pytest.raises(InputError, match=r"training on all real images of 'digits' has none"):
+        evaluate_real(digits.train, test, needing)
+    for rate in (-0.01, 0.0, float("nan")):
+        with pytest.raises(InputError, match="is not above 0"):
+            evaluate(carrying(distilled, student_lr=torch.tensor(rate)), test, needing)
+    chosen = replace(needing, networks=(NETWORK,), repeats=1, learning_rates=(0.01, 0.02))
+    assert evaluate(distilled, test, chosen, validation=digits.validation).networks[0].lr in (0.01, 0.02)
+
+
+def test_soft_labels_of_a_set_are_what_networks_are_taught(distilled: Distilled, digits: Data) -> None:
+    test, protocol = digits.require_test(), replace(PROTOCOL, networks=("mlp",), length=60)
+    certain = torch.eye(10).repeat_interleave(2, 0).view(10, 2, 10)
+    hard, same = evaluate(distilled, test, protocol), evaluate(carrying(distilled, labels=certain), test, protocol)
+    assert same.mean == pytest.approx(hard.mean, abs=0.02)
+    assert (hard.label_kind, hard.label_bytes, same.label_kind, same.label_bytes) == ("hard", 0, "own", 800)
+    # Labels of the next class teach networks to say the next class.
+    other = evaluate(carrying(distilled, labels=certain.roll(1, dims=2)), test, protocol)
+    assert other.mean < 0.25 < hard.mean
+
+
+def test_the_best_look_stands_beside_the_last_epoch(distilled: Distilled, digits: Data) -> None:
+    events: list[tuple[str, list[int]]] = []
+    test = Counting(digits.require_test(), "test", events)
+    protocol = replace(PROTOCOL, networks=("mlp",), budget="epochs", length=5, checked_every=2)
+    looked = evaluate(distilled, test, protocol)
+    reads = sum(1 for _, rows in events if 0 in rows)
+    assert reads == 2 * (3 + 1)  # after epochs 0, 2 and 4, and at the end
+    plain = evaluate(distilled, digits.require_test(), replace(protocol, checked_every=0))
+    assert figures(looked) == figures(plain) and plain.selected_on_test is None and not plain.networks[0].best
+    lengths = [evaluate(distilled, digits.require_test(), replace(protocol, length=n, drops=())) for n in (1, 3, 5)]
+    no_drops = evaluate(distilled, digits.require_test(), replace(protocol, drops=()))
+    best = tuple(max(values) for values in zip(*(one.networks[0].accuracies for one in lengths), strict=True))
+    assert no_drops.networks[0].best == best
+    assert no_drops.selected_on_test == pytest.approx(statistics.fmean(best))

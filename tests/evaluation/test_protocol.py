@@ -43,3 +43,26 @@ def test_values_that_cannot_be_are_refused() -> None:
         Protocol(name="p", soft=SoftLoss(temperature=0.0))
     with pytest.raises(InputError, match="schedule of protocol 'p'"):
         Protocol(name="p", schedule=Schedule(warmup=-1))
+
+
+def test_momentum_changes_at_the_first_drop() -> None:
+    protocol = Protocol(name="p", length=10, drops=(0.5, 0.8), momentum_after=0.8)
+    assert [protocol.momentum(epoch) for epoch in range(10)] == [0.9] * 5 + [0.8] * 5
+    assert {replace(protocol, momentum_after=None).momentum(epoch) for epoch in range(10)} == {0.9}
+
+
+def test_looks_are_taken_after_the_first_epoch_and_every_so_many() -> None:
+    protocol = Protocol(name="p", checked_every=20)
+    assert [epoch for epoch in range(61) if protocol.looks(epoch)] == [0, 20, 40, 60]
+    assert not any(Protocol(name="p").looks(epoch) for epoch in range(61))
+
+
+def test_changes_of_momentum_and_looks_that_cannot_be_are_refused() -> None:
+    with pytest.raises(InputError, match="changes the momentum of SGD"):
+        Protocol(name="p", momentum_after=1.0)
+    with pytest.raises(InputError, match="changes the momentum of SGD"):
+        Protocol(name="p", momentum_after=0.8, training=Training(optimizer="adamw"))
+    with pytest.raises(InputError, match="changes the momentum of SGD"):
+        Protocol(name="p", momentum_after=0.8, budget="updates")
+    with pytest.raises(InputError, match="needs checked_every >= 0, not -1"):
+        Protocol(name="p", checked_every=-1)

@@ -15,7 +15,20 @@ from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec, Normalization
 from limbeck.core.sound import Sound
 from limbeck.data import Data
-from limbeck.evaluation.protocols import PROTOCOLS, Protocol, dc, dsa, for_data, for_set, idc, idc_imagenet, limbeck
+from limbeck.evaluation.protocols import (
+    PROTOCOLS,
+    Protocol,
+    ast,
+    ast_official,
+    dc,
+    dsa,
+    for_data,
+    for_set,
+    idc,
+    idc_imagenet,
+    limbeck,
+    mtt,
+)
 from limbeck.methods.idc import idc as idc_recipe
 
 
@@ -262,3 +275,36 @@ def test_sound_is_neither_augmented_nor_mixed(digits: Data, name: str) -> None:
     plain = for_data(name, replace(spec, sound=None), ("convnet4",))
     assert replace(plain, training=found.training) == found
     assert for_data(name, spec, ("mlp",)).networks == ("mlp",)
+
+
+def test_mtt_is_dsa_with_the_learnt_step_size() -> None:
+    protocol = mtt(data="svhn")
+    assert protocol == replace(dsa(data="svhn", repeats=5), name="mtt", lr_of_set="required")
+    assert (protocol.length, protocol.repeats, protocol.training.batch_size) == (1001, 5, 256)
+    assert [protocol.lr(epoch, 100, 1.0) for epoch in (0, 501, 502, 1000)] == [1.0, 1.0, 0.1, 0.1]
+    assert [epoch for epoch in range(1001) if protocol.forgets(epoch)] == [502]
+    named = mtt(lr=0.02)
+    assert (named.lr_of_set, named.training.lr) == ("preferred", 0.02)
+
+
+def test_ast_as_its_paper_and_as_its_code() -> None:
+    stated, coded = ast(), ast_official(repeats=2)
+    assert (stated.length, stated.repeats, stated.training.weight_decay, stated.checked_every) == (1000, 5, 5e-4, 0)
+    assert [stated.lr(epoch, 100, 1.0) for epoch in (0, 499, 500, 999)] == [1.0, 1.0, 0.5, 0.5]
+    assert not any(stated.forgets(epoch) for epoch in range(1000))
+    assert (coded.length, coded.repeats, coded.training.weight_decay, coded.checked_every) == (1001, 2, 1e-3, 20)
+    assert ast_official().repeats == 1
+    assert [coded.lr(epoch, 100, 1.0) for epoch in (0, 501, 502, 1000)] == [1.0, 1.0, 0.5, 0.5]
+    assert [coded.momentum(epoch) for epoch in (0, 501, 502, 1000)] == [0.9, 0.9, 0.8, 0.8]
+    assert coded.forgets(502) and coded.lr_of_set == stated.lr_of_set == "required"
+    assert "flip" not in str(ast(data="digits").training.augmentation)
+
+
+def test_a_step_size_is_for_protocols_that_take_that_of_the_set(digits: Data) -> None:
+    for name in ("mtt", "ast", "ast_official"):
+        assert for_data(name, digits.spec, lr=0.3).training.lr == 0.3
+        assert for_data(name, digits.spec, lr=0.3).lr_of_set == "preferred"
+    with pytest.raises(InputError, match=r"protocol 'limbeck' has a step size of its own for all sets; leave --lr out"):
+        for_data("limbeck", digits.spec, lr=0.3)
+    with pytest.raises(InputError, match=r"did you mean|there is no|unknown"):
+        for_data("mmt", digits.spec, lr=0.3)

@@ -284,3 +284,37 @@ def test_whitened_images_are_taken_back(decoded: bool, whitened: Data, tmp_path:
     export(made, "imagefolder", tmp_path / "lossy", decoded=decoded, jpeg=100)
     first = np.asarray(Image.open(tmp_path / "lossy" / "new000" / "class000_id000.jpg")).astype(int)
     assert abs(first - (shown[0, 0, 0].clamp(0, 1) * 255).numpy()).max() < 12
+
+
+def carrying(factor: int = 1) -> Distilled:
+    made = distilled(3, ("a", "b"), ipc=2, factor=factor)
+    chances = torch.rand(2, 2 * factor**2, 2, generator=torch.Generator().manual_seed(1)).softmax(-1)
+    return replace(made, learnt={"student_lr": torch.tensor(0.0123, dtype=torch.float64), "labels": chances})
+
+
+def test_an_npz_file_holds_what_was_learnt_beside_the_pixels(tmp_path: Path) -> None:
+    made = carrying(factor=2)
+    for decoded in (True, False):
+        with np.load(export(made, "npz", tmp_path / f"{decoded}", decoded=decoded), allow_pickle=False) as file:
+            assert float(file["student_lr"]) == 0.0123
+            assert made.soft_labels is not None and np.array_equal(file["labels_soft"], made.soft_labels.numpy())
+    with np.load(export(distilled(), "npz", tmp_path / "plain"), allow_pickle=False) as file:
+        assert not {"student_lr", "labels_soft"} & set(file.files)
+
+
+@pytest.mark.parametrize("jpeg", [None, 90])
+def test_folders_say_what_was_learnt_beside_the_pixels(jpeg: int | None, tmp_path: Path) -> None:
+    made = carrying()
+    export(made, "imagefolder", tmp_path / "out", jpeg=jpeg)
+    said = json.loads((tmp_path / "out" / "learnt.json").read_text(encoding="utf-8"))
+    assert said["student_lr"] == 0.0123
+    files = list(said["labels_soft"])
+    assert len(files) == 4 and all((tmp_path / "out" / file).is_file() for file in files)
+    assert [Path(file).parent.name[-1] for file in files] == (["a", "a", "b", "b"] if jpeg is None else list("0011"))
+    assert made.soft_labels is not None and torch.equal(
+        torch.tensor(list(said["labels_soft"].values())), made.soft_labels
+    )
+    export(carrying(factor=2), "imagefolder", tmp_path / "stored", decoded=False, jpeg=jpeg)
+    assert json.loads((tmp_path / "stored" / "learnt.json").read_text(encoding="utf-8")) == {"student_lr": 0.0123}
+    export(distilled(), "imagefolder", tmp_path / "plain", jpeg=jpeg)
+    assert not (tmp_path / "plain" / "learnt.json").exists()

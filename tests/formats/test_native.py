@@ -170,3 +170,13 @@ def test_a_whitened_set_without_its_whitening_is_refused(damage: str, tmp_path: 
     path.unlink() if damage == "missing" else flip(path)
     with pytest.raises(InputError, match=f"{WHITENING} (is missing|was edited or truncated)"):
         load(tmp_path)
+
+
+def test_what_was_learnt_beside_the_pixels_comes_back(tmp_path: Path, original: Distilled) -> None:
+    classes, ipc = original.stored.shape[:2]
+    chances = torch.rand(classes, ipc, classes, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    learnt = {"student_lr": torch.tensor(0.0123, dtype=torch.float64), "labels": chances}
+    write_set(tmp_path / "set", replace(original, learnt=learnt))
+    again = load(tmp_path / "set")
+    assert again.student_lr == 0.0123
+    assert again.soft_labels is not None and torch.equal(again.soft_labels, chances.flatten(0, 1))

@@ -137,3 +137,39 @@ def test_refusals() -> None:
         ops.nearest_rows(x, counts, x[:, :2], 2)
     with pytest.raises(InputError, match="rows"):
         ops.start_rows([torch.arange(3)], 4)
+
+
+@pytest.mark.parametrize("distinct", [True, False])
+def test_further_rows_of_some_centroids(distinct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    features, counts = ragged(digits(0)[:30], digits(1)[:21])
+    centroids = features[:, :4]
+    further = torch.tensor([[2, 0], [3, 1]])
+    base = ops.nearest_rows(features, counts, centroids, 3, distinct=distinct)
+    found = ops.nearest_rows(features, counts, centroids, 3, distinct=distinct, further=further)
+    assert torch.equal(found[:, :12], base)
+    for g in range(2):
+        taken = base[g].tolist()
+        for turn, k in enumerate(further[g].tolist()):
+            used = taken if distinct else base[g, 3 * k : 3 * k + 3].tolist()
+            order = (features[g, : counts[g]] - centroids[g, k]).norm(dim=1).argsort().tolist()
+            expected = next(row for row in order if row not in used)
+            assert int(found[g, 12 + turn]) == expected
+            taken.append(expected)
+    # What a GPU does: several groups in a block.
+    monkeypatch.setattr(ops, "_group_blocks", lambda groups, pairs, device: iter([(0, groups)]))
+    assert torch.equal(ops.nearest_rows(features, counts, centroids, 3, distinct=distinct, further=further), found)
+
+
+def test_too_many_further_rows_are_refused() -> None:
+    with pytest.raises(InputError, match="7 are needed"):
+        ops.nearest_rows(
+            torch.zeros(1, 6, 2), torch.tensor([6]), torch.zeros(1, 3, 2), 2, further=torch.zeros(1, 1).long()
+        )
+
+
+def test_largest_clusters_come_first_and_equal_ones_in_order() -> None:
+    labels = torch.tensor([[0, 1, 1, 2, 2, 3, -1, -1], [3, 3, 3, 0, 0, 1, 1, 1]])
+    assert ops.largest(labels, 4, 3).tolist() == [[1, 2, 0], [1, 3, 0]]
+    assert ops.largest(labels, 4, 0).shape == (2, 0)
+    with pytest.raises(InputError, match="at most 4"):
+        ops.largest(labels, 4, 5)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,14 @@ from limbeck.core.batch import Moment
 from limbeck.core.context import Context
 from limbeck.core.errors import InputError
 from limbeck.core.streams import Stream
+from limbeck.data import Data
+from limbeck.engine.distill import distill, make_context
+from limbeck.engine.loop import Loop, LoopState
+from limbeck.engine.settings import Settings
+from limbeck.engine.snapshots import read_snapshots
+from limbeck.formats.native import load
 from limbeck.optimizers.sgd import SGD
+from tests.engine.tiny import tiny_idc
 
 ROUNDS = 4
 
@@ -143,3 +151,71 @@ def test_clamping_from_below_alone() -> None:
     stored = torch.tensor([-3.0, 0.25, 7.0]).view(1, 1, 1, 1, 3)
     low, high = torch.tensor([-0.5]).view(1, 1, 1), torch.tensor([0.5]).view(1, 1, 1)
     assert SGD(clamp="below").open_iteration({}, stored, low, high, 0)[1].flatten().tolist() == [-0.5, 0.25, 7.0]
+
+
+@pytest.mark.parametrize("turns", ["class", "joint"])
+def test_an_average_over_time_is_the_result(context_of: Callable[..., Context], turns: Any) -> None:
+    context = context_of(ipc=2)
+    optimizer = SGD(lr=0.05, turns=turns, scale_with_ipc=False, average=0.9)
+    plain = SGD(lr=0.05, turns=turns, scale_with_ipc=False)
+    start, goal = Stream(0).uniform(3, 2, 1, 8, 8), Stream(1).uniform(3, 2, 1, 8, 8)
+    state, stored, other = optimizer.init(context), start, plain.init(context)
+    assert optimizer.result(state, stored) is stored
+    seen = [start]
+    for _ in range(ROUNDS):
+        gradients = slopes(stored, goal)
+        other, expected = plain.update(other, stored, gradients, context, Moment(0, 0, 1))
+        state, stored = optimizer.update(state, stored, gradients, context, Moment(0, 0, 1))
+        assert torch.equal(stored, expected) and plain.result(other, stored) is stored
+        seen.append(stored)
+    # ema_t = d^t x_0 + (1 - d) sum_s d^(t - s) x_s.
+    mean = 0.9**ROUNDS * seen[0] + sum(0.1 * 0.9 ** (ROUNDS - step) * seen[step] for step in range(1, ROUNDS + 1))
+    torch.testing.assert_close(optimizer.result(state, stored), mean, rtol=0, atol=1e-14)
+    assert (optimizer.result(state, stored) - stored).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("average", [-0.1, 1.0])
+def test_an_average_that_cannot_be_is_refused(average: float, context_of: Callable[..., Context]) -> None:
+    with pytest.raises(InputError, match="needs an average of at least 0 and less than 1"):
+        SGD(average=average).check(context_of())
+
+
+def test_runs_return_and_keep_the_average(digits: Data, tmp_path: Path) -> None:
+    recipe = tiny_idc(iterations=3).with_(optimizer__average=0.5)
+    plain = tiny_idc(iterations=3)
+    settings = Settings(device="cpu", progress="quiet", snapshots=3)
+    made = distill(recipe, digits, ipc=1, out=tmp_path / "whole", settings=settings)
+    loop = Loop(plain, make_context(plain, digits, 1, 0, settings))
+    state, average = loop.start(), None
+    seen = {}
+    average = state.stored
+    for step in range(loop.length()):
+        seen[step] = average
+        state, _ = loop.step(state)
+        average = 0.5 * average + 0.5 * state.stored
+    torch.testing.assert_close(made.stored, average, rtol=0, atol=1e-6)
+    assert (made.stored - state.stored).abs().max() > 1e-3
+    for snapshot in read_snapshots(tmp_path / "whole"):
+        torch.testing.assert_close(load(snapshot.folder).stored, seen[snapshot.step], rtol=0, atol=1e-6)
+
+
+def test_an_interrupted_run_has_the_same_average(digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tiny_idc(iterations=3).with_(optimizer__average=0.9)
+    settings = Settings(device="cpu", progress="quiet", checkpoint_minutes=0)
+    whole = distill(recipe, digits, ipc=1, settings=settings)
+    step = Loop.step
+
+    def failing(self: Loop, state: LoopState) -> tuple[LoopState, Tensor]:
+        if state.ordinal == 5:
+            raise KeyboardInterrupt
+        return step(self, state)
+
+    monkeypatch.setattr(Loop, "step", failing)
+    with pytest.raises(KeyboardInterrupt):
+        distill(recipe, digits, ipc=1, out=tmp_path / "run", settings=settings)
+    monkeypatch.setattr(Loop, "step", step)
+    assert torch.equal(distill(recipe, digits, ipc=1, out=tmp_path / "run", settings=settings).stored, whole.stored)
+
+
+def test_run_files_without_an_average_mean_none() -> None:
+    assert SGD.added["average"] == SGD().average == 0.0

@@ -16,6 +16,7 @@ from limbeck.core.real import DataSpec, Normalization, RealSet
 from limbeck.core.streams import Stream, Streams
 
 CIFAR10 = Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010), source="published")
+NO_NORMALIZATION = Normalization((0.0,) * 3, (1.0,) * 3)
 
 
 class Replay(Stream):

@@ -18,12 +18,16 @@ from limbeck.engine.settings import Settings
 from limbeck.evaluation.diversity import DiversityProtocol, Reference, refer
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats.native import load
+from limbeck.labelers.by_pool import ByPool
 from limbeck.methods.dwa import dwa
 from limbeck.methods.random import random
 from limbeck.pools.fresh import Fresh
+from limbeck.pools.pretrained import Pretrained
 from limbeck.reports import compare as comparing
 from limbeck.reports.compare import COMPARISON, Comparison, compare, told_apart
 from limbeck.reports.runs import read_run
+from limbeck.reports.tables import SELECTED, comparison_table, spread
+from limbeck.training.settings import Training
 from limbeck.training.teacher import Teacher
 from tests.engine.tiny import NETWORK, tiny_idc
 from tests.evaluation.taught import TEACHER, by_teacher
@@ -101,7 +105,7 @@ def test_the_file_holds_the_table(done: tuple[Comparison, Path]) -> None:
     assert first["mean"] == pytest.approx(comparison.rows[0].mean)
     assert set(first) == {
         *("method", "ipc", "bytes", "training_images", "accuracies", "seconds", "evaluation_seconds", "seeds"),
-        *("mean", "std", "bytes_labels", "label_kind"),
+        *("mean", "std", "bytes_labels", "label_kind", "selected_on_test"),
     }
     assert {(row["bytes_labels"], row["label_kind"]) for row in written["rows"]} == {(0, "hard")}
 
@@ -330,3 +334,32 @@ def test_processes_serve_the_methods_that_have_groups(
     with pytest.raises(InputError, match="which 8 bits per value cannot hold"):
         compare({"dwa": tiny.with_(optimizer__clamp=False)}, digits, out=tmp_path / "c", settings=QUIET, **arguments)
     assert not (tmp_path / "b").exists() and not (tmp_path / "c").exists()
+
+
+def test_sets_without_a_learnt_step_size_are_refused_before_anything_runs(digits: Data, tmp_path: Path) -> None:
+    needing = replace(PROTOCOL, name="needing", lr_of_set="required")
+    with pytest.raises(InputError, match=r"protocol 'needing' trains with the step size .* 'random' learns none; name"):
+        run(digits, tmp_path / "out", protocol=needing, full=False)
+    with pytest.raises(InputError, match=r"all real images have none"):
+        run(digits, tmp_path / "out", protocol=needing)
+    assert not (tmp_path / "out").exists()
+
+
+def test_soft_labels_of_a_set_are_named_and_counted(digits: Data, tmp_path: Path) -> None:
+    labelled = random().with_(
+        labeler=ByPool(), pool=Pretrained(network=NETWORK, training=Training(), epochs=1, count=2)
+    )
+    recipes = {"random": random(), "labelled": labelled}
+    protocol = replace(PROTOCOL, checked_every=1)
+    comparison = compare(recipes, digits, out=tmp_path, ipcs=(1,), seeds=(0,), protocol=protocol, settings=QUIET)
+    assert [(row.label_kind, row.bytes_labels) for row in comparison.rows] == [("hard", 0), ("own", 10 * 10 * 4)]
+    assert {row.bytes for row in comparison.rows} == {640}
+    assert [row.method for row in told_apart(comparison.rows)] == ["random (hard labels)", "labelled (own soft labels)"]
+    table = comparison_table(comparison)
+    named = {str(column.header): list(map(str, column.cells)) for column in table.columns}
+    assert named["labels"] == ["0 B", "own,\n400 B"]
+    # One look after each of three epochs of one batch: the best is at least the last, and beside it.
+    for row in comparison.rows:
+        assert len(row.selected_on_test) == len(row.accuracies) == 2
+        assert all(best >= last for best, last in zip(row.selected_on_test, row.accuracies, strict=True))
+    assert named[SELECTED] == [spread(row.selected_on_test) for row in comparison.rows]

@@ -19,7 +19,7 @@ from limbeck.data.splits import Data
 from limbeck.methods.idc import idc
 from limbeck.reports.canvas import data_uri
 from limbeck.reports.compare import Row
-from limbeck.reports.figures import FULL, accuracy_bars, loss_curves, method_colours
+from limbeck.reports.figures import FULL, _smoothed, accuracy_bars, loss_curves, method_colours, rate_curves
 from limbeck.reports.runs import Run, read_run
 
 
@@ -136,6 +136,39 @@ def test_losses_that_touch_zero_stay_linear(run: Run) -> None:
 def test_the_logged_losses_are_what_is_drawn(run: Run) -> None:
     assert [step for step, _ in run.losses] == [1, 2, 3]
     assert loss_curves([run]) is not None
+
+
+def test_an_axis_begins_at_zero_unless_that_hides_what_there_is_to_see(run: Run) -> None:
+    near, far = (loss_curves([replace(run, losses=((1, 1.02), (2, low)))]) for low in (0.97, 0.3))
+    assert near is not None and far is not None
+    assert not {"0.0", "0.00"} & texts(near)
+    assert {"0.0", "0.00"} & texts(far)
+
+
+@pytest.mark.parametrize(("lines", "curves"), [(99, 1), (100, 2), (500, 2)])
+def test_a_long_log_is_smoothed_over_what_was_logged(run: Run, lines: int, curves: int) -> None:
+    svg = loss_curves([replace(run, losses=tuple((10 * step, 1.0 + step % 2) for step in range(lines)))])
+    assert svg is not None
+    assert curves_of(svg) == curves
+
+
+def test_smoothing_is_the_mean_over_neighbours() -> None:
+    line = [float(value) for value in range(500)]
+    found = _smoothed(line)
+    assert len(found) == 500 and found[0] == 0.0
+    # Of what lies on a line the centred mean is the value itself; up to ten values are there on each side.
+    assert found[:490] == pytest.approx(line[:490])
+    noisy = _smoothed([float(value % 2) for value in range(500)])
+    assert max(abs(value - 0.5) for value in noisy[20:]) < 0.06
+
+
+def test_learned_step_sizes_have_a_figure_of_their_own(run: Run) -> None:
+    rates = ((1, 0.01), (2, 0.012), (3, 0.013))
+    assert rate_curves([run]) is None
+    svg = rate_curves([run, replace(run, rates=rates), replace(run, rates=((1, -0.01), (2, 0.002)))])
+    assert svg is not None
+    assert curves_of(svg) == 2
+    assert {"1 image per class", "inner step", "step size", "idc"} <= texts(svg)
 
 
 def test_runs_without_losses_draw_nothing(run: Run) -> None:

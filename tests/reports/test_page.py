@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import limbeck as lb
@@ -397,3 +398,57 @@ def test_sound_is_shown_and_played(packed: bool, tmp_path: Path) -> None:
 
 def test_pictures_are_not_played(page: Page) -> None:
     assert not [tag for tag, _ in page.tags if tag == "audio"] and "Griffin-Lim" not in page.text
+
+
+def test_figures_that_were_selected_on_test_data_say_so(compared: Comparison, runs: list[Run], tmp_path: Path) -> None:
+    heading = "Best look, % (selected on test data)"
+    row = replace(compared.rows[0], selected_on_test=(0.25, 0.35))
+    rows = (row, *compared.rows[1:])
+    network = {**runs[0].evaluations[0]["networks"][0], "selected_on_test": [0.25, 0.75]}
+    looked = replace(runs[0], evaluations=({**runs[0].evaluations[0], "networks": [network]},))
+    write_page(tmp_path / "page.html", [looked, *runs[1:]], replace(compared, rows=rows), "Looked")
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    text = " ".join(page.text.split())
+    assert text.count(heading) == 2 and "30.0 ± 7.1" in text and "50.0 ± 35.4" in text
+    # The accuracy after the last epoch stands beside it.
+    assert f"{100 * row.mean:.1f} ± {100 * row.std:.1f}" in text
+    write_page(tmp_path / "plain.html", runs, compared, "Plain")
+    assert "selected on test data" not in (tmp_path / "plain.html").read_text(encoding="utf-8")
+
+
+def test_pictures_say_what_travels_with_a_set(runs: list[Run], tmp_path: Path) -> None:
+    run = learnt(runs)
+    images = run.distilled.parametrization.parts(run.distilled.ipc)
+    carried = {"student_lr": torch.tensor(0.0123), "labels": torch.full((10, images, 10), 0.1)}
+    write_page(tmp_path / "page.html", [replace(run, distilled=replace(run.distilled, learnt=carried))], None, "One")
+    text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text.replace("\u00a0", " ")
+    assert "learnt step size 0.0123" in text and "soft labels, " in text
+
+
+def test_runs_with_experts_show_them_their_step_sizes_and_steps_not_taken(runs: list[Run], tmp_path: Path) -> None:
+    first = learnt(runs)
+    told = ((0.48, 0.17, [0.3, 0.1]), (0.49, 0.18, [0.2, 0.2]), (0.5, 0.19, [0.2, 0.1]))
+    experts = [{"accuracy": right, "avg_var": mean, "changes": changes} for right, mean, changes in told]
+    run = replace(
+        first,
+        record={**first.record, "experts": experts, "steps": 5000},
+        rates=((10, 0.01), (5000, 0.0125)),
+        skipped=1234,
+    )
+    write_page(tmp_path / "page.html", [run], None, "Experts")
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    sections = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    assert sections.index("experts") == sections.index("losses") - 1
+    assert "#experts" in page.values("href")
+    assert "0.1800 ± 0.0100" in page.text and "49.0 ± 1.0" in page.text
+    assert "no number: idc, digits, IPC" in page.text and "1,234 of 5,000" in page.text
+    assert "Learned step size" in page.text and "1 is no progress" in page.text
+    spoken = " ".join(page.values("alt"))
+    assert "AvgVar 0.1800 over 3 experts" in spoken
+    assert "0.01 at first, 0.0125 at the end" in spoken
+
+
+def test_runs_without_experts_say_nothing_of_them(page: Page) -> None:
+    assert not {"experts"} & {found.get("id") for tag, found in page.tags if tag == "section"}
+    for words in ("AvgVar", "Learned step size", "no progress", "not taken"):
+        assert words not in page.text

@@ -68,6 +68,31 @@ def test_record_and_log_may_be_missing(folder: Path) -> None:
     assert (run.record, run.losses) == ({}, ())
 
 
+def test_a_log_may_say_more_than_losses(folder: Path) -> None:
+    lines = [
+        {"step": 1, "loss": 1.0, "seconds": 0.1},
+        {"step": 2, "loss": 0.9, "seconds": 0.2, "student_lr": 0.011, "of later versions": [1, 2]},
+        {"step": 3, "loss": 0.8, "seconds": 0.3, "student_lr": 0.012, "skipped": 2.0},
+    ]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    run = read_run(folder)
+    assert run.losses == ((1, 1.0), (2, 0.9), (3, 0.8))
+    assert run.rates == ((2, 0.011), (3, 0.012))
+    assert run.skipped == 2
+
+
+def test_a_log_of_losses_alone_has_no_step_sizes(folder: Path) -> None:
+    run = read_run(folder)
+    assert (run.rates, run.skipped) == ((), 0)
+
+
+@pytest.mark.parametrize("line", ["[1]", '{"step": 1}', '{"step": 1, "loss": 1, "student_lr": "x"}', "{"])
+def test_a_damaged_log_is_refused(folder: Path, line: str) -> None:
+    (folder / "log.jsonl").write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"log\.jsonl is damaged"):
+        read_run(folder)
+
+
 def test_scores_are_written_beside_the_set_and_read_back(folder: Path) -> None:
     distilled = read_run(folder).distilled
     path = write_scores(folder, SCORES, distilled)
@@ -205,3 +230,12 @@ def test_diversity_is_written_beside_the_set_and_read_back(folder: Path) -> None
         diversity_file(DIVERSITY.protocol, 4, "float32", precision="bfloat16"),
     }
     assert len(names) == 6
+
+
+def test_looks_that_were_selected_on_test_data_stand_under_that_name() -> None:
+    assert "selected_on_test" not in scores_as_plain(SCORES, 1)
+    looked = replace(SCORES, networks=(replace(SCORES.networks[0], best=(0.6, 0.8)),))
+    plain = scores_as_plain(looked, 1)
+    assert plain["selected_on_test"] == pytest.approx(0.7) and plain["mean"] == pytest.approx(0.6)
+    assert plain["networks"][0]["selected_on_test"] == [0.6, 0.8]
+    assert plain["networks"][0]["accuracies"] == [0.5, 0.7]

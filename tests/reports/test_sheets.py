@@ -13,6 +13,7 @@ from limbeck.data.splits import Data
 from limbeck.initializers.real import Mixed
 from limbeck.methods.random import random
 from limbeck.parametrizations.partition import Partition
+from limbeck.parametrizations.plain import Plain
 from limbeck.reports.sheets import SMALL, sheet
 
 QUIET = lb.Settings(progress="quiet")
@@ -46,3 +47,13 @@ def test_whitened_images_are_shown_as_they_look(whitened: Data) -> None:
     shown, expected = (pixels(sheet(one, SMALL, [], width=1000)["strips"][3]["uri"]) for one in (seen, unit))
     assert shown.shape == expected.shape and abs(shown - expected).max() <= 2
     assert expected.std() > 50
+
+
+def test_black_and_white_are_said_where_they_are_not_those_of_real_images(digits: Data) -> None:
+    recipe = random().with_(parametrization=Plain(space="normalized"))
+    found = lb.distill(recipe, digits, ipc=2, settings=QUIET)
+    assert "black" not in " ".join(sheet(found, SMALL, [], width=1000)["notes"])
+    values = 4 * digits.spec.normalization.invert(found.stored) - 2
+    wild = replace(found, stored=digits.spec.normalization.apply(values))
+    (note,) = [note for note in sheet(wild, SMALL, [], width=1000)["notes"] if "black" in note]
+    assert note == "black is -2 and white 2, where 0 and 1 are those of real images"

@@ -16,6 +16,7 @@ from limbeck.evaluation.protocols import Protocol
 from limbeck.methods.random import random
 from limbeck.reports.compare import Comparison, Row
 from limbeck.reports.tables import (
+    SELECTED,
     best_rows,
     comparison_table,
     curve_table,
@@ -190,3 +191,18 @@ def test_diversity_beside_that_of_the_real_images() -> None:
     assert cells(text, "mean 12,346") == "mean 12,346 – 0.5000 4.700 0.000 29.8 0.2361"
     assert cells(text, "0 12,346") == "0 12,346 – 0.5000 4.700 0.000 29.8 0.2361"
     assert cells(text, "real –") == "real – 1.671 0.8252 9.930 0.4797 – –"
+
+
+def test_what_is_selected_on_test_data_says_so_beside_the_last_epoch() -> None:
+    entries = (
+        NetworkScores("a", (0.5, 0.7), (1, 2), 0.01, best=(0.6, 0.8)),
+        NetworkScores("b", (0.9, 0.9), (3, 4), 0.02, best=(0.9, 0.9)),
+    )
+    table = scores_table(Scores(PROTOCOL, entries, 10, 20, 0, 1.0))
+    assert [column.header for column in table.columns][-1] == SELECTED
+    text = shown(table)
+    assert all(words in text for words in ("best look, %", "(selected on", "test data)"))
+    assert cells(text, "a 60.0") == "a 60.0 ± 14.1 2 0.01 70.0 ± 14.1"
+    assert cells(text, "all 75.0") == "all 75.0 ± 19.1 4 80.0 ± 14.1"
+    plain = scores_table(Scores(PROTOCOL, (NetworkScores("a", (0.5,), (1,), 0.01),), 10, 20, 0, 1.0))
+    assert SELECTED not in [column.header for column in plain.columns]

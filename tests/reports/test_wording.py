@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from limbeck.core.plain import encode
-from limbeck.evaluation.protocols import Protocol, dc, dwa_imagenet, dwa_tiny, sre2l_cifar
+from limbeck.evaluation.protocols import Protocol, ast_official, dc, dwa_imagenet, dwa_tiny, mtt, sre2l_cifar
 from limbeck.reports.wording import (
     enumeration,
     machine_in_words,
@@ -60,3 +60,13 @@ def test_records_are_in_words() -> None:
     said = "compiled, convolutions in float32, classes by loop, 32 images a pass, freed memory kept"
     assert steps_in_words(execution) == said
     assert machine_in_words({}) == steps_in_words({}) == ""
+
+
+def test_protocols_of_trajectories_say_what_they_take_and_select() -> None:
+    text = " ".join(protocol_in_words(encode(mtt()), [7]))
+    assert "batches of 256 and the step size that the set has learnt, multiplied by 0.1" in text
+    assert "test images are read once, at the end" in text and "selected" not in text
+    text = " ".join(protocol_in_words(encode(ast_official(lr=0.02)), [7]))
+    assert "the step size that the set has learnt (0.02 where it has none)" in text
+    assert "velocity starts from zero again; momentum is 0.8 then." in text
+    assert "every 20 later is selected on test data" in text and "read once" not in text

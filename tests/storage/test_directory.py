@@ -18,7 +18,16 @@ from limbeck.data.images import ImageSet
 from limbeck.methods.dream import dream
 from limbeck.methods.random import random
 from limbeck.parametrizations.plain import Plain
-from limbeck.storage.directory import FORMAT, IMAGES, SIDECAR, WHITENING, read_set, read_whitening, write_set
+from limbeck.storage.directory import (
+    FORMAT,
+    IMAGES,
+    SIDECAR,
+    WHITENING,
+    read_learnt,
+    read_set,
+    read_whitening,
+    write_set,
+)
 
 
 @pytest.fixture
@@ -181,7 +190,7 @@ def test_whitening_travels_with_the_set(tmp_path: Path, seen_whitened: Distilled
     card = (folder / "README.md").read_text(encoding="utf-8")
     seen = f"ZCA whitening with eps 0.1, fitted to the real training images (`{WHITENING}`)"
     assert f"| normalization for networks | {seen} |" in card
-    assert "taken back and clamped" in card
+    assert "images taken back." in card
 
 
 def test_the_same_whitened_set_is_the_same_bytes(tmp_path: Path, seen_whitened: Distilled) -> None:
@@ -217,3 +226,43 @@ def test_whitened_values_in_unit_space_are_those_of_pictures(tmp_path: Path, whi
     stored, description = read_set(tmp_path / "bytes")
     assert torch.equal(stored, made.stored_as("uint8").stored) and description["to_unit_space"] == "x / 255"
     assert read_whitening(tmp_path / "bytes", description) == whitened.spec.normalization.whitening
+
+
+def test_what_was_learnt_beside_the_pixels_comes_back(tmp_path: Path, distilled: Distilled) -> None:
+    chances = Stream(1).uniform(3, 2, 3).softmax(-1)
+    learnt = {"student_lr": torch.tensor(0.1 + 1e-16, dtype=torch.float64), "labels": chances.double()}
+    for storage in ("float32", "uint8"):
+        carrying = replace(distilled.stored_as(storage), learnt=learnt)  # type: ignore[arg-type]
+        folder = tmp_path / storage
+        write_set(folder, carrying)
+        stored, description = read_set(folder)
+        assert torch.equal(stored, carrying.stored)
+        assert description["student_lr"] == carrying.student_lr
+        assert description["bytes_labels"] == carrying.label_bytes == 3 * 2 * 3 * 4
+        assert description["labels"].startswith("soft: ") and f"learnt.labels of {IMAGES}" in description["labels"]
+        back = read_learnt(folder)
+        assert set(back) == {"student_lr", "labels"}
+        assert torch.equal(back["student_lr"], learnt["student_lr"]) and back["student_lr"].dtype == torch.float64
+        assert torch.equal(back["labels"], learnt["labels"].float())
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        rows = card[card.index("| classes |") : card.index("| seed |")].splitlines()
+        assert all(row.startswith("| ") and row.endswith(" |") for row in rows)
+        assert "| label bytes | 72 |" in rows and any("| learnt step size of networks | 0.1 (" in row for row in rows)
+        assert "Labels are probabilities" in card
+
+
+def test_a_set_without_anything_learnt_says_nothing_of_it(folder: Path) -> None:
+    _, description = read_set(folder)
+    assert read_learnt(folder) == {}
+    assert not {"student_lr", "bytes_labels"} & set(description)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "label bytes" not in card and "step size" not in card.partition("```")[0] and "probabilities" not in card
+
+
+def test_a_flipped_bit_of_a_label_is_refused(tmp_path: Path, distilled: Distilled) -> None:
+    write_set(tmp_path / "set", replace(distilled, learnt={"labels": torch.full((3, 2, 3), 1 / 3)}))
+    file = tmp_path / "set" / IMAGES
+    content = file.read_bytes()
+    third = content.index(torch.full((3,), 1 / 3).numpy().tobytes())
+    file.write_bytes(content[:third] + bytes([content[third] ^ 1]) + content[third + 1 :])
+    assert f"{IMAGES} was edited or truncated" in refused(tmp_path / "set")

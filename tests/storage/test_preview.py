@@ -12,7 +12,7 @@ from limbeck.data import Data
 from limbeck.data.images import ImageSet
 from limbeck.methods.random import random
 from limbeck.parametrizations.plain import Plain
-from limbeck.storage.preview import contact_sheet, picture
+from limbeck.storage.preview import contact_sheet, picture, shown, shown_range
 
 
 def tiles(images: torch.Tensor, scale: int, gap: int = 2) -> np.ndarray:
@@ -82,9 +82,42 @@ def test_low_frequencies_are_at_the_bottom_and_loud_ones_bright() -> None:
 
 
 def test_whitened_images_are_shown_as_they_look(whitened: Data) -> None:
-    unit = Distilled(Stream(0).uniform(10, 2, 1, 8, 8).float() * 1.4 - 0.2, whitened.spec, random(), seed=0)
+    unit = Distilled(Stream(0).uniform(10, 2, 1, 8, 8).float(), whitened.spec, random(), seed=0)
     recipe = random().with_(parametrization=Plain(space="normalized"))
     stored = whitened.spec.normalization.apply(unit.stored)
     seen = Distilled(stored, whitened.spec, recipe, seed=0)
     shown, expected = (np.asarray(contact_sheet(one)).astype(int) for one in (seen, unit))
     assert shown.shape == expected.shape and abs(shown - expected).max() <= 1
+
+
+def stretched(portion: Callable[..., ImageSet], low: float, high: float, space: str = "normalized") -> Distilled:
+    """Images with values from low to high, learnt in a space."""
+    made = make(portion, 4, "unit")
+    stored = low + (high - low) * made.stored
+    if space == "normalized":
+        stored = made.spec.normalization.apply(stored)
+    return Distilled(stored, made.spec, random().with_(parametrization=Plain(space=space)), seed=0)
+
+
+def test_images_in_normalized_space_are_drawn_with_their_own_black_and_white(portion: Callable[..., ImageSet]) -> None:
+    wide = stretched(portion, -1.0, 3.0)
+    low, high = shown_range(wide)
+    assert (low, high) == (pytest.approx(-1, abs=0.06), pytest.approx(3, abs=0.06))
+    drawn = shown(wide, wide.stored, (low, high))
+    assert float(((drawn < 0) | (drawn > 1)).float().mean()) < 0.02
+    assert torch.allclose(drawn * (high - low) + low, wide.spec.normalization.invert(wide.stored), atol=1e-5)
+    pixels = np.asarray(contact_sheet(wide, scale=1))
+    assert np.mean((pixels > 60) & (pixels < 200)) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0.0, 1.0, (0.0, 1.0)), (-0.05, 1.05, (0.0, 1.0)), (0.2, 0.6, (0.0, 1.0))]
+)
+def test_images_that_stay_near_the_range_are_drawn_as_they_are(
+    portion: Callable[..., ImageSet], low: float, high: float, expected: tuple[float, float]
+) -> None:
+    assert shown_range(stretched(portion, low, high)) == expected
+
+
+def test_images_in_the_range_of_pixels_are_never_stretched(portion: Callable[..., ImageSet]) -> None:
+    assert shown_range(stretched(portion, -1.0, 3.0, space="unit")) == (0.0, 1.0)

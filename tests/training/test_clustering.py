@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from torch import Tensor
 
 from limbeck.core.batch import View
 from limbeck.core.context import Context
-from limbeck.training.clustering import Clustering
+from limbeck.core.plain import decode_dataclass, encode
+from limbeck.training.clustering import Clustering, _Share
 from limbeck.training.embedding import embed
 
 
@@ -55,7 +57,13 @@ def test_classes_of_unequal_sizes_are_clustered_as_if_alone(
         assert len(set(rows.tolist())) == len(rows) and set(rows.tolist()) <= set(members.tolist())
         first = context.streams("cluster starts", 0, label).permutation(len(members))[: len(rows)]
         (alone,) = clustering._pick_together(
-            context, view, [label], [context.data.class_rows(k) for k in range(4)], first.unsqueeze(0), 1, None
+            context,
+            view,
+            [label],
+            [context.data.class_rows(k) for k in range(4)],
+            first.unsqueeze(0),
+            _Share(len(rows), 1, 0),
+            None,
         )
         assert torch.equal(rows, members[alone])
 
@@ -158,12 +166,85 @@ def test_raw_or_normalized_images_are_embedded(
 ) -> None:
     context, seen = context_of(), []
 
-    def record(view: View, data: object, rows: Tensor, normalize: bool = True) -> Tensor:
+    def record(view: View, data: object, rows: Tensor, normalize: bool = True, **rest: Any) -> Tensor:
         seen.append(normalize)
-        return embed(view, context.data, rows, normalize)
+        return embed(view, context.data, rows, normalize, **rest)
 
     monkeypatch.setattr("limbeck.training.clustering.embed", record)
     view = view_of(context)
     Clustering().pick(context, view, 2, 1, ())
     Clustering(normalize=False).pick(context, view, 2, 1, ())
     assert seen == [True] * 3 + [False] * 3
+
+
+def test_logits_can_be_clustered(
+    context_of: Callable[..., Context], view_of: Callable[..., View], portion: Callable[..., object]
+) -> None:
+    context = context_of(portion(3, 30))
+    view = view_of(context)
+    by_logits = Clustering(features="logits")
+    picks = by_logits.pick(context, view, 3, 1, ())
+    for label in range(3):
+        members = context.data.class_rows(label)
+        logits = view.network(view.weights, context.spec.normalization.apply(context.data.images(members)), train=False)
+        start = context.streams("cluster starts", label).permutation(30)[:3]
+        assert picks[label].tolist() == members[lloyd(logits.detach(), start, 1)].tolist()
+    others = Clustering().pick(context, view, 3, 1, ())
+    assert any(not torch.equal(one, other) for one, other in zip(picks, others, strict=True))
+    assert by_logits.needs() == {"networks"} and Clustering().needs() == {"embeddings"}
+
+
+@pytest.mark.parametrize(("images", "clusters"), [(8, 3), (10, 4), (3, 3)])
+def test_images_are_spread_over_clusters_and_the_rest_goes_to_the_largest(
+    context_of: Callable[..., Context],
+    view_of: Callable[..., View],
+    portion: Callable[..., object],
+    images: int,
+    clusters: int,
+) -> None:
+    context = context_of(portion(3, 40))
+    view = view_of(context)
+    picks = Clustering().spread(context, view, images, clusters, (7,))
+    per, rest = divmod(images, clusters)
+    for label in range(3):
+        members = context.data.class_rows(label)
+        features = embed(view, context.data, members)
+        centres = features[context.streams("cluster starts", 7, label).permutation(40)[:clusters]]
+        for _ in range(100):
+            nearest = torch.cdist(features, centres).argmin(dim=1)
+            centres = torch.stack([features[nearest == k].mean(dim=0) for k in range(clusters)])
+        sizes = [int((nearest == k).sum()) for k in range(clusters)]
+        chosen: list[int] = []
+        for count, some in ((per, range(clusters)), (1, sorted(range(clusters), key=lambda k: -sizes[k])[:rest])):
+            for k in some:
+                order = (features - centres[k]).norm(dim=1).argsort().tolist()
+                chosen += [row for row in order if row not in chosen][:count]
+        assert picks[label].tolist() == members[chosen].tolist()
+
+
+@pytest.mark.parametrize("clusters", [1, 4, 10, 100])
+def test_a_small_class_gives_all_its_images_whatever_the_clusters(
+    context_of: Callable[..., Context], view_of: Callable[..., View], portion: Callable[..., object], clusters: int
+) -> None:
+    context = context_of(portion(3, [30, 19, 4]))
+    picks = Clustering().spread(context, view_of(context), 20, clusters, ())
+    assert [len(rows) for rows in picks] == [20, 19, 4]
+    for label, rows in enumerate(picks):
+        assert len(set(rows.tolist())) == len(rows)
+        assert set(rows.tolist()) <= set(context.data.class_rows(label).tolist())
+
+
+def test_one_image_of_every_cluster_is_what_is_picked_otherwise(
+    context_of: Callable[..., Context], view_of: Callable[..., View]
+) -> None:
+    context = context_of()
+    view = view_of(context)
+    for clustering in (Clustering(), Clustering.official()):
+        one, other = clustering.spread(context, view, 5, 9, (3,)), clustering.pick(context, view, 5, 1, (3,))
+        assert [rows.tolist() for rows in one] == [rows.tolist() for rows in other]
+
+
+def test_settings_of_earlier_run_files_clustered_embeddings() -> None:
+    plain = encode(Clustering(max_sweeps=7))
+    del plain["features"]
+    assert decode_dataclass(Clustering, plain, "clustering") == Clustering(max_sweeps=7)

@@ -35,3 +35,13 @@ def test_chunks_change_nothing(context_of: Callable[..., Context], view_of: Call
     found = embed(view, context.data, rows, chunk=chunk)
     torch.testing.assert_close(found, embed(view, context.data, rows), rtol=1e-12, atol=1e-12)
     assert all(torch.equal(view.weights[name], tensor) for name, tensor in before.items())
+
+
+def test_logits_instead_of_embeddings(context_of: Callable[..., Context], view_of: Callable[..., View]) -> None:
+    context = context_of()
+    view, rows = view_of(context, "convnet1:width=4,norm=batch"), torch.arange(20)
+    images = context.spec.normalization.apply(context.data.images(rows))
+    expected = view.network(view.weights, images, train=False).detach()
+    found = embed(view, context.data, rows, chunk=7, features="logits")
+    assert found.shape == (20, 3)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

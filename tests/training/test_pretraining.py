@@ -19,7 +19,7 @@ from limbeck.core.network import Weights
 from limbeck.core.streams import Streams
 from limbeck.data import Data
 from limbeck.data.images import ImageSet
-from limbeck.training import pretraining
+from limbeck.training import halfway, pretraining
 from limbeck.training.pretraining import cache_folder, cache_key, pretrained
 from limbeck.training.schedules import Schedule
 from limbeck.training.supervised import Training
@@ -204,7 +204,7 @@ def test_runs_of_several_seeds_share_networks_with_a_seed(context_of: Callable[.
 
 def test_life_is_shown_in_every_epoch(context_of: Callable[..., Context], monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(pretraining, "_SILENCE", 0.0)
+    monkeypatch.setattr(pretraining, "SILENCE", 0.0)
     networks(context_of(say=said.append), 1, epochs=2)
     title = "training network 1 of 1 on real images"
     assert said == [title, f"{title}: 1 of 2 epochs", f"{title}: 2 of 2 epochs"]
@@ -291,8 +291,8 @@ def test_a_long_training_goes_on_in_the_same_bits(
         return next(pretrained(context, network, training, 5, 1, schedule=schedule))
 
     whole, said = train(), []
-    monkeypatch.setattr(pretraining, "_SILENCE", 0.0)
-    monkeypatch.setattr(pretraining, "_KEEPING", 0.0)
+    monkeypatch.setattr(pretraining, "SILENCE", 0.0)
+    monkeypatch.setattr(halfway, "KEEPING", 0.0)
     for epoch in (2, 4):  # stopped twice
         with pytest.raises(_Cut):
             train(cache=tmp_path, say=cut_at(f": {epoch} of 5 epochs", said))
@@ -312,8 +312,8 @@ def test_a_damaged_half_is_trained_again(
     context_of: Callable[..., Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     whole, said = networks(context_of(), 1, epochs=4)[0], []
-    monkeypatch.setattr(pretraining, "_SILENCE", 0.0)
-    monkeypatch.setattr(pretraining, "_KEEPING", 0.0)
+    monkeypatch.setattr(pretraining, "SILENCE", 0.0)
+    monkeypatch.setattr(halfway, "KEEPING", 0.0)
     with pytest.raises(_Cut):
         networks(context_of(cache=tmp_path, say=cut_at(": 3 of 4 epochs", said)), 1, epochs=4)
     (path,) = tmp_path.glob("*/*")
@@ -328,7 +328,7 @@ def test_a_damaged_half_is_trained_again(
 def test_a_short_training_keeps_nothing_on_its_way(
     context_of: Callable[..., Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretraining, "_SILENCE", 0.0)
+    monkeypatch.setattr(pretraining, "SILENCE", 0.0)
     with pytest.raises(_Cut):
         networks(context_of(cache=tmp_path, say=cut_at(": 3 of 4 epochs", [])), 1, epochs=4)
     assert not list(tmp_path.glob("*/*"))

@@ -422,3 +422,72 @@ def test_forgetting_clears_what_was_handed_in(context: Context) -> None:
     ):
         pass  # fmt: skip
     assert velocity["steps"] == 1
+
+
+@pytest.mark.parametrize("microbatch", [0, 4])
+@pytest.mark.parametrize("mixing", [{}, {"cutmix": 0.6}, {"mixup": 0.8}])
+@pytest.mark.parametrize("network_name", ["convnet1:width=4", "convnet1:width=4,norm=batch"])
+def test_steps_by_probabilities_equal_torch_s(
+    context: Context, network_name: str, mixing: dict[str, float], microbatch: int
+) -> None:
+    network, weights = start(context, network_name)
+    network = network.to(network.device, network.dtype, Execution(microbatch=microbatch))
+    module = module_of(network, weights)
+    training = Training(lr=0.05, momentum=0.8, weight_decay=0.01, **mixing)  # type: ignore[arg-type]
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.8, weight_decay=0.01)
+    velocity, mixed = still(network, weights, training), 0
+    images = context.spec.normalization.apply(context.data.images(torch.arange(9)))
+    chances = Streams(3)("labels").normal(9, 3).softmax(dim=1)
+    for number in range(5):
+        draws = training.draw(context.streams, SHAPE, 9, number)
+        loss = supervised_step(network, weights, velocity, images, chances.float(), training, draws, 0.05)
+        seen, expected_labels = training.seen(images, draws), chances.float().double()
+        if draws.mix is not None:
+            mixed += 1
+            own = draws.mix.ratio(8, 8)
+            expected_labels = own * expected_labels + (1 - own) * expected_labels[draws.mix.partner]
+        expected = F.cross_entropy(module(seen), expected_labels)
+        torch.testing.assert_close(loss, expected.detach(), rtol=1e-12, atol=1e-12)
+        optimizer.zero_grad()
+        expected.backward()
+        optimizer.step()
+    same(module, weights)
+    assert bool(mixed) == bool(mixing)
+
+
+@pytest.mark.parametrize("cutmix_probability", [0.0, 0.7])
+def test_certain_probabilities_are_labels(context: Context, cutmix_probability: float) -> None:
+    images, labels = context.spec.normalization.apply(context.data.images(torch.arange(30))), context.data.labels[:30]
+    training = Training(lr=0.02, batch_size=8, cutmix=cutmix_probability)
+    reached = []
+    for taught in (labels, F.one_hot(labels, 3).double()):
+        network, weights = start(context)
+        losses = [
+            loss
+            for _, loss in fit(
+                network, weights, lambda rows: images[rows], taught, training, Streams(1), SHAPE, lambda epoch: 0.02, 9
+            )
+        ]
+        reached.append((torch.stack(losses), weights))
+    torch.testing.assert_close(reached[0][0], reached[1][0], rtol=1e-12, atol=1e-12)
+    for name, tensor in reached[0][1].items():
+        torch.testing.assert_close(reached[1][1][name], tensor, rtol=0, atol=1e-12)
+
+
+def test_momentum_may_change_between_epochs(context: Context) -> None:
+    images, labels = context.spec.normalization.apply(context.data.images(torch.arange(8))), context.data.labels[:8]
+    network, weights = start(context)
+    module = module_of(network, weights)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    training = Training(lr=0.05, batch_size=8)
+    for _ in fit(
+        network, weights, lambda rows: images[rows], labels, training, Streams(1), SHAPE, lambda epoch: 0.05, 6,
+        momentum=lambda epoch: 0.9 if epoch < 3 else 0.5,
+    ):  # fmt: skip
+        pass
+    for epoch in range(6):
+        optimizer.param_groups[0]["momentum"] = 0.9 if epoch < 3 else 0.5
+        optimizer.zero_grad()
+        F.cross_entropy(module(images), labels).backward()
+        optimizer.step()
+    same(module, weights)

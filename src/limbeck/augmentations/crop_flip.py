@@ -46,8 +46,8 @@ class CropFlip(Augmentation):
         if known.whitening is not None and self.padding:
             raise InputError(
                 f"augmentation 'crop_flip' fills its border with black, and the images of '{spec.name}' are whitened, "
-                "where black is no number; set its padding to 0, use 'dsa_augment', or load the data with "
-                "normalization (--normalization) measured."
+                "where black is no number; set its padding to 0, use 'dsa_augment', or load them with --normalization "
+                "measured."
             )
         if (self.mean or self.std) and (tuple(self.mean), tuple(self.std)) != (tuple(known.mean), tuple(known.std)):
             raise InputError(

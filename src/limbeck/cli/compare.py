@@ -69,6 +69,8 @@ class Compare:
     """Networks of each architecture and seed."""
     length: int | None = None
     """Updates (limbeck) or epochs (the others) instead of the protocol's."""
+    lr: float | None = None
+    """Step size for sets that have learnt none, with --protocol mtt, ast or ast_official, which refuse them without."""
     full: bool = False
     """Also train on all real images."""
     metrics: tuple[Metric, ...] = ("accuracy",)
@@ -138,7 +140,9 @@ class Compare:
         for by_ipc in recipes.values():
             for ipc, recipe in by_ipc.items():
                 decoded = recipe.parametrization.parts(ipc)
-                by_count[decoded] = for_data(self.protocol, spec, self.networks, self.repeats, decoded=decoded)
+                by_count[decoded] = for_data(
+                    self.protocol, spec, self.networks, self.repeats, decoded=decoded, lr=self.lr
+                )
         if self.length is not None:
             by_count = {count: replace(protocol, length=self.length) for count, protocol in by_count.items()}
         (first, protocol), *others = sorted(by_count.items(), key=lambda pair: pair[0])

@@ -71,11 +71,16 @@ class Distill:
                     "seed": seed,
                     "storage": storage,
                     "bytes": distilled.bytes,
+                    "bytes_labels": distilled.label_bytes,
+                    **({} if distilled.student_lr is None else {"student_lr": distilled.student_lr}),
                     "preview": str(out / "preview.png"),
                 }
             )
         else:
-            note(f"{out}: {ipc} stored images for each of {data.spec.classes} classes, {distilled.bytes} bytes")
+            labels = f", and {distilled.label_bytes} bytes of soft labels" if distilled.label_bytes else ""
+            note(f"{out}: {ipc} stored images for each of {data.spec.classes} classes, {distilled.bytes} bytes{labels}")
+            if distilled.student_lr is not None:
+                note(f"learnt step size of networks: {distilled.student_lr:g} (limbeck evaluate --protocol mtt)")
             note(f"look at {out / 'preview.png'}; next: limbeck evaluate {out}")
         return 0
 

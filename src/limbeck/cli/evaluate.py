@@ -41,8 +41,9 @@ class Evaluate:
     """Folder of a finished run."""
     protocol: ProtocolName = "limbeck"
     """How: limbeck (leak-free, fixed number of updates) or limbeck_soft (the same with a teacher's labels), or as
-    published: idc (IDC and DREAM, 1000 epochs), idc_imagenet (IDC on ImageNet), dsa (DSA, DM, MTT), dc, and with a
-    teacher's labels sre2l_ and dwa_ with cifar, tiny or imagenet."""
+    published: idc (IDC and DREAM, 1000 epochs), idc_imagenet (IDC on ImageNet), dsa (DSA, DM), dc, mtt (MTT, TESLA,
+    FTD: with the step size that the set has learnt), ast (likewise, as AST's paper says), ast_official (as its code
+    does), and with a teacher's labels sre2l_ and dwa_ with cifar, tiny or imagenet."""
     networks: tuple[str, ...] = ()
     """Architectures ('limbeck list networks'); the protocol's by default."""
     repeats: int | None = None
@@ -51,6 +52,8 @@ class Evaluate:
     """Updates (limbeck) or epochs (the others) instead of the protocol's."""
     learning_rates: tuple[float, ...] = ()
     """Step sizes to choose from on the validation part."""
+    lr: float | None = None
+    """Step size for a set that has learnt none, with --protocol mtt, ast or ast_official, which refuse it otherwise."""
     data: str | None = None
     """Data set; that of the run by default."""
     labels: LabelChoice | None = None
@@ -100,7 +103,7 @@ class Evaluate:
             if other.spec.digest != distilled.spec.digest:
                 raise InputError(f"{folder} was made from other data than {self.run_}; name runs on the same data.")
         data = data_of(self.run_, distilled, self.data, self.load)
-        protocol = for_set(self.protocol, distilled, self.networks, self.repeats)
+        protocol = for_set(self.protocol, distilled, self.networks, self.repeats, self.lr)
         if self.length is not None:
             protocol = replace(protocol, length=self.length)
         if self.learning_rates:
@@ -140,6 +143,11 @@ class Evaluate:
             from rich.console import Console
 
             Console().print(scores_table(scores, str(self.run_), distilled.bytes))
+            if distilled.student_lr is not None and protocol.lr_of_set == "ignored":
+                note(
+                    f"the set has learnt a step size, {distilled.student_lr:g}, which protocol '{protocol.name}' does "
+                    "not use, so that all sets are on an equal footing; --protocol mtt does"
+                )
             note(f"written to {path}")
         return {**scores_as_plain(scores, distilled.bytes), "file": str(path)}
 

@@ -57,6 +57,24 @@ class Distilled:
         """Bytes of the stored pixels, without labels (which are implied by the order) and file headers."""
         return self.stored.numel() * (1 if self.storage == "uint8" else 4)
 
+    @property
+    def label_bytes(self) -> int:
+        """Bytes of its labels: 0 for hard ones, which the order of the images implies; 4 for each probability."""
+        labels = self.soft_labels
+        return 0 if labels is None else 4 * labels.numel()
+
+    @property
+    def student_lr(self) -> float | None:
+        """The step size that networks are to be trained with, where it was learnt with the images."""
+        learnt = self.learnt.get("student_lr")
+        return None if learnt is None else float(learnt)
+
+    @property
+    def soft_labels(self) -> Tensor | None:
+        """Class probabilities of the decoded images, float32 ``[N, classes]`` in the order of `decoded`; None: hard."""
+        labels = self.learnt.get("labels")
+        return None if labels is None else labels.detach().flatten(0, 1).float()
+
     def stored_as(self, storage: Storage) -> Distilled:
         """The same set at another precision; ``uint8`` clamps to [0, 1] and rounds to 256 levels.
 
@@ -90,20 +108,25 @@ class Distilled:
     def dataset(self, transform: Callable[[Tensor], Tensor] | None = None, normalize: bool = False) -> DistilledDataset:
         """A map-style dataset of (image ``[C, H, W]``, label) over the decoded images.
 
+        A label is a class, or the probabilities of all classes where the set has soft labels;
+        `torch.nn.functional.cross_entropy` takes either.
+
         Args:
             transform: applied to each image in [0, 1] first.
             normalize: whether images are then brought to normalized space; train and test must agree on it.
         """
         images, labels = self.decoded()
-        return DistilledDataset(images, labels, transform, self.spec.normalization.apply if normalize else None)
+        soft = self.soft_labels
+        normalization = self.spec.normalization.apply if normalize else None
+        return DistilledDataset(images, labels if soft is None else soft, transform, normalization)
 
 
-class DistilledDataset(Dataset[tuple[Tensor, int]]):
+class DistilledDataset(Dataset[tuple[Tensor, int | Tensor]]):
     """Decoded images and labels as a map-style dataset for `torch.utils.data.DataLoader`.
 
     Args:
         images: ``[N, C, H, W]`` in [0, 1].
-        labels: int64 ``[N]``.
+        labels: int64 ``[N]``, or probabilities ``[N, classes]``.
         transform: applied to each image, or None.
         normalize: applied after it, or None.
     """
@@ -122,13 +145,14 @@ class DistilledDataset(Dataset[tuple[Tensor, int]]):
 
     def __len__(self) -> int:
         """Number of decoded images."""
-        return int(self.labels.numel())
+        return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Image ``[C, H, W]`` and label."""
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
+        """Image ``[C, H, W]`` and label: a class, or probabilities ``[classes]``."""
         image = self.images[index]
         if self._transform is not None:
             image = self._transform(image)
         if self._normalize is not None:
             image = self._normalize(image)
-        return image, int(self.labels[index])
+        label = self.labels[index]
+        return image, label if label.ndim else int(label)

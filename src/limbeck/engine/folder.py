@@ -19,7 +19,7 @@ from limbeck.engine.journal import LOG, Journal
 from limbeck.engine.run_file import FILE, RunFile, read_plain, write_run_file
 from limbeck.storage.atomic import write_text
 from limbeck.storage.differences import first_difference
-from limbeck.storage.directory import SIDECAR, read_set, read_whitening, write_set
+from limbeck.storage.directory import SIDECAR, read_learnt, read_set, read_whitening, write_set
 
 __all__ = ["LOG", "RECORD", "RunFolder"]
 
@@ -72,7 +72,7 @@ class RunFolder(Journal):
             spec = replace(spec, normalization=replace(spec.normalization, whitening=whitening))
         self._tidy()
         kept = {name: description[name] for name in ("storage", "identity")}
-        return replace(expected, stored=stored, spec=spec, **kept)
+        return replace(expected, stored=stored, spec=spec, learnt=read_learnt(self.path), **kept)
 
     def finish(self, distilled: Distilled, record: dict[str, Any]) -> None:
         """Write the result and the record, then remove the checkpoints."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from limbeck.core.distilled import Storage
 from limbeck.core.execution import Execution
 from limbeck.core.recipe import Recipe
 from limbeck.engine.workload import flops, workload
+from limbeck.storage.disk import free_bytes
 from limbeck.training.passes import forward
 from limbeck.training.supervised import Training, still, supervised_step
 
@@ -117,7 +117,7 @@ def plan(recipe: Recipe, context: Context, out: Path, storage: Storage = "float3
         memory_bytes=memory,
         memory_free_bytes=_free_memory(context.device),
         disk_bytes=disk,
-        disk_free_bytes=_free_disk(out),
+        disk_free_bytes=free_bytes(out),
         remedies=shortage(recipe, context, out, storage, class_block),
     )
 
@@ -134,7 +134,7 @@ def shortage(
             f"about {memory / 1e9:.1f} GB of memory are needed, {free / 1e9:.1f} GB are free; most goes to {largest}."
         )
     if out is not None:
-        disk, room = disk_bytes(recipe, context, storage), _free_disk(out)
+        disk, room = disk_bytes(recipe, context, storage), free_bytes(out)
         if disk > room:
             found.append(
                 f"about {disk / 1e9:.1f} GB of disk are needed and {room / 1e9:.1f} GB are free; free some, choose "
@@ -297,9 +297,3 @@ def _free_memory(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
     return int(psutil.virtual_memory().available) + int(psutil.Process().memory_info().rss)
-
-
-def _free_disk(out: Path) -> int:
-    """Free bytes below a folder, which need not exist yet."""
-    there = next((path for path in (out, *out.absolute().parents) if path.exists()), Path("/"))
-    return shutil.disk_usage(there).free

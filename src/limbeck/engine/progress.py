@@ -6,6 +6,7 @@ import abc
 import json
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -35,8 +36,14 @@ class Progress(abc.ABC):
         """A new piece of work of ``total`` steps, of which ``done`` had been done earlier."""
 
     @abc.abstractmethod
-    def advance(self, done: int, loss: float | None = None) -> None:
-        """``done`` steps are done; the loss is the last one known."""
+    def advance(self, done: int, loss: float | None = None, figures: Mapping[str, float] | None = None) -> None:
+        """``done`` steps are done.
+
+        Args:
+            done: how many.
+            loss: the last one known; None for no news.
+            figures: what else is known by name, as the log has it (``student_lr``); None for no news.
+        """
 
     @abc.abstractmethod
     def say(self, message: str) -> None:
@@ -68,7 +75,7 @@ class _Quiet(Progress):
     def start(self, title: str, total: int, done: int = 0) -> None:
         pass
 
-    def advance(self, done: int, loss: float | None = None) -> None:
+    def advance(self, done: int, loss: float | None = None, figures: Mapping[str, float] | None = None) -> None:
         pass
 
     def say(self, message: str) -> None:
@@ -103,20 +110,22 @@ class _Bar(Progress):
         self._task: TaskID | None = None
         self._since, self._first = 0.0, 0
         self._loss: float | None = None
+        self._figures: Mapping[str, float] = {}
 
     def start(self, title: str, total: int, done: int = 0) -> None:
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(title, total=total, completed=done, status="")
-        self._since, self._first, self._loss = time.monotonic(), done, None
+        self._since, self._first, self._loss, self._figures = time.monotonic(), done, None, {}
         self._bar.start()
 
-    def advance(self, done: int, loss: float | None = None) -> None:
+    def advance(self, done: int, loss: float | None = None, figures: Mapping[str, float] | None = None) -> None:
         if self._task is None:
             return
         self._loss = self._loss if loss is None else loss
+        self._figures = self._figures if figures is None else figures
         rate = (done - self._first) / max(time.monotonic() - self._since, 1e-9)
-        status = f"{rate:.2f}/s" + ("" if self._loss is None else f"  loss {self._loss:.4g}")
+        status = "  ".join([f"{rate:.2f}/s", *_in_words(self._loss, self._figures)])
         self._bar.update(self._task, completed=done, status=status)
 
     def say(self, message: str) -> None:
@@ -136,13 +145,15 @@ class _Lines(Progress):
         self._title, self._total, self._first = "", 0, 0
         self._since = self._written = time.monotonic()
         self._loss: float | None = None
+        self._figures: Mapping[str, float] = {}
 
     def start(self, title: str, total: int, done: int = 0) -> None:
-        self._title, self._total, self._first, self._loss = title, total, done, None
+        self._title, self._total, self._first, self._loss, self._figures = title, total, done, None, {}
         self._since = self._written = time.monotonic()
 
-    def advance(self, done: int, loss: float | None = None) -> None:
+    def advance(self, done: int, loss: float | None = None, figures: Mapping[str, float] | None = None) -> None:
         self._loss = self._loss if loss is None else loss
+        self._figures = self._figures if figures is None else figures
         now = time.monotonic()
         if now - self._written < self.every_seconds and done < self._total:
             return
@@ -162,10 +173,9 @@ class _Plain(_Lines):
     every_seconds = 60.0
 
     def _write_progress(self, done: int, rate: float, left: float | None) -> None:
-        remaining = "" if left is None else f", {left:.0f} s left"
-        loss = "" if self._loss is None else f", loss {self._loss:.4g}"
-        text = f"{self._title}: {done}/{self._total}, {rate:.2f}/s{remaining}{loss}"
-        print(text, file=self._stream, flush=True)
+        remaining = [] if left is None else [f"{left:.0f} s left"]
+        known = [f"{self._title}: {done}/{self._total}", f"{rate:.2f}/s", *remaining]
+        print(", ".join([*known, *_in_words(self._loss, self._figures)]), file=self._stream, flush=True)
 
     def say(self, message: str) -> None:
         print(message, file=self._stream, flush=True)
@@ -176,7 +186,13 @@ class _JsonLines(_Lines):
 
     def _write_progress(self, done: int, rate: float, left: float | None) -> None:
         entry = {"work": self._title, "done": done, "total": self._total, "rate": rate, "seconds_left": left}
-        print(json.dumps({**entry, "loss": self._loss}), file=self._stream, flush=True)
+        print(json.dumps({**entry, "loss": self._loss, **self._figures}), file=self._stream, flush=True)
 
     def say(self, message: str) -> None:
         print(json.dumps({"message": message}), file=self._stream, flush=True)
+
+
+def _in_words(loss: float | None, figures: Mapping[str, float]) -> list[str]:
+    """What is known of a run beside how far it is."""
+    known = {} if loss is None else {"loss": loss}
+    return [f"{name.replace('_', ' ')} {value:.4g}" for name, value in {**known, **figures}.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.execution import Execution, ExecutionSettings, Precision, use_allocator
 from limbeck.core.executor import Executor, InProcess
+from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import DataSpec, RealSet
 from limbeck.core.streams import Streams
 from limbeck.evaluation.labels import LabelKind, Labels
@@ -24,7 +26,16 @@ from limbeck.networks import build
 from limbeck.training.lessons import Shuffled
 from limbeck.training.supervised import accuracy, fit
 
-__all__ = ["NetworkScores", "Scores", "check", "evaluate", "evaluate_real", "require_same_whitening"]
+__all__ = [
+    "NetworkScores",
+    "Reached",
+    "Scores",
+    "check",
+    "evaluate",
+    "evaluate_real",
+    "require_same_whitening",
+    "train",
+]
 
 Fetch = Callable[[Tensor], Tensor]
 
@@ -37,8 +48,10 @@ class NetworkScores:
         network: its name.
         accuracies: test accuracy of each network in [0, 1], after the last epoch.
         seeds: seed of each network's streams.
-        lr: step size used, chosen on the validation part if there was a choice.
+        lr: step size used: that of the set or the protocol, or chosen on the validation part if there was a choice.
         execution: how training steps were computed.
+        best: the best test accuracy of each network over the looks of its training, which is selected on test data and
+            no fair figure; empty where the protocol looks once (`Protocol.checked_every`).
     """
 
     network: str
@@ -46,6 +59,7 @@ class NetworkScores:
     seeds: tuple[int, ...]
     lr: float
     execution: Execution = field(default_factory=Execution)
+    best: tuple[float, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -70,6 +84,7 @@ class Scores:
         seed: seed of the evaluation.
         seconds: wall time.
         labels: where soft labels came from; None for the labels of the set.
+        own_label_bytes: bytes of soft labels that the set carries; 0 for hard ones.
     """
 
     protocol: Protocol
@@ -79,6 +94,7 @@ class Scores:
     seed: int
     seconds: float
     labels: Labels | None = None
+    own_label_bytes: int = 0
 
     @property
     def precision(self) -> Precision:
@@ -87,13 +103,15 @@ class Scores:
 
     @property
     def label_kind(self) -> LabelKind:
-        """``hard``, ``teacher`` (every batch labelled by a teacher) or ``stored``."""
-        return "hard" if self.labels is None else self.labels.kind
+        """``hard``, ``own`` (soft ones of the set), ``teacher`` (every batch labelled by a teacher) or ``stored``."""
+        if self.labels is None:
+            return "own" if self.own_label_bytes else "hard"
+        return self.labels.kind
 
     @property
     def label_bytes(self) -> int:
-        """Bytes of labels: 0 for those of the set, which its order implies; else of files or a teacher's weights."""
-        return 0 if self.labels is None else self.labels.bytes
+        """Bytes of labels: 0 for hard ones, which the order implies; else of the set's, of files, or of a teacher."""
+        return self.own_label_bytes if self.labels is None else self.labels.bytes
 
     @property
     def mean(self) -> float:
@@ -105,6 +123,12 @@ class Scores:
         """Sample standard deviation over all networks; 0 for one."""
         every = [value for entry in self.networks for value in entry.accuracies]
         return statistics.stdev(every) if len(every) > 1 else 0.0
+
+    @property
+    def selected_on_test(self) -> float | None:
+        """Mean over all networks of their best look at the test images; None where the protocol looks once."""
+        every = [value for entry in self.networks for value in entry.best]
+        return statistics.fmean(every) if every else None
 
 
 def evaluate(
@@ -140,13 +164,17 @@ def evaluate(
 
     Raises:
         InputError: test images do not fit the set, soft labels are missing, belong to something else or would have no
-            effect, or a choice is to be made without validation images.
+            effect, a choice is to be made without validation images, or the protocol takes the step size of the set,
+            which has none or one that is not above 0.
     """
     device = device or torch.device("cpu")
     soft = _checked(labels, protocol, distilled.spec, distilled, device)
+    rated = _step_size(protocol, distilled.student_lr, "the set")
     images, targets = distilled.decoded()
+    own = distilled.soft_labels
     images = distilled.spec.normalization.apply(images.to(device, torch.float32))
-    source = _Source(_Rows(images), targets.to(device), distilled.spec, soft)
+    labelled = (targets if own is None else own).to(device)
+    source = _Source(_Rows(images), labelled, distilled.spec, soft, distilled.label_bytes, rated)
     return _evaluate(source, test, protocol, seed, validation, device, execution, executor or InProcess(), done)
 
 
@@ -179,7 +207,8 @@ def evaluate_real(
     """
     device = device or torch.device("cpu")
     soft = _checked(labels, protocol, train.spec, None, device)
-    source = _Source(_Real(train.to(device, torch.float32)), train.labels.to(device), train.spec, soft)
+    rated = _step_size(protocol, None, f"training on all real images of '{train.spec.name}'")
+    source = _Source(_Real(train.to(device, torch.float32)), train.labels.to(device), train.spec, soft, 0, rated)
     return _evaluate(source, test, protocol, seed, validation, device, execution, executor or InProcess(), done)
 
 
@@ -246,6 +275,25 @@ def _checked(
     return labels.on(device)
 
 
+def _step_size(protocol: Protocol, learnt: float | None, what: str) -> float:
+    """The step size that networks begin with: that of the set or of the protocol."""
+    if protocol.lr_of_set == "ignored" or (learnt is None and protocol.lr_of_set == "preferred"):
+        return protocol.training.lr
+    if protocol.learning_rates:
+        return protocol.training.lr  # chosen by the validation part
+    if learnt is None:
+        raise InputError(
+            f"protocol '{protocol.name}' trains with the step size that a set has learnt, and {what} has none; name "
+            "one (--lr), or take protocol 'limbeck'."
+        )
+    if not 0 < learnt < math.inf:
+        raise InputError(
+            f"protocol '{protocol.name}' trains with the step size that {what} has learnt, and {learnt:g} is not above "
+            "0; begin the run from a smaller rate of the step size, or take protocol 'limbeck'."
+        )
+    return learnt
+
+
 @dataclass(frozen=True)
 class _Rows:
     """Images that are there as one tensor, by row."""
@@ -273,7 +321,12 @@ class _Source:
     images: Fetch
     labels: Tensor
     spec: DataSpec
-    soft: Labels | None = None
+    soft: Labels | None
+    own_label_bytes: int
+    lr: float
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -285,6 +338,14 @@ class _Task:
     lr: float
     judges: RealSet
     execution: Execution
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Test accuracy of a network after the last epoch, and the best of its looks before, if there were any."""
+
+    last: float
+    best: float | None = None
 
 
 def _evaluate(
@@ -322,7 +383,7 @@ def _evaluate(
         for name in protocol.networks
         for repeat in range(protocol.repeats)
     ]
-    reached: list[float] = []
+    reached: list[Reached] = []
     for value in executor.map(run, tasks):
         reached.append(value)
         if done is not None:
@@ -331,14 +392,17 @@ def _evaluate(
     for index, name in enumerate(protocol.networks):
         part = slice(index * protocol.repeats, (index + 1) * protocol.repeats)
         seeds = tuple(task.seed for task in tasks[part])
-        entries.append(NetworkScores(name, tuple(reached[part]), seeds, rates[name], ways[name]))
+        last = tuple(one.last for one in reached[part])
+        best = tuple(one.best for one in reached[part] if one.best is not None)
+        entries.append(NetworkScores(name, last, seeds, rates[name], ways[name], best))
     spent = time.monotonic() - began
-    return Scores(protocol, tuple(entries), source.labels.numel(), len(test), seed, spent, source.soft)
+    own = source.own_label_bytes
+    return Scores(protocol, tuple(entries), len(source), len(test), seed, spent, source.soft, own)
 
 
 def _flops(network: str, source: _Source, protocol: Protocol, test: int) -> float:
     """Floating point operations of training and judging all networks of one architecture."""
-    total = source.labels.numel()
+    total = len(source)
     images = 3.0 * protocol.steps(total) * min(protocol.training.batch_size, total) + test
     return protocol.repeats * images * build(network, source.spec).flops(source.spec.shape)
 
@@ -359,9 +423,9 @@ def _choose(
     execution: Execution,
     executor: Executor,
 ) -> float:
-    """The step size with the best accuracy on the validation part; the protocol's own if there is no choice."""
+    """The step size with the best accuracy on the validation part; that of set or protocol if there is no choice."""
     if not protocol.learning_rates:
-        return protocol.training.lr
+        return source.lr
     if validation is None:
         raise InputError(
             f"protocol '{protocol.name}' chooses among step sizes, which needs validation images; load the data with "
@@ -371,7 +435,8 @@ def _choose(
     judges = _seen_through(validation, source.spec).to(source.labels.device, torch.float32)
     chosen_by = _network_seed(seed, f"{network} on validation", 0)
     tasks = [_Task(network, chosen_by, lr, judges, execution) for lr in protocol.learning_rates]
-    reached = list(executor.map(functools.partial(_train_and_judge, source, protocol), tasks))
+    train = functools.partial(_train_and_judge, source, replace(protocol, checked_every=0))
+    reached = [one.last for one in executor.map(train, tasks)]
     return protocol.learning_rates[reached.index(max(reached))]
 
 
@@ -379,27 +444,65 @@ def _network_seed(seed: int, network: str, repeat: int) -> int:
     return Streams(seed)(f"evaluation of {network}", repeat).seed
 
 
-def _train_and_judge(source: _Source, protocol: Protocol, task: _Task) -> float:
-    """Accuracy of one fresh network after the last epoch. A pure function of its arguments."""
-    device, total = source.labels.device, source.labels.numel()
-    network = build(task.network, source.spec).to(device, torch.float32, task.execution)
-    streams = Streams(task.seed)
-    weights = network.initial(streams("network"))
-    training = protocol.training.bound(source.spec)
-    batches = Shuffled(streams, training, source.spec.shape, total)
-    for _ in fit(
+def train(
+    network: FunctionalNetwork,
+    weights: Weights,
+    images: Fetch,
+    labels: Tensor,
+    spec: DataSpec,
+    protocol: Protocol,
+    lr: float,
+    streams: Streams,
+    *,
+    soft: Labels | None = None,
+    look: Callable[[], float] | None = None,
+) -> float | None:
+    """Train one network as a protocol says, whatever number format it has.
+
+    Args:
+        network: the architecture.
+        weights: its weights, changed in place.
+        images: training images in normalized space ``[B, C, H, W]`` for rows ``[B]``.
+        labels: int64 ``[N]``, or probabilities ``[N, K]``, on the network's device.
+        spec: shape, classes and normalization of the images.
+        protocol: how.
+        lr: step size at the beginning.
+        streams: random streams of this network.
+        soft: a teacher's labels, where the protocol teaches by them.
+        look: gives the test accuracy of the network as it is; needed where the protocol looks during training.
+
+    Returns:
+        The best look during training; None where there was none.
+    """
+    total, training = len(labels), protocol.training.bound(spec)
+    batches = Shuffled(streams, training, spec.shape, total)
+    looks = []
+    for epoch, _ in fit(
         network,
         weights,
-        source.images,
-        source.labels,
+        images,
+        labels,
         training,
         streams,
-        source.spec.shape,
-        lambda epoch: protocol.lr(epoch, total, task.lr),
+        spec.shape,
+        lambda epoch: protocol.lr(epoch, total, lr),
         protocol.steps(total),
         protocol.forgets,
-        lessons=batches if source.soft is None else source.soft.lessons(batches, protocol, source.spec.classes),
+        lessons=batches if soft is None else soft.lessons(batches, protocol, spec.classes),
         soft=protocol.soft,
+        momentum=None if protocol.momentum_after is None else protocol.momentum,
     ):
-        pass
-    return accuracy(network, weights, _Real(task.judges), task.judges.labels)
+        if protocol.looks(epoch) and look is not None:
+            looks.append(look())
+    return max(looks, default=None)
+
+
+def _train_and_judge(source: _Source, protocol: Protocol, task: _Task) -> Reached:
+    """Test accuracy of one fresh network. A pure function of its arguments."""
+    network = build(task.network, source.spec).to(source.labels.device, torch.float32, task.execution)
+    streams = Streams(task.seed)
+    weights = network.initial(streams("network"))
+    look = functools.partial(accuracy, network, weights, _Real(task.judges), task.judges.labels)
+    images, labels, spec = source.images, source.labels, source.spec
+    best = train(network, weights, images, labels, spec, protocol, task.lr, streams, soft=source.soft, look=look)
+    return Reached(look(), best)

@@ -24,7 +24,8 @@ from limbeck.training.taught import KnownTeacher, Taught
 
 __all__ = ["ByTeacher", "LabelKind", "Labels", "Stored", "belonging", "set_digest", "stored_labels"]
 
-LabelKind = Literal["hard", "teacher", "stored"]
+LabelKind = Literal["hard", "own", "teacher", "stored"]
+"""Classes; probabilities that the set itself carries; what a teacher says of every batch; what it said of them once."""
 
 
 class Labels(abc.ABC):

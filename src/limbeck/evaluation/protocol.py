@@ -38,6 +38,14 @@ class Protocol:
     """How the step size goes besides; the drops multiply it."""
     forget: bool = False
     """Whether a drop starts the optimizer anew, so that its velocity is lost."""
+    momentum_after: float | None = None
+    """Momentum from the first drop on; None keeps that of ``training``."""
+    lr_of_set: Literal["ignored", "required", "preferred"] = "ignored"
+    """Whether the step size is that which the set has learnt: never, always (a set without one is refused), or where
+    there is one, and otherwise that of ``training``."""
+    checked_every: int = 0
+    """Epochs between looks at the test images during training, the first after the first epoch. The best of them is
+    given beside the accuracy after the last epoch, as selected on test data; 0: no look but the last."""
     learning_rates: tuple[float, ...] = ()
     """Step sizes to choose from by the accuracy on the validation part; empty takes the one of ``training``."""
     soft: SoftLoss | None = None
@@ -56,6 +64,15 @@ class Protocol:
                 f"protocol '{self.name}' needs at least one network, one repeat and a length of 1, not "
                 f"{len(self.networks)}, {self.repeats} and {self.length}."
             )
+        if self.momentum_after is not None and (
+            not 0 <= self.momentum_after < 1 or self.training.optimizer != "sgd" or self.budget != "epochs"
+        ):
+            raise InputError(
+                f"protocol '{self.name}' changes the momentum of SGD after a number of epochs, to at least 0 and less "
+                f"than 1; {self.momentum_after} by {self.training.optimizer} and {self.budget} is none of this."
+            )
+        if self.checked_every < 0:
+            raise InputError(f"protocol '{self.name}' needs checked_every >= 0, not {self.checked_every}.")
         self.schedule.check(f"protocol '{self.name}'")
         if self.soft is not None:
             self.soft.check(f"protocol '{self.name}'")
@@ -81,6 +98,16 @@ class Protocol:
         epochs = self.epochs(images)
         factor = self.drop_factor ** self._drops_before(epoch, epochs) * self.schedule.factor(epoch, epochs)
         return (self.training.lr if base is None else base) * factor
+
+    def momentum(self, epoch: int) -> float:
+        """Momentum in an epoch, counted from 0."""
+        if self.momentum_after is None or not self._drops_before(epoch, self.length):
+            return self.training.momentum
+        return self.momentum_after
+
+    def looks(self, epoch: int) -> bool:
+        """Whether the test images are looked at after an epoch, counted from 0, beside the last look."""
+        return self.checked_every > 0 and epoch % self.checked_every == 0
 
     def forgets(self, epoch: int) -> bool:
         """Whether the velocity is lost before an epoch, counted from 0."""

@@ -2,7 +2,7 @@
 
 A protocol says which networks are trained on the decoded images, for how long and how, and how often; those in which a
 teacher labels every batch are in `limbeck.evaluation.decoupled`. The figure is always the accuracy after the last epoch
-on test images that are read once, at the end.
+on test images that are read once, at the end; ``ast_official`` gives another beside it, which is selected on them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ __all__ = [
     "PROTOCOLS",
     "Protocol",
     "ProtocolName",
+    "ast",
+    "ast_official",
     "dc",
     "dm",
     "dsa",
@@ -51,6 +53,7 @@ __all__ = [
     "idc_imagenet",
     "limbeck",
     "limbeck_soft",
+    "mtt",
     "sre2l_cifar",
     "sre2l_imagenet",
     "sre2l_tiny",
@@ -211,7 +214,7 @@ def _dc(
 def dsa(
     *, networks: tuple[str, ...] = ("convnet3",), repeats: int = 20, data: str = "cifar10", epochs: int = 1000
 ) -> Protocol:
-    """The protocol of DSA, which DM and MTT use as well: DC's schedule, for 1000 epochs and with one token per batch.
+    """The protocol of DSA, which DM uses as well: DC's schedule, for 1000 epochs and with one token per batch.
 
     Args:
         networks: architectures.
@@ -260,13 +263,100 @@ def dsdm(
     return replace(published, name="dsdm", length=1500)
 
 
+def mtt(
+    *,
+    networks: tuple[str, ...] = ("convnet3",),
+    repeats: int = 5,
+    data: str = "cifar10",
+    epochs: int = 1000,
+    lr: float | None = None,
+) -> Protocol:
+    """The protocol of MTT, TESLA and FTD, as in their code (but last images, not best): DSA's, with a learnt step size.
+
+    SGD begins with the step size that the set has learnt, whatever the network; momentum 0.9, weight decay 5e-4,
+    batches of 256, one token of DSA per batch. One epoch more than stated, and x 0.1 after epoch ``epochs // 2 + 1``,
+    counted from 0, with a velocity of zero. Cazenavette et al., "Dataset distillation by matching training
+    trajectories", CVPR 2022.
+
+    Args:
+        networks: architectures.
+        repeats: networks of each; TESLA's code trains 3.
+        data: name of the data set; digits are never mirrored.
+        epochs: epochs, as they are stated.
+        lr: step size for sets that have learnt none; by default they are refused.
+    """
+    published = dsa(networks=networks, repeats=repeats, data=data, epochs=epochs)
+    return _rated(replace(published, name="mtt"), lr)
+
+
+def ast(
+    *,
+    networks: tuple[str, ...] = ("convnet3",),
+    repeats: int = 5,
+    data: str = "cifar10",
+    epochs: int = 1000,
+    lr: float | None = None,
+) -> Protocol:
+    """The protocol of AST as its paper states it: the learnt step size, halved after half of 1000 epochs.
+
+    What the paper leaves open is MTT's: momentum 0.9, weight decay 5e-4, batches of 256, one token of DSA per batch,
+    5 networks. Nothing says that the velocity is lost. Shen et al., "AST: effective dataset distillation through
+    alignment with smooth and high-quality expert trajectories", arXiv:2310.10541 (v1).
+
+    Args:
+        networks: architectures.
+        repeats: networks of each.
+        data: name of the data set; digits are never mirrored.
+        epochs: epochs.
+        lr: step size for sets that have learnt none; by default they are refused.
+    """
+    base = dsa(networks=networks, repeats=repeats, data=data, epochs=epochs)
+    stated = replace(base, name="ast", length=epochs, drops=(0.5,), drop_factor=0.5, forget=False)
+    return _rated(stated, lr)
+
+
+def ast_official(
+    *,
+    networks: tuple[str, ...] = ("convnet3",),
+    repeats: int = 1,
+    data: str = "cifar10",
+    epochs: int = 1000,
+    lr: float | None = None,
+) -> Protocol:
+    """The protocol of AST's authors' code, which also looks for the best epoch on the test images.
+
+    As `mtt`, but weight decay 1e-3, and after epoch ``epochs // 2 + 1``, counted from 0, the step size is halved and
+    momentum is 0.8. The code tests after the first epoch and every 20 later and keeps the largest accuracy: that is
+    selected on test data, and given under that name beside the accuracy after the last epoch, which is the figure.
+
+    Args:
+        networks: architectures.
+        repeats: networks of each; the code trains one.
+        data: name of the data set; digits are never mirrored.
+        epochs: epochs, as they are stated; the authors' scripts have 300 or 1000.
+        lr: step size for sets that have learnt none; by default they are refused.
+    """
+    base = dsa(networks=networks, repeats=repeats, data=data, epochs=epochs)
+    training = replace(base.training, weight_decay=1e-3)
+    coded = replace(base, name="ast_official", training=training, drop_factor=0.5, momentum_after=0.8, checked_every=20)
+    return _rated(coded, lr)
+
+
+def _rated(protocol: Protocol, lr: float | None) -> Protocol:
+    """The protocol with the step size of the set, or this one for sets that have none."""
+    if lr is None:
+        return replace(protocol, lr_of_set="required")
+    return replace(protocol, lr_of_set="preferred", training=replace(protocol.training, lr=lr))
+
+
 def limbeck(
     *, networks: tuple[str, ...] = ("convnet3",), repeats: int = 3, data: str = "", updates: int = 2000
 ) -> Protocol:
     """Our protocol: leak-free and equal in compute for sets of every size.
 
     IDC's augmentation and schedule, but a fixed number of updates instead of epochs, so that packing more images into
-    the same bytes buys no longer training. Whatever is chosen is chosen on the validation part.
+    the same bytes buys no longer training. The step size is the same for all sets, those that have learnt one included.
+    Whatever is chosen is chosen on the validation part.
 
     Args:
         networks: architectures.
@@ -292,6 +382,9 @@ ProtocolName = Literal[
     "dc",
     "dm",
     "dsdm",
+    "mtt",
+    "ast",
+    "ast_official",
     "sre2l_cifar",
     "sre2l_tiny",
     "sre2l_imagenet",
@@ -301,9 +394,17 @@ ProtocolName = Literal[
 ]
 PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
 """Names of the protocols."""
+_RATED = ("mtt", "ast", "ast_official")
+"""Those that take the step size from the set."""
 
 
-def for_set(name: str, distilled: Distilled, networks: tuple[str, ...] = (), repeats: int | None = None) -> Protocol:
+def for_set(
+    name: str,
+    distilled: Distilled,
+    networks: tuple[str, ...] = (),
+    repeats: int | None = None,
+    lr: float | None = None,
+) -> Protocol:
     """The protocol of this name for a distilled set.
 
     Args:
@@ -311,6 +412,7 @@ def for_set(name: str, distilled: Distilled, networks: tuple[str, ...] = (), rep
         distilled: the set; its data, IPC, factor and number of decoded images decide the exceptions.
         networks: architectures; the protocol's by default.
         repeats: networks of each; the protocol's by default.
+        lr: as in `for_data`.
 
     Raises:
         InputError: there is no such protocol, or not for these data.
@@ -318,7 +420,7 @@ def for_set(name: str, distilled: Distilled, networks: tuple[str, ...] = (), rep
     partition = distilled.parametrization
     factor = partition.factor if isinstance(partition, Partition) else 1
     decoded = partition.parts(distilled.ipc)
-    return for_data(name, distilled.spec, networks, repeats, ipc=distilled.ipc, factor=factor, decoded=decoded)
+    return for_data(name, distilled.spec, networks, repeats, ipc=distilled.ipc, factor=factor, decoded=decoded, lr=lr)
 
 
 def for_data(
@@ -330,6 +432,7 @@ def for_data(
     ipc: int = 10,
     factor: int = 2,
     decoded: int | None = None,
+    lr: float | None = None,
 ) -> Protocol:
     """The protocol of this name for a data set, whatever the distilled set.
 
@@ -344,15 +447,23 @@ def for_data(
         ipc: stored images per class; decides an exception of IDC.
         factor: parts per side of a stored image; decides exceptions of IDC.
         decoded: decoded images per class, which decide the epochs on ImageNet; ``ipc * factor ** 2`` by default.
+        lr: step size for sets that have learnt none, under protocols that take that of the set.
 
     Raises:
-        InputError: there is no such protocol, or not for these data.
+        InputError: there is no such protocol, or not for these data, or it has a step size of its own.
     """
     if spec.sound is not None:
         networks = networks or ("convnet4",)
     chosen: dict[str, Any] = {"networks": networks} if networks else {}
     if repeats is not None:
         chosen["repeats"] = repeats
+    if lr is not None:
+        if name in PROTOCOLS and name not in _RATED:
+            raise InputError(
+                f"protocol '{name}' has a step size of its own for all sets; leave --lr out, or name several in "
+                "--learning-rates to choose from on the validation part."
+            )
+        chosen["lr"] = lr
     protocol = _for_data(name, spec, chosen, ipc, factor, decoded)
     if spec.sound is None:
         return protocol
@@ -380,6 +491,12 @@ def _for_data(
             return dm(data=data, **chosen)
         case "dsdm":
             return dsdm(data=data, ipc=ipc, factor=factor, **chosen)
+        case "mtt":
+            return mtt(data=data, **chosen)
+        case "ast":
+            return ast(data=data, **chosen)
+        case "ast_official":
+            return ast_official(data=data, **chosen)
     flip = canonical_name(data) not in _DIGITS
     match name:
         case "limbeck_soft":

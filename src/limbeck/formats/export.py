@@ -70,6 +70,9 @@ def export(distilled: Distilled, to: Target, where: str | Path, decoded: bool = 
 def to_image_folder(distilled: Distilled, folder: Path, decoded: bool = True) -> None:
     """PNG files ``train/<class>/<number>.png``, 8 bits per value, as `torchvision.datasets.ImageFolder` reads them.
 
+    What was learnt beside the pixels stands in ``learnt.json``: ``student_lr``, and with decoded images
+    ``labels_soft``, the probabilities by file.
+
     Args:
         distilled: the set.
         folder: made; appears complete or not at all.
@@ -81,7 +84,7 @@ def to_image_folder(distilled: Distilled, folder: Path, decoded: bool = True) ->
     from PIL import Image
 
     pixels, labels = _pixels(distilled, decoded)
-    with _class_folders(folder, distilled, labels, ".png") as files:
+    with _class_folders(folder, distilled, labels, ".png", decoded) as files:
         for file, image in zip(files, pixels, strict=True):
             Image.fromarray(_picture(image)).save(file)
 
@@ -109,15 +112,17 @@ def to_jpeg_folder(distilled: Distilled, folder: Path, quality: int = 75, decode
     width, digits = max(3, len(str(distilled.spec.classes - 1))), max(3, len(str(most)))
     names = [f"new{label:0{width}d}" for label in range(distilled.spec.classes)]
     _require_sorted(names)
-    seen = [0] * len(names)
+    seen, files = [0] * len(names), []
     with replacing_folder(folder) as temporary:
         for name in names:
             (temporary / name).mkdir()
         for image, label in zip(pixels, labels.tolist(), strict=True):
             file = temporary / names[label] / f"class{label:0{width}d}_id{seen[label]:0{digits}d}.jpg"
             Image.fromarray(_picture(image)).save(file, quality=quality)
+            files.append(file.relative_to(temporary))
             seen[label] += 1
         _write_names(temporary, names, distilled)
+        _write_learnt(temporary, files, distilled, decoded)
 
 
 def to_wav_folder(distilled: Distilled, folder: Path) -> None:
@@ -146,6 +151,9 @@ def to_npz(distilled: Distilled, path: Path, decoded: bool = True) -> None:
     ``[D]``: networks saw ``(x - whitening_mean) @ whitening``, with x the D values of an image in the order C, H, W.
     Their images are not clamped, so that this gives back what was learnt.
 
+    What was learnt beside the pixels is there, too, where it is: ``labels_soft``, probabilities of the decoded images,
+    float32 ``[N, classes]``, and ``student_lr``, the step size to train with.
+
     Args:
         distilled: the set.
         path: the file; appears complete or not at all.
@@ -154,7 +162,10 @@ def to_npz(distilled: Distilled, path: Path, decoded: bool = True) -> None:
     import numpy as np
 
     images, labels = _images(distilled, decoded)
-    normalization = distilled.spec.normalization
+    normalization, soft = distilled.spec.normalization, distilled.soft_labels
+    learnt: dict[str, Any] = {} if soft is None else {"labels_soft": soft.numpy()}
+    if distilled.student_lr is not None:
+        learnt["student_lr"] = np.array(distilled.student_lr)
     with replacing(path) as temporary:
         np.savez_compressed(
             temporary,
@@ -164,6 +175,7 @@ def to_npz(distilled: Distilled, path: Path, decoded: bool = True) -> None:
             mean=np.array(normalization.mean),
             std=np.array(normalization.std),
             **_whitening(normalization.whitening),
+            **learnt,
         )
 
 
@@ -203,7 +215,9 @@ def _images(distilled: Distilled, decoded: bool) -> tuple[Tensor, Tensor]:
 
 
 @contextlib.contextmanager
-def _class_folders(folder: Path, distilled: Distilled, labels: Tensor, suffix: str) -> Iterator[list[Path]]:
+def _class_folders(
+    folder: Path, distilled: Distilled, labels: Tensor, suffix: str, decoded: bool = True
+) -> Iterator[list[Path]]:
     """A file to be written for each label, in folders of the classes; ``classes.json`` has the classes' own names."""
     width = max(3, len(str(distilled.spec.classes - 1)))
     names = [_file_name(index, name, width) for index, name in enumerate(distilled.spec.class_names)]
@@ -212,17 +226,32 @@ def _class_folders(folder: Path, distilled: Distilled, labels: Tensor, suffix: s
     with replacing_folder(folder) as temporary:
         for name in names:
             (temporary / "train" / name).mkdir(parents=True)
-        yield [
-            temporary / "train" / names[label] / f"{number:0{digits}d}{suffix}"
+        files = [
+            Path("train") / names[label] / f"{number:0{digits}d}{suffix}"
             for number, label in enumerate(labels.tolist())
         ]
+        yield [temporary / file for file in files]
         _write_names(temporary, names, distilled)
+        _write_learnt(temporary, files, distilled, decoded)
 
 
 def _write_names(folder: Path, names: Sequence[str], distilled: Distilled) -> None:
     """Which folder holds which class."""
     said = dict(zip(names, distilled.spec.class_names, strict=True))
     (folder / "classes.json").write_text(json.dumps(said, ensure_ascii=False, indent=2), encoding="utf-8")
+
+
+def _write_learnt(folder: Path, files: Sequence[Path], distilled: Distilled, decoded: bool) -> None:
+    """``learnt.json``, where something was learnt beside the pixels: the step size, and probabilities by file.
+
+    Stored images may hold several decoded ones, so that only these have labels of their own.
+    """
+    learnt: dict[str, Any] = {} if distilled.student_lr is None else {"student_lr": distilled.student_lr}
+    soft = distilled.soft_labels
+    if soft is not None and decoded:
+        learnt["labels_soft"] = {file.as_posix(): row for file, row in zip(files, soft.tolist(), strict=True)}
+    if learnt:
+        (folder / "learnt.json").write_text(json.dumps(learnt, indent=1), encoding="utf-8")
 
 
 def _require_sorted(names: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from limbeck.core.real import DataSpec, Normalization
 from limbeck.core.sound import Sound
 from limbeck.core.whitening import Whitening
 from limbeck.registry import recipe_from_plain
-from limbeck.storage.directory import IMAGES, SIDECAR, read_set, read_whitening
+from limbeck.storage.directory import IMAGES, SIDECAR, read_learnt, read_set, read_whitening
 
 __all__ = ["load"]
 
@@ -34,7 +34,8 @@ def load(folder: str | Path) -> Distilled:
         stored, description = read_set(Path(folder))
         spec = _spec(description["data"], read_whitening(Path(folder), description))
         recipe = recipe_from_plain(description["recipe"])
-        return Distilled(stored, spec, recipe, description["seed"], description["storage"], description["identity"])
+        seed, storage, identity = (description[name] for name in ("seed", "storage", "identity"))
+        return Distilled(stored, spec, recipe, seed, storage, identity, read_learnt(Path(folder)))
     except KeyError as error:
         raise InputError(f"{Path(folder) / SIDECAR} lacks {error}; it was written by another version.") from error
     except SafetensorError as error:

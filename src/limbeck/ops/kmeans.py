@@ -16,7 +16,7 @@ from torch import Tensor
 
 from limbeck.core.errors import InputError
 
-__all__ = ["Clusters", "Empty", "distances", "global_nearest", "kmeans", "nearest_rows", "start_rows"]
+__all__ = ["Clusters", "Empty", "distances", "global_nearest", "kmeans", "largest", "nearest_rows", "start_rows"]
 
 Empty = Literal["reseed", "zero"]
 _BLOCK = 1 << 24  # numbers of a distance matrix that are held at a time
@@ -120,7 +120,13 @@ def kmeans(
 
 @torch.no_grad()
 def nearest_rows(
-    features: Tensor, counts: Tensor, centroids: Tensor, per_centroid: int = 1, *, distinct: bool = True
+    features: Tensor,
+    counts: Tensor,
+    centroids: Tensor,
+    per_centroid: int = 1,
+    *,
+    distinct: bool = True,
+    further: Tensor | None = None,
 ) -> Tensor:
     """The rows nearest to each centroid, among all rows of the group and not only the cluster's members.
 
@@ -134,13 +140,19 @@ def nearest_rows(
         per_centroid: how many rows for each centroid, nearest first.
         distinct: whether a row that an earlier centroid took is skipped for the next nearest free one.
             Without, as in the authors' code, two centroids may choose the same row.
+        further: centroids that choose one row more once all have theirs, in this order, int64 ``[G, R]``, each at most
+            once; none by default.
 
     Returns:
-        Rows, centroid by centroid, int64 ``[G, K * per_centroid]``.
+        Rows, centroid by centroid and then those of ``further``, int64 ``[G, K * per_centroid + R]``.
     """
     groups, rows, _ = features.shape
     clusters = centroids.shape[1]
-    _check(counts.tolist(), clusters * per_centroid if distinct else per_centroid)
+    if further is None:
+        further = torch.empty(groups, 0, dtype=torch.int64)
+    more = further.shape[1]
+    _check(counts.tolist(), clusters * per_centroid + more if distinct else per_centroid + min(more, 1))
+    further = further.to(features.device)
     relative = _tie(features.dtype)
     picks = []
     for first, last in _group_blocks(groups, rows * clusters, features.device):
@@ -152,6 +164,11 @@ def nearest_rows(
                     pick = _lowest(square[:, k], noise[:, k], relative)
                     square.scatter_(2, pick[:, None].expand(-1, clusters, -1), torch.inf)
                     taken.append(pick)
+            for turn in range(more):
+                chooser = further[first:last, turn, None]
+                pick = _lowest(_rows(square, chooser)[:, 0], _rows(noise, chooser)[:, 0], relative)
+                square.scatter_(2, pick[:, None].expand(-1, clusters, -1), torch.inf)
+                taken.append(pick)
             picks.append(torch.cat(taken, dim=1))
         else:
             nearest = []
@@ -159,8 +176,25 @@ def nearest_rows(
                 pick = _lowest(square, noise, relative)
                 square.scatter_(2, pick, torch.inf)
                 nearest.append(pick)
-            picks.append(torch.cat(nearest, dim=2).flatten(1))
+            choosers = further[first:last]
+            last_rows = _lowest(_rows(square, choosers), _rows(noise, choosers), relative).flatten(1)
+            picks.append(torch.cat([torch.cat(nearest, dim=2).flatten(1), last_rows], dim=1))
     return torch.cat(picks)
+
+
+@torch.no_grad()
+def largest(labels: Tensor, clusters: int, count: int) -> Tensor:
+    """The clusters with the most members, largest first and among equally large ones the first, int64 ``[G, count]``.
+
+    Args:
+        labels: cluster of each row, -1 for none, int64 ``[G, N]``.
+        clusters: K.
+        count: how many of them, at most K.
+    """
+    if not 0 <= count <= clusters:
+        raise InputError(f"{count} of {clusters} clusters were asked for; ask for at most {clusters}.")
+    members = (labels.unsqueeze(2) == torch.arange(clusters, device=labels.device)).sum(dim=1)
+    return members.sort(dim=1, descending=True, stable=True).indices[:, :count]
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ class SGD(ImageOptimizer):
     """
 
     references = ("kim2022idc",)
-    added: ClassVar[Mapping[str, Any]] = {"drops": (), "drop_factor": 0.5}
+    added: ClassVar[Mapping[str, Any]] = {"drops": (), "drop_factor": 0.5, "average": 0.0}
 
     lr: float = 5e-3
     """Step size, before scaling."""
@@ -47,6 +47,9 @@ class SGD(ImageOptimizer):
     """Outer iterations from which on the step size is multiplied by ``drop_factor``, once for each."""
     drop_factor: float = 0.5
     """What it is multiplied by."""
+    average: float = 0.0
+    """Decay d of an average of the images over time, which a run returns instead of the last images (FTD): it begins
+    with the initial images, and each round makes it ``d * average + (1 - d) * images``. 0: the last images."""
 
     def check(self, context: Context) -> None:
         """Step size and momentum are usable."""
@@ -57,6 +60,8 @@ class SGD(ImageOptimizer):
             )
         if not self.drop_factor > 0:
             raise InputError(f"optimizer 'sgd' needs a drop_factor above 0, not {self.drop_factor}.")
+        if not 0 <= self.average < 1:
+            raise InputError(f"optimizer 'sgd' needs an average of at least 0 and less than 1, not {self.average}.")
 
     def clamps(self) -> bool:
         """With ``clamp``."""
@@ -95,14 +100,26 @@ class SGD(ImageOptimizer):
     def update(
         self, state: State, stored: Tensor, gradients: Tensor, context: Context, moment: Moment
     ) -> tuple[State, Tensor]:
-        """Coast to the turn, step, coast to the end of the round."""
+        """Coast to the turn, step, coast to the end of the round; then the average moves."""
+        before = state.get("average", stored)
+        stored, velocity = self._moved(state, stored, gradients, context)
+        after = {"velocity": velocity}
+        if self.average:
+            after["average"] = self.average * before + (1 - self.average) * stored
+        return {**state, **after}, stored
+
+    def result(self, state: State, stored: Tensor) -> Tensor:
+        """The average over time, if there is one."""
+        average: Tensor = state.get("average", stored)
+        return average
+
+    def _moved(self, state: State, stored: Tensor, gradients: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """Stored images and velocity after the round."""
         lr, velocity = self.step_size(context, state["iteration"]), state["velocity"]
         if self.turns == "joint":
-            stored, velocity = momentum.step(stored, velocity, gradients, lr, self.momentum)
-            return {**state, "velocity": velocity}, stored
+            return momentum.step(stored, velocity, gradients, lr, self.momentum)
         turn = torch.arange(stored.shape[0], device=stored.device)
         stored, velocity = momentum.coast(stored, velocity, lr, self.momentum, turn)
         stored, velocity = momentum.step(stored, velocity, gradients, lr, self.momentum)
         left = stored.shape[0] - 1 - turn
-        stored, velocity = momentum.coast(stored, velocity, lr, self.momentum, left)
-        return {**state, "velocity": velocity}, stored
+        return momentum.coast(stored, velocity, lr, self.momentum, left)

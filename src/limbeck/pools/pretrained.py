@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,6 +47,10 @@ class Pretrained(Pool):
     seed: int | None = None
     """Seed of the networks, for runs of several seeds that share them; none takes the run's."""
 
+    def offers(self) -> frozenset[str]:
+        """What every pool offers, and networks that know the real images."""
+        return super().offers() | {"labelling networks"}
+
     def check(self, context: Context) -> None:
         """The network exists and fits the images."""
         context.network(self.network)
@@ -77,6 +81,11 @@ class Pretrained(Pool):
     def view(self, state: State, context: Context) -> View:
         """The network that was drawn."""
         return View(context.network(self.network), state["networks"][state["current"]])
+
+    def judges(self, state: State, context: Context) -> Iterator[View]:
+        """All networks, in their order."""
+        network = context.network(self.network)
+        yield from (View(network, weights, train=False) for weights in state["networks"])
 
     def architecture(self, context: Context) -> FunctionalNetwork:
         """What its networks look like."""

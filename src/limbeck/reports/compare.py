@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from limbeck.core.context import Context
+from limbeck.core.contracts import Objective
 from limbeck.core.errors import InputError
 from limbeck.core.executor import Executor
 from limbeck.core.plain import encode
@@ -48,8 +50,11 @@ class Row:
         seconds: wall time of distilling, mean over seeds.
         evaluation_seconds: wall time of training and judging the networks of one seed, mean over seeds.
         seeds: seeds of the runs.
-        bytes_labels: bytes of labels: 0 for those of the set, else those of the teacher's weights or of stored files.
-        label_kind: ``hard``, ``teacher`` or ``stored``.
+        bytes_labels: bytes of labels: 0 for hard ones, else of those that the set carries, of the teacher's weights or
+            of stored files.
+        label_kind: ``hard``, ``own`` (soft ones that the set carries), ``teacher`` or ``stored``.
+        selected_on_test: best look at the test images of every network, where the protocol looks during training; no
+            fair figure.
     """
 
     method: str
@@ -62,6 +67,7 @@ class Row:
     seeds: tuple[int, ...]
     bytes_labels: int = 0
     label_kind: LabelKind = "hard"
+    selected_on_test: tuple[float, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -111,7 +117,7 @@ def told_apart(rows: Sequence[Row]) -> list[Row]:
     """The rows with the kind of their labels in their names, where there is more than one kind; for pictures."""
     if len({row.label_kind for row in rows}) < 2:
         return list(rows)
-    kinds = {"hard": "hard labels", "teacher": "soft labels", "stored": "stored labels"}
+    kinds = {"hard": "hard labels", "own": "own soft labels", "teacher": "soft labels", "stored": "stored labels"}
     return [row if not row.ipc else replace(row, method=f"{row.method} ({kinds[row.label_kind]})") for row in rows]
 
 
@@ -168,10 +174,15 @@ def compare(
         for name, recipe in recipes.items()
         for ipc in ipcs
     }
+    if full and _needs_rate(protocol):
+        raise _no_rate(protocol, "all real images have none")
     apart = set()
     for (name, ipc), recipe in at.items():
-        if chains(recipe, make_context(recipe, data, ipc, seeds[0], settings)):
+        context = make_context(recipe, data, ipc, seeds[0], settings)
+        if chains(recipe, context):
             apart.add((name, ipc))
+        if _needs_rate(protocol) and not (recipe.objective and "student_lr" in _learns(recipe.objective, context)):
+            raise _no_rate(protocol, f"'{name}' learns none")
         _refuse_unequal_bytes(name, recipe)
     if settings.processes > 1 and not apart:
         raise InputError(
@@ -249,6 +260,23 @@ def _kinds(labels: Sequence[LabelChoice], protocol: Protocol) -> tuple[LabelChoi
     return tuple(labels) or (("hard",) if protocol.soft is None else ("soft",))
 
 
+def _needs_rate(protocol: Protocol) -> bool:
+    """Whether only sets that have learnt a step size can be judged."""
+    return protocol.lr_of_set == "required" and not protocol.learning_rates
+
+
+def _learns(objective: Objective, context: Context) -> Mapping[str, Any]:
+    """What a run learns beside the images."""
+    return objective.learnt(objective.init(context))
+
+
+def _no_rate(protocol: Protocol, cause: str) -> InputError:
+    return InputError(
+        f"protocol '{protocol.name}' trains with the step size that a set has learnt, and {cause}; name one for sets "
+        "without (--lr), or take protocol 'limbeck'."
+    )
+
+
 class _Taught:
     """One teacher for all sets: the one named, or that of the first recipe that brings one."""
 
@@ -300,7 +328,9 @@ def _recorded_seconds(folder: Path, measured: float) -> float:
 
 
 def _row(name: str, ipc: int, entries: list[dict[str, Any]], seeds: tuple[int, ...]) -> Row:
-    accuracies = [value for entry in entries for network in entry["networks"] for value in network["accuracies"]]
+    networks = [network for entry in entries for network in entry["networks"]]
+    accuracies = [value for network in networks for value in network["accuracies"]]
+    selected = [value for network in networks for value in network.get("selected_on_test", ())]
     return Row(
         method=name,
         ipc=ipc,
@@ -312,6 +342,7 @@ def _row(name: str, ipc: int, entries: list[dict[str, Any]], seeds: tuple[int, .
         seeds=seeds,
         bytes_labels=entries[0].get("bytes_labels", 0),
         label_kind=entries[0].get("label_kind", "hard"),
+        selected_on_test=tuple(selected),
     )
 
 

@@ -1,4 +1,4 @@
-"""Bars of accuracies and curves of losses.
+"""Bars of accuracies, curves of losses and of learned step sizes.
 
 Every function returns the bytes of one picture. Sizes are in CSS pixels, at which text is meant to be read.
 """
@@ -6,6 +6,7 @@ Every function returns the bytes of one picture. Sizes are in CSS pixels, at whi
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from limbeck.reports.runs import Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["FULL", "accuracy_bars", "loss_curves", "method_colours"]
+__all__ = ["FULL", "accuracy_bars", "loss_curves", "method_colours", "rate_curves"]
 
 FULL = "full"
 """Name of the row of a comparison that was trained on all real images."""
@@ -51,6 +52,11 @@ _PALETTE = (
 _HATCHES = ("", "///", "...", "xxx")
 """Fillings of the bars when there are more methods than colours."""
 
+Logged = Sequence[tuple[int, float]]
+"""Pairs of inner step and value."""
+
+_MANY = 100
+"""Lines of a log from which on its curve is smoothed as well."""
 _FULL_INK = "#3d4852"
 _SLOT = 40
 """CSS pixels of one bar with its number."""
@@ -125,7 +131,7 @@ def loss_curves(
     """Loss against inner step, one line per run, one panel per IPC, one colour per method.
 
     The axis of a panel is logarithmic when its largest loss is more than 20 times its smallest. Seeds of one method
-    share its colour and differ in lightness.
+    share its colour and differ in lightness. Of a log of many lines the mean over its neighbours is drawn over each.
 
     Args:
         runs: finished runs; those without a logged loss (baselines) are left out.
@@ -137,24 +143,54 @@ def loss_curves(
     Returns:
         The picture; None when no run has logged a loss.
     """
+    logged = [run.losses for run in runs]
+    return _curves(runs, logged, "loss", colours, labels, width, form, smooth=True)
+
+
+def rate_curves(
+    runs: Sequence[Run],
+    colours: Mapping[str, str] | None = None,
+    labels: Sequence[str] | None = None,
+    width: int = 960,
+    form: Format = "svg",
+) -> bytes | None:
+    """Step size that runs learn beside their images, against inner step; looks and arguments as of `loss_curves`.
+
+    Returns:
+        The picture; None when no run has learnt a step size.
+    """
+    return _curves(runs, [run.rates for run in runs], "step size", colours, labels, width, form, smooth=False)
+
+
+def _curves(
+    runs: Sequence[Run],
+    logged: Sequence[Logged],
+    name: str,
+    colours: Mapping[str, str] | None,
+    labels: Sequence[str] | None,
+    width: int,
+    form: Format,
+    smooth: bool,
+) -> bytes | None:
+    """What was logged over inner steps, one panel per IPC; None for nothing."""
     labels = labels if labels is not None else [run.method for run in runs]
-    drawn = [(label, run) for label, run in zip(labels, runs, strict=True) if run.losses]
+    drawn = [(label, run, pairs) for label, run, pairs in zip(labels, runs, logged, strict=True) if pairs]
     if not drawn:
         return None
-    colours = {**method_colours(label for label, _ in drawn), **(colours or {})}
-    panels: dict[int, list[tuple[str, Run]]] = {}
-    for label, run in drawn:
-        panels.setdefault(run.distilled.ipc, []).append((label, run))
+    colours = {**method_colours(label for label, *_ in drawn), **(colours or {})}
+    panels: dict[int, list[tuple[str, Logged]]] = {}
+    for label, run, pairs in drawn:
+        panels.setdefault(run.distilled.ipc, []).append((label, pairs))
     across = max(1, min(len(panels), width // 320))
     down = math.ceil(len(panels) / across)
-    legend = [legend_line(label, colours[label]) for label in dict.fromkeys(label for label, _ in drawn)]
+    legend = [legend_line(label, colours[label]) for label in dict.fromkeys(label for label, *_ in drawn)]
     figure, axes = canvas(down, width, 230, legend, below=58, across=across, titles=24)
     for place, (axis, ipc) in enumerate(zip(axes, sorted(panels), strict=False)):
-        _draw_losses(axis, panels[ipc], colours)
+        _draw_curves(axis, panels[ipc], colours, smooth)
         axis.set_title(images_per_class(ipc), loc="left", fontsize=POINTS, color=INK, pad=7)
         axis.set_xlabel("inner step")
         if place % across == 0:
-            axis.set_ylabel("loss")
+            axis.set_ylabel(name)
         plain(axis)
     for axis in axes[len(panels) :]:
         axis.remove()
@@ -210,31 +246,44 @@ def _draw_bars(
     axis.set_xlim(0, max(length, position - 0.4))
 
 
-def _draw_losses(axis: Axes, runs: Sequence[tuple[str, Run]], colours: Mapping[str, str]) -> None:
-    lowest, highest = math.inf, 0.0
+def _draw_curves(axis: Axes, runs: Sequence[tuple[str, Logged]], colours: Mapping[str, str], smooth: bool) -> None:
+    lowest, highest = math.inf, -math.inf
     for label in dict.fromkeys(label for label, _ in runs):
-        same = [run for name, run in runs if name == label]
-        for index, run in enumerate(same):
-            steps, losses = zip(*run.losses, strict=True)
-            lowest, highest = min(lowest, *losses), max(highest, *losses)
+        same = [pairs for name, pairs in runs if name == label]
+        for index, pairs in enumerate(same):
+            steps, values = zip(*pairs, strict=True)
+            lowest, highest = min(lowest, *values), max(highest, *values)
             shade = lightened(colours[label], 0.55 * index / max(1, len(same) - 1))
-            marker = "o" if len(steps) == 1 else None
+            smoothed = smooth and len(steps) >= _MANY
+            if smoothed:
+                axis.plot(steps, values, color=shade, alpha=0.3, linewidth=0.7, zorder=2)
             axis.plot(
                 steps,
-                losses,
+                _smoothed(values) if smoothed else values,
                 color=shade,
                 linewidth=1.3 if len(runs) < 8 else 0.9,
-                marker=marker,
+                marker="o" if len(steps) == 1 else None,
                 zorder=3 - index / 100,
             )
     if lowest > 0 and highest > 20 * lowest:
         axis.set_yscale("log")
         axis.grid(True, axis="y", which="minor", color=GRID, linewidth=0.4)
-    else:
+    elif not highest < 2 * lowest:
+        # Where all is far from zero, an axis from there would hide what there is to see.
         axis.set_ylim(bottom=min(0.0, lowest))
     from matplotlib.ticker import MaxNLocator
 
     axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
+def _smoothed(values: Sequence[float]) -> list[float]:
+    """The mean of each value and its neighbours; early ones, which fall fast, have as few on both sides."""
+    reach = len(values) // _MANY * 2
+    means = []
+    for place in range(len(values)):
+        before = min(reach, place)
+        means.append(statistics.fmean(values[place - before : place + before + 1]))
+    return means
 
 
 def _broken(groups: list[tuple[int, list[Row]]], width: int) -> list[list[tuple[int, list[Row]]]]:

@@ -7,6 +7,7 @@ give equal bytes. Every number is read from the files of the runs.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import statistics
@@ -24,7 +25,8 @@ from limbeck.reports.canvas import Format, data_uri, images_per_class
 from limbeck.reports.citations import bibtex
 from limbeck.reports.compare import Comparison, Row, told_apart
 from limbeck.reports.diversity import DiversityTable, class_scatter, diversity_tables
-from limbeck.reports.figures import FULL, accuracy_bars, loss_curves, method_colours
+from limbeck.reports.experts import UsedExperts, experts_of, weight_changes
+from limbeck.reports.figures import FULL, accuracy_bars, loss_curves, method_colours, rate_curves
 from limbeck.reports.growth import Growth, accuracy_curves, growths
 from limbeck.reports.labels import fields_in_words, recipe_labels
 from limbeck.reports.runs import Run
@@ -37,6 +39,7 @@ from limbeck.reports.tables import (
     label_size,
     percent,
     real_cells,
+    spread,
 )
 from limbeck.reports.wording import (
     enumeration,
@@ -128,7 +131,10 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
         "diversity": _diversity(entries, colours),
         "groups": _groups(entries, comparison.rows if comparison is not None else (), colours),
         "heard": any(entry.distilled.spec.sound is not None for entry in entries),
+        "experts": _experts(entries, colours),
         "losses": _losses(entries, colours),
+        "rates": _rates(entries, colours),
+        "skipped": _skipped(entries),
         "costs": _costs(entries, colours),
         "machines": _distinct(machine_in_words(entry.run.record.get("hardware", {})) for entry in entries),
         "steps": _distinct(steps_in_words(entry.run.record.get("execution", {})) for entry in entries),
@@ -225,6 +231,7 @@ def _comparison(comparison: Comparison, rows: Sequence[Row], colours: Mapping[st
                 "distil": human_seconds(row.seconds) if row.ipc else "–",
                 "evaluate": human_seconds(row.evaluation_seconds),
                 "best": row in best,
+                "selected": spread(row.selected_on_test) if row.selected_on_test else "",
             }
         )
         previous = row.ipc
@@ -259,7 +266,7 @@ def _architectures(entries: Sequence[_Entry], comparison: Comparison | None) -> 
                 for network in evaluation["networks"]:
                     cells.setdefault(network["network"], []).extend(network["accuracies"])
     table = [
-        {"ipc": ipc, "method": label, "cells": [_spread(cells.get(name, [])) for name in names]}
+        {"ipc": ipc, "method": label, "cells": [spread(cells.get(name, [])) for name in names]}
         for (ipc, label), cells in found.items()
     ]
     return {"names": names, "rows": table} if table else None
@@ -268,12 +275,6 @@ def _architectures(entries: Sequence[_Entry], comparison: Comparison | None) -> 
 def _live(evaluation: Mapping[str, Any]) -> bool:
     """Whether labels were not read from a store, as they never are in a comparison."""
     return evaluation.get("label_kind", "hard") != "stored"
-
-
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    return percent(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values))
 
 
 def _evaluations(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
@@ -289,6 +290,7 @@ def _evaluations(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
             "lr": f"{network['lr']:g}",
             "accuracy": percent(network["mean"], network["std"], len(network["accuracies"])),
             "each": ", ".join(f"{100 * value:.2f}" for value in network["accuracies"]),
+            "selected": spread(network.get("selected_on_test", ())) if network.get("selected_on_test") else "",
         }
         for entry in entries
         for evaluation in entry.run.evaluations
@@ -453,13 +455,58 @@ def _shown(
     }
 
 
+def _experts(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    """How far the experts went in each epoch, one figure and table per data set."""
+    figures = []
+    by_data = _by_data(entries)
+    for members in by_data:
+        sets = experts_of([entry.run for entry in members], [entry.label for entry in members])
+        wide, narrow = weight_changes(sets, colours, _WIDE), weight_changes(sets, colours, _NARROW)
+        if wide is None or narrow is None:
+            continue
+        name = members[0].distilled.spec.name
+        spoken = "; ".join(
+            f"{used.label}: AvgVar {_average(used.experts.average_variation)[0]} over {used.experts.count} experts"
+            for used in sets
+        )
+        figures.append(
+            {
+                "name": name if len(by_data) > 1 else "",
+                "rows": [_expert_row(used, colours) for used in sets],
+                **_figure(wide, narrow, f"Squared change of the experts' weights in each epoch for {name}. {spoken}."),
+            }
+        )
+    return figures
+
+
+def _expert_row(used: UsedExperts, colours: Mapping[str, str]) -> dict[str, Any]:
+    experts = used.experts
+    variation, apart = _average(experts.average_variation)
+    return {
+        "label": used.label,
+        "ipc": enumeration(map(str, used.ipcs)),
+        "colour": used.colour(colours),
+        "count": experts.count,
+        "epochs": max((len(changes) for changes in experts.weight_change), default=0),
+        "variation": f"{variation} ± {apart}" if apart else variation,
+        "accuracy": spread(experts.accuracy),
+    }
+
+
+def _average(values: Sequence[float]) -> tuple[str, str]:
+    """Mean with four digits and sample standard deviation with as many decimals; empty where there is none."""
+    if not values:
+        return "–", ""
+    mean = statistics.fmean(values)
+    decimals = min(9, max(1, 3 - math.floor(math.log10(mean)))) if mean > 0 else 1
+    return f"{mean:.{decimals}f}", f"{statistics.stdev(values):.{decimals}f}" if len(values) > 1 else ""
+
+
 def _losses(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[str, Any]]:
     """One figure per data set."""
     figures = []
-    by_data: dict[str, list[_Entry]] = {}
-    for entry in entries:
-        by_data.setdefault(entry.distilled.spec.digest, []).append(entry)
-    for members in by_data.values():
+    by_data = _by_data(entries)
+    for members in by_data:
         runs, labels = [entry.run for entry in members], [entry.label for entry in members]
         wide = loss_curves(runs, colours, labels, _WIDE)
         narrow = loss_curves(runs, colours, labels, _NARROW)
@@ -471,6 +518,44 @@ def _losses(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[
             spoken = f"Loss against inner step for {name}. At the end: {final}."
             figures.append({"name": name if len(by_data) > 1 else "", **_figure(wide, narrow, spoken)})
     return figures
+
+
+def _rates(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Learned step sizes, one figure per data set."""
+    figures = []
+    by_data = _by_data(entries)
+    for members in by_data:
+        runs, labels = [entry.run for entry in members], [entry.label for entry in members]
+        wide, narrow = rate_curves(runs, colours, labels, _WIDE), rate_curves(runs, colours, labels, _NARROW)
+        if wide is not None and narrow is not None:
+            name = members[0].distilled.spec.name
+            final = "; ".join(
+                f"{entry.run.title}: {entry.run.rates[0][1]:.4g} at first, {entry.run.rates[-1][1]:.4g} at the end"
+                for entry in members
+                if entry.run.rates
+            )
+            spoken = f"Learned step size against inner step for {name}. {final}."
+            figures.append({"name": name if len(by_data) > 1 else "", **_figure(wide, narrow, spoken)})
+    return figures
+
+
+def _skipped(entries: Sequence[_Entry]) -> list[str]:
+    """Runs that did not take all of their steps."""
+    lines = []
+    for entry in entries:
+        if entry.run.skipped:
+            steps = entry.run.record.get("steps")
+            name = f"{entry.label}, {entry.distilled.spec.name}, IPC {entry.distilled.ipc}, seed {entry.distilled.seed}"
+            lines.append(f"{name}: {entry.run.skipped:,}" + (f" of {steps:,}" if steps else ""))
+    return lines
+
+
+def _by_data(entries: Sequence[_Entry]) -> list[list[_Entry]]:
+    """Entries of equal data together."""
+    found: dict[str, list[_Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.distilled.spec.digest, []).append(entry)
+    return list(found.values())
 
 
 def _costs(entries: Sequence[_Entry], colours: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
@@ -50,6 +50,8 @@ class Run:
         evaluations: contents of its ``evaluation-*.json``, in order of their names.
         curves: contents of its ``curve-*.json``, likewise.
         diversities: contents of its ``diversity-*.json``, likewise.
+        rates: pairs of inner step and learned step size of the student, where there is one.
+        skipped: inner steps that were not taken because their loss was too large or no number.
     """
 
     folder: Path
@@ -59,6 +61,8 @@ class Run:
     evaluations: tuple[dict[str, Any], ...]
     curves: tuple[dict[str, Any], ...] = ()
     diversities: tuple[dict[str, Any], ...] = ()
+    rates: tuple[tuple[int, float], ...] = ()
+    skipped: int = 0
 
     @property
     def method(self) -> str:
@@ -80,19 +84,43 @@ def read_run(folder: Path) -> Run:
     """
     distilled = load(folder)
     record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
-    losses: list[tuple[int, float]] = []
-    if (folder / LOG).is_file():
-        for line in (folder / LOG).read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-                losses.append((int(entry["step"]), float(entry["loss"])))
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{folder / LOG} is damaged; remove it to go without the losses.") from error
+    lines = _log_lines(folder / LOG) if (folder / LOG).is_file() else []
+    losses = tuple((line.step, line.loss) for line in lines)
+    rates = tuple((line.step, line.student_lr) for line in lines if line.student_lr is not None)
+    skipped = max((line.skipped for line in lines), default=0)
     evaluations, curves, diversities = (
         tuple(read_json(path) for path in sorted(folder.glob(f"{kind}-*.json")))
         for kind in ("evaluation", "curve", "diversity")
     )
-    return Run(folder, distilled, record, tuple(losses), evaluations, curves, diversities)
+    return Run(folder, distilled, record, losses, evaluations, curves, diversities, rates, skipped)
+
+
+class _Line(NamedTuple):
+    """What reports show of a line of a log; whatever else stands there is left."""
+
+    step: int
+    loss: float
+    student_lr: float | None
+    skipped: int
+
+
+def _log_lines(path: Path) -> list[_Line]:
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(text)
+            rate = entry.get("student_lr")
+            lines.append(
+                _Line(
+                    step=int(entry["step"]),
+                    loss=float(entry["loss"]),
+                    student_lr=None if rate is None else float(rate),
+                    skipped=int(entry.get("skipped", 0)),
+                )
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is damaged; remove it to go without the losses.") from error
+    return lines
 
 
 def evaluation_file(
@@ -154,18 +182,24 @@ def _digest(
 
 
 def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
-    """Scores as plain data, with what a reader needs to trust them."""
+    """Scores as plain data, with what a reader needs to trust them.
+
+    Accuracies are those after the last epoch. Under ``selected_on_test`` stands the best of several looks at the test
+    images, where the protocol takes them: their mean, and for each network its own.
+    """
     return {
         "protocol": encode(scores.protocol),
         "seed": scores.seed,
         "mean": scores.mean,
         "std": scores.std,
+        **({} if scores.selected_on_test is None else {"selected_on_test": scores.selected_on_test}),
         "networks": [
             {
                 "network": entry.network,
                 "mean": entry.mean,
                 "std": entry.std,
                 "accuracies": list(entry.accuracies),
+                **({"selected_on_test": list(entry.best)} if entry.best else {}),
                 "seeds": list(entry.seeds),
                 "lr": entry.lr,
                 "execution": encode(entry.execution),

@@ -10,7 +10,7 @@ from limbeck.core.distilled import Distilled
 from limbeck.formats.wav import clips, wav_bytes
 from limbeck.reports.canvas import data_uri
 from limbeck.reports.tables import human_bytes
-from limbeck.storage.preview import picture
+from limbeck.storage.preview import picture, shown, shown_range
 
 __all__ = ["MOST_CLASSES", "SMALL", "sheet"]
 
@@ -48,6 +48,10 @@ def sheet(
     if played:
         size, images = (_HEARD, min(8, distilled.ipc)) if least > SMALL else (_HEARD_SMALL, min(3, distilled.ipc))
     notes = [f"seed {distilled.seed}", human_bytes(distilled.bytes), *remarks]
+    if distilled.label_bytes:
+        notes.append(f"soft labels, {human_bytes(distilled.label_bytes)}")
+    if distilled.student_lr is not None:
+        notes.append(f"learnt step size {distilled.student_lr:g}")
     if len(names) < distilled.spec.classes:
         notes.append(f"first {len(names)} of {distilled.spec.classes} classes")
     if images < distilled.ipc:
@@ -59,11 +63,16 @@ def sheet(
         notes.append(f"each stored image holds {decoded // distilled.ipc} training images")
     if played and decoded > distilled.ipc:
         notes.append("its clips are played one after another")
+    values = shown_range(distilled)
+    if values != (0.0, 1.0):
+        notes.append(f"black is {values[0]:.2g} and white {values[1]:.2g}, where 0 and 1 are those of real images")
     strips: list[dict[str, Any]]
     if played:
         strips = [{"name": name, **_played(distilled, label, images, size)} for label, name in enumerate(names)]
     else:
-        strips = [{"name": name, **_strip(distilled, label, 0, images, size)} for label, name in enumerate(names)]
+        strips = [
+            {"name": name, **_strip(distilled, label, 0, images, size, values)} for label, name in enumerate(names)
+        ]
     longest = max(map(len, names))
     return {
         "notes": [note.replace(" ", "\u00a0") if len(note) < 24 else note for note in notes],
@@ -84,32 +93,33 @@ def _played(distilled: Distilled, label: int, images: int, size: int) -> dict[st
     """Spectrograms of one class, each with what it sounds like: the clips that are decoded from it, on end."""
     sound = distilled.spec.sound
     assert sound is not None  # else nothing is played
-    shown = []
+    players = []
     for row in range(images):
         decoded = distilled.parametrization.decode(distilled.stored[label, row : row + 1].detach().cpu())
         if distilled.parametrization.space == "normalized":
             decoded = distilled.spec.normalization.invert(decoded)
         # Eight bits: what Griffin-Lim leaves of a voice is coarser, and a page holds many clips.
         recording = wav_bytes(clips(decoded, sound).flatten(), sound.sample_rate, width=1)
-        shown.append({**_strip(distilled, label, row, 1, size), "sound": data_uri(recording, "wav")})
-    return {"shown": shown, "width": sum(image["width"] + 2 * _GAP for image in shown)}
+        strip = _strip(distilled, label, row, 1, size, (0.0, 1.0))
+        players.append({**strip, "sound": data_uri(recording, "wav")})
+    return {"shown": players, "width": sum(image["width"] + 2 * _GAP for image in players)}
 
 
-def _strip(distilled: Distilled, label: int, first: int, images: int, size: int) -> dict[str, Any]:
+def _strip(
+    distilled: Distilled, label: int, first: int, images: int, size: int, values: tuple[float, float]
+) -> dict[str, Any]:
     """Images of one class beside each other, two pixels for each CSS pixel, so that they are sharp on any screen."""
     from PIL import Image
 
-    stored = distilled.stored[label : label + 1, first : first + images].detach().cpu()
-    if distilled.parametrization.space == "normalized":
-        stored = distilled.spec.normalization.invert(stored)
+    stored = shown(distilled, distilled.stored[label : label + 1, first : first + images], values)
     height = int(stored.shape[-2])
     scale = max(1, 2 * size // height)
     gap = max(1, round(2 * _GAP * scale * height / (2 * size)))
     drawn = picture(stored, scale=scale, gap=gap, sound=distilled.spec.sound is not None)
     shrink = size / (scale * height)
-    width, shown = round(drawn.width * shrink), round(drawn.height * shrink)
+    width, tall = round(drawn.width * shrink), round(drawn.height * shrink)
     if drawn.width > 2 * width:
-        drawn = drawn.resize((2 * width, 2 * shown), Image.Resampling.LANCZOS)
+        drawn = drawn.resize((2 * width, 2 * tall), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     drawn.save(buffer, format="PNG", optimize=True)
-    return {"uri": data_uri(buffer.getvalue(), "png"), "width": width, "height": shown}
+    return {"uri": data_uri(buffer.getvalue(), "png"), "width": width, "height": tall}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 __all__ = [
+    "SELECTED",
     "best_rows",
     "comparison_table",
     "curve_table",
@@ -25,10 +27,13 @@ __all__ = [
     "percent",
     "real_cells",
     "scores_table",
+    "spread",
 ]
 
 _WIDTH = 78
 """Terminal columns that a table may take for its title alone."""
+SELECTED = "best look, %\n(selected on\ntest data)"
+"""Heading of figures that are selected on the test images."""
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -50,6 +55,9 @@ def comparison_table(comparison: Comparison) -> Table:
     table.add_column("accuracy, %", justify="right", no_wrap=True)
     for name in ("networks", "distil", "evaluate"):
         table.add_column(name, justify="right")
+    selects = any(row.selected_on_test for row in comparison.rows)
+    if selects:
+        table.add_column(SELECTED, justify="right", no_wrap=True)
     best = best_rows(comparison.rows)
     previous: int | None = None
     for row in comparison.rows:
@@ -66,6 +74,7 @@ def comparison_table(comparison: Comparison) -> Table:
             str(len(row.accuracies)),
             human_seconds(row.seconds) if row.ipc else "-",
             human_seconds(row.evaluation_seconds),
+            *((spread(row.selected_on_test),) if selects else ()),
         )
         bold = row in best
         table.add_row(*(_text(cell, bold and index in (1, 5)) for index, cell in enumerate(cells)))
@@ -85,16 +94,21 @@ def scores_table(scores: Scores, title: str = "", images_bytes: int | None = Non
     about += f"; {images}labels {label_size(scores.label_kind, scores.label_bytes)}"
     table = _table(f"{title}: {about}" if title else about)
     table.add_column("network")
+    selects = scores.selected_on_test is not None
     for name in ("accuracy, %", "networks", "step size"):
         table.add_column(name, justify="right")
+    if selects:
+        table.add_column(SELECTED, justify="right", no_wrap=True)
     for entry in scores.networks:
         count = len(entry.accuracies)
         cells = (entry.network, percent(entry.mean, entry.std, count), str(count), f"{entry.lr:g}")
-        table.add_row(*map(_text, cells))
+        table.add_row(*map(_text, (*cells, *((spread(entry.best),) if selects else ()))))
     if len(scores.networks) > 1:
         count = sum(len(entry.accuracies) for entry in scores.networks)
+        cells = ("all", percent(scores.mean, scores.std, count), str(count), "")
+        best = spread([value for entry in scores.networks for value in entry.best])
         table.add_section()
-        table.add_row(*map(_text, ("all", percent(scores.mean, scores.std, count), str(count), "")))
+        table.add_row(*map(_text, (*cells, *((best,) if selects else ()))))
     return table
 
 
@@ -202,11 +216,18 @@ def percent(mean: float, std: float, count: int) -> str:
     return f"{100 * mean:.1f} ± {100 * std:.1f}" if count > 1 else f"{100 * mean:.1f}"
 
 
+def spread(values: Sequence[float]) -> str:
+    """Mean and sample deviation of accuracies in percent; a dash for none."""
+    if not values:
+        return "–"
+    return percent(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values))
+
+
 def label_size(kind: str, count: int) -> str:
     """Bytes of labels, and what they are of where they are soft: ``teacher, 42.7 MiB`` or ``stored, 1.20 MiB``.
 
     Args:
-        kind: ``hard``, ``teacher`` (its weights are counted) or ``stored``.
+        kind: ``hard``, ``own`` (the set carries soft ones), ``teacher`` (its weights are counted) or ``stored``.
         count: bytes.
     """
     return human_bytes(count) if kind == "hard" else f"{kind}, {human_bytes(count)}"

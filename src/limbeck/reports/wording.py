@@ -45,11 +45,12 @@ def protocol_in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list
     repeats, networks = protocol["repeats"], protocol["networks"]
     unit = "epochs" if protocol["budget"] == "epochs" else "SGD steps, whatever the size of the set"
     rates = protocol["learning_rates"]
-    rate = (
-        f"step size {training['lr']:g}"
-        if not rates
-        else f"a step size chosen on validation images from {enumeration(f'{value:g}' for value in rates)}"
-    )
+    rate = f"step size {training['lr']:g}"
+    if rates:
+        rate = f"a step size chosen on validation images from {enumeration(f'{value:g}' for value in rates)}"
+    elif protocol.get("lr_of_set", "ignored") != "ignored":
+        rate = "the step size that the set has learnt"
+        rate += f" ({training['lr']:g} where it has none)" if protocol["lr_of_set"] == "preferred" else ""
     each = f" of each of {enumeration(networks)}" if len(networks) > 1 else f" of {networks[0]}"
     drops = enumeration(f"{100 * share:.0f} %" for share in protocol["drops"])
     sentences = [
@@ -58,7 +59,8 @@ def protocol_in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list
         f"{_optimizer(training)}, batches of {training['batch_size']} and {rate}"
         + _schedule(protocol.get("schedule", {}))
         + (f", multiplied by {protocol['drop_factor']:g} after {drops} of the training" if drops else "")
-        + (", where the velocity starts from zero again." if drops and protocol.get("forget") else "."),
+        + (", where the velocity starts from zero again" if drops and protocol.get("forget") else "")
+        + ("." if protocol.get("momentum_after") is None else f"; momentum is {protocol['momentum_after']:g} then."),
     ]
     augmentation = training["augmentation"]
     mixing = f"CutMix with probability {training['cutmix']:g}" if training["cutmix"] else "no CutMix"
@@ -76,10 +78,15 @@ def protocol_in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list
     if protocol.get("soft"):
         sentences.append(_soft(protocol["soft"], protocol["teacher_mode"]))
     images = f" of all {tests[0]:,} test images" if len(tests) == 1 else " of all test images"
+    looks = "test images are read once, at the end."
+    if protocol.get("checked_every"):
+        looks = (
+            f"the best of looks at them after the first epoch and every {protocol['checked_every']} later is selected "
+            "on test data, which no fair figure is, and given under that name beside it."
+        )
     sentences.append(
-        f"Accuracy is the share{images} that is classified correctly after the last step; test images are read once, "
-        "at the end. Means are over all networks of all seeds; deviations are those of the seeds' means "
-        "(of the networks when there is one seed)."
+        f"Accuracy is the share{images} that is classified correctly after the last step; {looks} Means are over all "
+        "networks of all seeds; deviations are those of the seeds' means (of the networks when there is one seed)."
     )
     return sentences
 
@@ -88,8 +95,9 @@ def _optimizer(training: Mapping[str, Any]) -> str:
     decay = f"weight decay {training['weight_decay']:g}"
     if training.get("decay") == "matrices":
         decay += " (not of biases and norms)"
-    if training.get("optimizer") == "adamw":
-        return f"AdamW with betas {enumeration(f'{beta:g}' for beta in training['betas'])}, {decay}"
+    if training.get("optimizer", "sgd") != "sgd":
+        name = {"adam": "Adam", "adamw": "AdamW"}[training["optimizer"]]
+        return f"{name} with betas {enumeration(f'{beta:g}' for beta in training['betas'])}, {decay}"
     momentum = "Nesterov momentum" if training.get("nesterov") else "momentum"
     return f"SGD with {momentum} {training['momentum']:g}, {decay}"
 

@@ -37,8 +37,8 @@ class Representative(Sampler):
     """How clusters are found and images picked."""
 
     def needs(self) -> frozenset[str]:
-        """Embeddings of the matching network."""
-        return frozenset({"embeddings"})
+        """Embeddings of the matching network, or its logits."""
+        return self.clustering.needs()
 
     def check(self, context: Context) -> None:
         """Sizes make sense."""

@@ -26,11 +26,13 @@ from limbeck.storage.atomic import replacing, write_bytes, write_text
 from limbeck.storage.preview import contact_sheet
 from limbeck.storage.whitening import whitening_from_bytes, whitening_to_bytes
 
-__all__ = ["FORMAT", "IMAGES", "SIDECAR", "WHITENING", "read_set", "read_whitening", "write_set"]
+__all__ = ["FORMAT", "IMAGES", "SIDECAR", "WHITENING", "read_learnt", "read_set", "read_whitening", "write_set"]
 
 FORMAT = 1
 IMAGES, SIDECAR, PREVIEW, CARD = "images.safetensors", "distilled.json", "preview.png", "README.md"
 WHITENING = "whitening.safetensors"
+_LEARNT = "learnt."
+"""What stands before the names of tensors that were learnt beside the pixels."""
 
 
 def write_set(folder: Path, distilled: Distilled, beside: Path | None = None) -> None:
@@ -52,7 +54,7 @@ def write_set(folder: Path, distilled: Distilled, beside: Path | None = None) ->
         stored = (stored.clamp(0, 1) * 255).round().to(torch.uint8)
     else:
         stored = stored.float()
-    images = save({"stored": stored.contiguous()})
+    images = save({"stored": stored.contiguous(), **_learnt_tensors(distilled)})
     write_bytes(folder / IMAGES, images)
     with replacing(folder / PREVIEW) as temporary:
         contact_sheet(distilled).save(temporary, format="PNG")
@@ -130,6 +132,29 @@ def read_whitening(folder: Path, description: dict[str, Any]) -> Whitening | Non
     return whitening_from_bytes(content, str(path))
 
 
+def read_learnt(folder: Path) -> dict[str, Tensor]:
+    """What was learnt beside the pixels of a set (`limbeck.core.distilled.Distilled.learnt`), by name.
+
+    Args:
+        folder: the directory, which `read_set` has checked.
+    """
+    from safetensors import safe_open
+
+    with safe_open(folder / IMAGES, framework="pt") as file:
+        found = [name for name in file.keys() if name.startswith(_LEARNT)]  # noqa: SIM118  no mapping
+        # Copies: tensors in the file lie at odd addresses, where sums may be rounded otherwise.
+        return {name.removeprefix(_LEARNT): file.get_tensor(name).clone() for name in found}
+
+
+def _learnt_tensors(distilled: Distilled) -> dict[str, Tensor]:
+    """What was learnt beside the pixels as it is kept: a step size exactly, probabilities as they are counted."""
+    kept = {}
+    for name, tensor in distilled.learnt.items():
+        kind = torch.float64 if tensor.ndim == 0 else torch.float32
+        kept[_LEARNT + name] = tensor.detach().cpu().to(kind).contiguous()
+    return kept
+
+
 def _describe(distilled: Distilled, images: str, whitening: bytes) -> dict[str, Any]:
     spec = distilled.spec
     normalization = spec.normalization
@@ -148,7 +173,8 @@ def _describe(distilled: Distilled, images: str, whitening: bytes) -> dict[str, 
         "space": distilled.parametrization.space,
         "to_unit_space": _to_unit_space(distilled),
         "whitening": _about(normalization.whitening, whitening),
-        "labels": distilled.recipe.labeler.in_words(),
+        "labels": _labels_in_words(distilled),
+        **_learnt_in_numbers(distilled),
         "storage": distilled.storage,
         "bytes": distilled.bytes,
         "seed": distilled.seed,
@@ -186,6 +212,22 @@ def _about(whitening: Whitening | None, content: bytes) -> dict[str, Any] | None
         "W = U diag((S + eps)^(-1/2)) U^T, U 'basis' and S 'variances' of the file",
         "sha256": _hash(content),
     }
+
+
+def _labels_in_words(distilled: Distilled) -> str:
+    """What labels the set is to be used with, and where they are."""
+    words, labels = distilled.recipe.labeler.in_words(), distilled.soft_labels
+    if labels is None:
+        return words
+    made = words if words.startswith("soft") else "soft: probabilities that were learnt with the images"
+    where = f"tensor {_LEARNT}labels of {IMAGES}, [classes, decoded images of a class, probabilities]"
+    return f"{made}; {where}"
+
+
+def _learnt_in_numbers(distilled: Distilled) -> dict[str, Any]:
+    """The step size and the bytes of labels, where there are any."""
+    rate, size = distilled.student_lr, distilled.label_bytes
+    return {**({} if rate is None else {"student_lr": rate}), **({"bytes_labels": size} if size else {})}
 
 
 def _to_unit_space(distilled: Distilled) -> str:

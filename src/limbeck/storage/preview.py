@@ -12,7 +12,12 @@ from limbeck.core.distilled import Distilled
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["contact_sheet", "picture"]
+__all__ = ["contact_sheet", "picture", "shown", "shown_range"]
+
+_BEYOND = 0.1
+"""How far values may leave [0, 1] before black and white are moved."""
+_TAIL = 0.005
+"""Share of the values at each end that black and white may cut off."""
 
 
 def contact_sheet(distilled: Distilled, classes: int = 20, per_class: int = 20, scale: int | None = None) -> Image:
@@ -24,10 +29,40 @@ def contact_sheet(distilled: Distilled, classes: int = 20, per_class: int = 20, 
         per_class: most columns.
         scale: screen pixels per stored pixel; by default so that an image is at least 48 pixels high.
     """
-    stored = distilled.stored[:classes, :per_class].detach().cpu()
+    stored = distilled.stored[:classes, :per_class]
+    return picture(shown(distilled, stored, shown_range(distilled)), scale, sound=distilled.spec.sound is not None)
+
+
+def shown_range(distilled: Distilled) -> tuple[float, float]:
+    """Values that are drawn black and white: 0 and 1, farther apart where the images go well beyond.
+
+    Nothing holds images in [0, 1] that are learnt in normalized space. Drawn as they are, most of a set that was learnt
+    with large steps, or whitened, would be plain black and white.
+
+    Returns:
+        Low and high, the same for all images of the set; 0.5 % of the values, at most, lie beyond each.
+    """
+    if distilled.parametrization.space != "normalized" or distilled.spec.sound is not None:
+        return 0.0, 1.0
+    values = shown(distilled, distilled.stored[:20, :20], (0.0, 1.0)).float().flatten()
+    values = values[:: -(-len(values) // 1_000_000)]
+    least, most = values.quantile(torch.tensor([_TAIL, 1 - _TAIL])).tolist()
+    return (least if least < -_BEYOND else 0.0, most if most > 1 + _BEYOND else 1.0)
+
+
+def shown(distilled: Distilled, stored: Tensor, values: tuple[float, float]) -> Tensor:
+    """Stored images of a set as they are drawn, on the CPU.
+
+    Args:
+        distilled: the set.
+        stored: some of its images, ``[..., C, H, W]``.
+        values: of `shown_range`; they become 0 and 1.
+    """
+    images = stored.detach().cpu()
     if distilled.parametrization.space == "normalized":
-        stored = distilled.spec.normalization.invert(stored)
-    return picture(stored, scale, sound=distilled.spec.sound is not None)
+        images = distilled.spec.normalization.invert(images)
+    low, high = values
+    return images if (low, high) == (0.0, 1.0) else (images - low) / (high - low)
 
 
 def picture(images: Tensor, scale: int | None = None, gap: int = 2, sound: bool = False) -> Image:

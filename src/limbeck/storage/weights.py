@@ -28,6 +28,7 @@ __all__ = [
     "network_in",
     "read_weights",
     "weight_files",
+    "write_tensors",
     "write_weights",
 ]
 
@@ -53,7 +54,7 @@ def write_weights(
     about = {"class_names": json.dumps(list(class_names), ensure_ascii=False)} if class_names else {}
     if normalization is not None and normalization.whitening is not None:
         about["whitening"] = normalization.whitening.digest
-    _write(path, _on_cpu(weights), network=network, **about)
+    write_tensors(path, _on_cpu(weights), network=network, **about)
 
 
 def class_names_in(path: Path) -> tuple[str, ...] | None:
@@ -212,7 +213,7 @@ def read_weights(path: Path, network: FunctionalNetwork, expected: str) -> Weigh
 def keep_weights(path: Path, weights: Weights) -> None:
     """Write weights with their checksum, for `kept_weights`."""
     tensors = _on_cpu(weights)
-    _write(path, tensors, checksum=checksum(tensors))
+    write_tensors(path, tensors, checksum=checksum(tensors))
 
 
 def kept_weights(path: Path, network: FunctionalNetwork) -> Weights | None:
@@ -248,8 +249,8 @@ def _on_cpu(weights: Weights) -> Weights:
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
 
 
-def _write(path: Path, tensors: Weights, **about: str) -> None:
-    """Tensors and facts about them."""
+def write_tensors(path: Path, tensors: Weights, **about: str) -> None:
+    """Write tensors of the CPU and facts about them, atomically; equal ones make equal files."""
     from safetensors.torch import save
 
     with replacing(path) as temporary:

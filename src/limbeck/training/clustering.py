@@ -1,10 +1,10 @@
-"""Representatives of each class: k-means over embeddings, and the images nearest to the centres (DREAM)."""
+"""Representatives of each class: k-means over embeddings, and the images nearest to the centres (DREAM, AST)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,12 +21,23 @@ _ROWS = 50_000
 """Embeddings that are in the memory of a GPU at once."""
 
 
+class _Share(NamedTuple):
+    """What is picked from one class."""
+
+    clusters: int
+    per_cluster: int
+    further: int
+    """Clusters, the largest first, that give one image more."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clustering:
     """How clusters of a class are found and images picked (DREAM, section 3.2).
 
     The defaults mend what the authors' code does with repeated start rows and empty clusters; `official` restores it.
     """
+
+    added: ClassVar[Mapping[str, Any]] = {"features": "embedding"}
 
     candidates: int = 0
     """Random images of a class that are clustered and picked from, a fresh draw each time; 0 for all, as published."""
@@ -42,6 +53,9 @@ class Clustering:
     """An empty cluster restarts at the point farthest from its centre, or (authors' code) at zero."""
     distinct: bool = True
     """Whether an image is picked at most once; the authors' code keeps duplicates."""
+    features: Literal["embedding", "logits"] = "embedding"
+    """What of the network is clustered: what its classifier reads (DREAM; AST as printed) or its logits (AST's
+    code)."""
 
     warm_sweeps: int = 0
     """Above 0: a clustering starts from the representatives of the one before, and takes at most so many sweeps; as
@@ -72,6 +86,10 @@ class Clustering:
                 f"representatives must be among the images; not {self.warm_sweeps} and {self.candidates}."
             )
 
+    def needs(self) -> frozenset[str]:
+        """What the network must show, as a fact of the slot that fills it."""
+        return frozenset({"embeddings" if self.features == "embedding" else "networks"})
+
     def images(self, context: Context) -> int:
         """Images that one clustering of all classes looks at."""
         counts = context.data.class_counts()
@@ -99,19 +117,54 @@ class Clustering:
         Returns:
             One tensor of data set rows per class, int64 ``[min(clusters, n // per_cluster) * per_cluster]``.
         """
-        members = [
-            self._candidates(context, label, key, clusters * per_cluster) for label in range(context.spec.classes)
-        ]
-        wanted = [max(1, min(clusters, len(rows) // per_cluster)) for rows in members]
+        members = self._members(context, key, clusters * per_cluster)
+        shares = [_Share(max(1, min(clusters, len(rows) // per_cluster)), per_cluster, 0) for rows in members]
+        return self._picked(context, view, members, shares, key, earlier)
+
+    def spread(self, context: Context, view: View, images: int, clusters: int, key: tuple[int, ...]) -> list[Tensor]:
+        """Representatives of every class, so many images from at most so many clusters (AST, section 4.2).
+
+        The images are spread evenly, for each cluster those nearest to its centre; what is left over goes to the
+        clusters with the most members, one image each, among equally large ones to the first.
+
+        Args:
+            context: the run.
+            view: the network whose features are clustered.
+            images: images of each class; all of a class that has fewer.
+            clusters: clusters of each class at most; no more than images.
+            key: where in the run this happens; start rows are drawn by it.
+
+        Returns:
+            One tensor of data set rows per class, int64 ``[min(images, n)]``; the images left over come last.
+        """
+        members = self._members(context, key, images)
+        shares = []
+        for rows in members:
+            count = min(images, len(rows))
+            number = min(clusters, count)
+            shares.append(_Share(number, *divmod(count, number)))
+        return self._picked(context, view, members, shares, key, None)
+
+    def _picked(
+        self,
+        context: Context,
+        view: View,
+        members: list[Tensor],
+        shares: list[_Share],
+        key: tuple[int, ...],
+        earlier: list[Tensor] | None,
+    ) -> list[Tensor]:
+        """Data set rows of every class."""
         picks: list[Tensor | None] = [None] * len(members)
         # Classes with equally many clusters are one batched problem, as far as their embeddings fit into memory.
-        for count in sorted(set(wanted)):
-            alike = [label for label, number in enumerate(wanted) if number == count]
+        for share in sorted(set(shares)):
+            alike = [label for label, other in enumerate(shares) if other == share]
             for labels in _groups(context, alike, members):
                 first = [
-                    self._first(context, label, members[label], count, per_cluster, key, earlier) for label in labels
+                    self._first(context, label, members[label], share.clusters, share.per_cluster, key, earlier)
+                    for label in labels
                 ]
-                chosen = self._pick_together(context, view, labels, members, torch.stack(first), per_cluster, earlier)
+                chosen = self._pick_together(context, view, labels, members, torch.stack(first), share, earlier)
                 for label, rows in zip(labels, chosen, strict=True):
                     picks[label] = members[label][rows]
         return [rows for rows in picks if rows is not None]
@@ -123,19 +176,28 @@ class Clustering:
         labels: list[int],
         members: list[Tensor],
         start: Tensor,
-        per_cluster: int,
+        share: _Share,
         earlier: list[Tensor] | None,
     ) -> list[Tensor]:
         """Positions within each class, one batched clustering over the given classes."""
-        embeddings = [embed(view, context.data, members[label], self.normalize) for label in labels]
+        embeddings = [
+            embed(view, context.data, members[label], self.normalize, features=self.features) for label in labels
+        ]
         counts = torch.tensor([len(rows) for rows in embeddings])
         features = torch.nn.utils.rnn.pad_sequence(embeddings, batch_first=True)
         del embeddings
         counts, start = counts.to(features.device), start.to(features.device)
         sweeps = self.warm_sweeps if self.warm_sweeps and earlier is not None else self.max_sweeps
         found = kmeans.kmeans(features, counts, start, max_sweeps=sweeps, tolerance=self.tolerance, empty=self.empty)
-        rows = kmeans.nearest_rows(features, counts, found.centroids, per_cluster, distinct=self.distinct)
+        further = kmeans.largest(found.labels, share.clusters, share.further) if share.further else None
+        rows = kmeans.nearest_rows(
+            features, counts, found.centroids, share.per_cluster, distinct=self.distinct, further=further
+        )
         return list(rows.cpu())
+
+    def _members(self, context: Context, key: tuple[int, ...], least: int) -> list[Tensor]:
+        """Rows of every class that take part."""
+        return [self._candidates(context, label, key, least) for label in range(context.spec.classes)]
 
     def _candidates(self, context: Context, label: int, key: tuple[int, ...], least: int) -> Tensor:
         """Rows of a class that take part, in data set order, at least as many as are picked."""

@@ -1,6 +1,8 @@
-"""Embeddings of real images in bounded memory."""
+"""What a network makes of real images, in bounded memory."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +15,14 @@ __all__ = ["embed"]
 
 
 @torch.no_grad()
-def embed(view: View, data: RealSet, rows: Tensor, normalize: bool = True, chunk: int = 256) -> Tensor:
+def embed(
+    view: View,
+    data: RealSet,
+    rows: Tensor,
+    normalize: bool = True,
+    chunk: int = 256,
+    features: Literal["embedding", "logits"] = "embedding",
+) -> Tensor:
     """Embeddings of real images without augmentation, batch norm on its running statistics.
 
     Args:
@@ -23,14 +32,15 @@ def embed(view: View, data: RealSet, rows: Tensor, normalize: bool = True, chunk
         normalize: whether the network sees normalized images, as it was trained, or raw ones in [0, 1] (the code of
             DREAM).
         chunk: images per forward pass; bounds memory and changes nothing else.
+        features: what the classifier reads, or what it says (the code of AST).
 
     Returns:
-        ``[N, D]``.
+        ``[N, D]``; for logits D is the number of classes.
     """
     pieces = []
     for some in rows.split(chunk):
         images = data.images(some)
         if normalize:
             images = data.spec.normalization.apply(images)
-        pieces.append(forward(view.network, view.weights, images, "embedding"))
+        pieces.append(forward(view.network, view.weights, images, features))
     return torch.cat(pieces)

@@ -11,14 +11,12 @@ limits their size, which is that of the weights.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import importlib.metadata
 import json
 import platform
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,27 +25,22 @@ from typing import Any
 import torch
 
 from limbeck.core.context import Context
-from limbeck.core.errors import RunError
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.plain import encode
 from limbeck.core.real import RealSet
 from limbeck.core.streams import Streams
 from limbeck.storage.cache import cache_root
-from limbeck.storage.tree import load_tree, save_tree
-from limbeck.storage.weights import SUFFIX, checksum, keep_weights, kept_weights
+from limbeck.storage.weights import SUFFIX, keep_weights, kept_weights
+from limbeck.training.halfway import UNFINISHED, Halfway, only_warned
 from limbeck.training.schedules import CONSTANT, Schedule
-from limbeck.training.supervised import Momenta, Training, fit, still
+from limbeck.training.supervised import Training, fit, still
 
-__all__ = ["cache_folder", "cache_key", "pretrained"]
+__all__ = ["SILENCE", "Voice", "cache_folder", "cache_key", "content_key", "pretrained"]
 
 _VERSION = 1
 """Goes up whenever the same settings come to make other networks."""
-_SILENCE = 5.0
+SILENCE = 5.0
 """Seconds between two lines on the epochs of a network."""
-_KEEPING = 120.0
-"""Seconds of training after which a network is kept on its way."""
-UNFINISHED = ".unfinished"
-"""Ending of the file of a network on its way."""
 
 
 def cache_folder(choice: bool | Path) -> Path | None:
@@ -97,7 +90,7 @@ def pretrained(
         count,
         streams,
         context.cache / key if context.cache else None,
-        _Voice(context.say),
+        Voice(context.say),
     )
     return iter(context.executor.map(task, range(count)))
 
@@ -118,30 +111,42 @@ def cache_key(
         seed: seed of their random numbers.
         schedule: how the step size goes over the epochs.
     """
+    return content_key(
+        context, network, seed, training=encode(training.bound(context.spec)), schedule=encode(schedule), epochs=epochs
+    )
+
+
+def content_key(context: Context, network: str, seed: int, **course: Any) -> str:
+    """A hash of all that decides how trained networks come out: 32 hexadecimal digits.
+
+    Args:
+        context: the run.
+        network: architecture.
+        seed: seed of their random numbers.
+        **course: how they are trained, as plain data.
+    """
     spec, execution = context.spec, context.execution
     facts = {
         "version": [_VERSION, _own_version(), torch.__version__],
         "data": [spec.digest, spec.shape, context.data.class_counts()],
         "normalization": spec.normalization.key,
         "network": context.network(network).name,
-        "training": encode(training.bound(spec)),
-        "schedule": encode(schedule),
-        "epochs": epochs,
         "seed": seed,
         "numbers": [str(context.dtype), execution.precision, execution.compile, execution.microbatch],
         "device": _device(context.device),
+        **course,
     }
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
-class _Voice:
+class Voice:
     """Says something in this process; a copy in another one, which has no display, keeps silent."""
 
     say: Callable[[str], None]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_Voice, (_say_nothing,))
+        return (Voice, (_say_nothing,))
 
 
 def _say_nothing(message: str) -> None:
@@ -168,7 +173,7 @@ def _network(
     count: int,
     streams: Streams,
     folder: Path | None,
-    voice: _Voice,
+    voice: Voice,
     number: int,
 ) -> Weights:
     """Network ``number``: the one in the folder, or a new one that is then kept there."""
@@ -178,26 +183,13 @@ def _network(
     if found is not None:
         voice.say(f"{which} was trained before and is taken from {folder}")
         return found
-    halfway = None if folder is None else folder / f"{number:04d}{UNFINISHED}"
+    halfway = Halfway(None if folder is None else folder / f"{number:04d}{UNFINISHED}")
     weights = _train(network, data, course, streams, number, f"training {which} on real images", halfway, voice)
-    if path is not None and halfway is not None:
-        with _only_warned(path.parent):
+    if path is not None:
+        with only_warned(path.parent):
             keep_weights(path, weights)
-            halfway.unlink(missing_ok=True)
+            halfway.remove()
     return weights
-
-
-@contextlib.contextmanager
-def _only_warned(folder: Path) -> Iterator[None]:
-    """A disk that is full or locked costs the next run its time, this one nothing."""
-    try:
-        yield
-    except OSError as error:
-        warnings.warn(
-            f"trained networks could not be kept in '{folder}' ({error}); set network_cache (--network-cache) to "
-            "another folder",
-            stacklevel=4,
-        )
 
 
 def _train(
@@ -207,18 +199,18 @@ def _train(
     streams: Streams,
     number: int,
     title: str,
-    halfway: Path | None,
-    voice: _Voice,
+    halfway: Halfway,
+    voice: Voice,
 ) -> Weights:
     """A network trained to its last epoch, from the one that is kept in ``halfway`` on if there is one."""
     training, epochs = course.training, course.epochs
     weights = network.initial(streams("pretrained network", number))
     velocity, begun = still(network, weights, training), 0
-    kept = None if halfway is None else _kept_halfway(halfway, network, weights, velocity)
+    kept = halfway.kept(network.device, {"weights": weights, "velocity": velocity})
     if kept is not None:
-        weights, velocity, begun = kept
+        weights, velocity, begun = kept["weights"], kept["velocity"], int(kept["epochs"])
     voice.say(title if not begun else f"{title}, from epoch {begun} of {epochs} on")
-    said = written = time.monotonic()
+    said = time.monotonic()
     normalize = data.spec.normalization.apply
     for epoch, _ in fit(
         network,
@@ -234,57 +226,12 @@ def _train(
         first=begun,
     ):
         done = epoch + 1
-        if time.monotonic() - said >= _SILENCE:
+        if time.monotonic() - said >= SILENCE:
             voice.say(f"{title}: {done} of {epochs} epochs")
             said = time.monotonic()
-        if halfway is not None and done < epochs and time.monotonic() - written >= _KEEPING:
-            with _only_warned(halfway.parent):
-                _keep_halfway(halfway, {"epochs": done, "weights": weights, "velocity": velocity})
-            written = time.monotonic()
+        if done < epochs:
+            halfway.keep_if_due({"epochs": done, "weights": weights, "velocity": velocity})
     return {name: tensor.detach() for name, tensor in weights.items()}
-
-
-def _keep_halfway(path: Path, state: dict[str, Any]) -> None:
-    """Write the state with its checksum, for `_kept_halfway`."""
-    save_tree(path, {"state": state, "checksum": checksum(_flat(state))})
-
-
-def _kept_halfway(
-    path: Path, network: FunctionalNetwork, weights: Weights, velocity: Momenta
-) -> tuple[Weights, Momenta, int] | None:
-    """Weights, what the optimizer remembers and epochs done of a network on its way; None where there is none.
-
-    Args:
-        path: its file.
-        network: the architecture.
-        weights: fresh ones, which say how the kept ones must look.
-        velocity: likewise.
-    """
-    if not path.is_file():
-        return None
-    try:
-        tree = load_tree(path, network.device)
-        kept = tree["state"]
-        if tree["checksum"] != checksum(_flat(kept)):
-            return None
-        alike = _shapes(kept["weights"]) == _shapes(weights) and _shapes(kept["velocity"]) == _shapes(velocity)
-        return (kept["weights"], kept["velocity"], int(kept["epochs"])) if alike else None
-    except (RunError, KeyError, TypeError, ValueError):
-        return None
-
-
-def _flat(tree: Any, path: str = "") -> Weights:
-    """The tensors of a tree by their path, and its numbers as tensors."""
-    if isinstance(tree, dict):
-        return {name: one for key, value in tree.items() for name, one in _flat(value, f"{path}/{key}").items()}
-    return {path: tree if isinstance(tree, torch.Tensor) else torch.tensor(tree)}
-
-
-def _shapes(tree: Any) -> Any:
-    """The tree with the shape and type of every tensor in its place, and of numbers only that they are some."""
-    if isinstance(tree, dict):
-        return [(name, _shapes(value)) for name, value in tree.items()]
-    return (tuple(tree.shape), tree.dtype) if isinstance(tree, torch.Tensor) else type(tree)
 
 
 def _device(device: torch.device) -> list[Any]:

@@ -21,7 +21,7 @@ __all__ = ["BatchDraws", "Mix", "Training"]
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a network is trained on a batch of labelled images: SGD or AdamW on the mean cross-entropy."""
+    """How a network is trained on a batch of labelled images: SGD, Adam or AdamW on the mean cross-entropy."""
 
     added: ClassVar[Mapping[str, Any]] = {
         "nesterov": False,
@@ -38,17 +38,18 @@ class Training:
     nesterov: bool = False
     """Whether a step of SGD looks ahead along the momentum (Nesterov): gradient + momentum * velocity."""
     weight_decay: float = 5e-4
-    """SGD adds ``weight_decay * weight`` to the gradient; AdamW shrinks the weight by ``lr * weight_decay`` of it."""
+    """SGD and plain Adam add ``weight_decay * weight`` to the gradient; AdamW shrinks the weight by
+    ``lr * weight_decay`` of it."""
     batch_size: int = 64
     """Images per step."""
     augmentation: Augmentation | None = None
     """Transformation with its own random numbers for every image."""
     cutmix: float = 0.0
     """Probability that a batch is cut and mixed, after the augmentation."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """SGD, or Adam with decoupled weight decay, which knows no momentum but ``betas``."""
+    optimizer: Literal["sgd", "adamw", "adam"] = "sgd"
+    """SGD, or Adam, which knows no momentum but ``betas``: with decoupled weight decay, or plain."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """How much AdamW keeps of its means of the gradient and of its square."""
+    """How much Adam keeps of its means of the gradient and of its square."""
     decay: Literal["all", "matrices"] = "all"
     """What weight decay applies to: all parameters, or those with more than one axis (no biases, no norms)."""
     mixup: float = 0.0
@@ -102,7 +103,7 @@ class Training:
     @property
     def copies(self) -> int:
         """Sets of weights that one network in training takes: its own, and what its optimizer remembers."""
-        return 3 if self.optimizer == "adamw" else 2
+        return 2 if self.optimizer == "sgd" else 3
 
     def draw(self, streams: Streams, shape: tuple[int, int, int], batch: int, *key: int) -> BatchDraws:
         """Random numbers for one batch.

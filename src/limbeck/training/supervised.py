@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ __all__ = [
     "Training",
     "accuracy",
     "fit",
+    "move",
     "still",
     "supervised_step",
     "taught_step",
@@ -35,7 +36,7 @@ __all__ = [
 
 Momenta = dict[str, Any]
 """What an optimizer remembers between steps, from `still`; a tree that can be saved. Of SGD the velocity of each
-parameter by name; of AdamW the ``first`` and ``second`` moments likewise, and the number of ``steps``."""
+parameter by name; of Adam the ``first`` and ``second`` moments likewise, and the number of ``steps``."""
 
 
 def supervised_step(
@@ -55,7 +56,7 @@ def supervised_step(
         weights: its parameters and buffers.
         velocity: what the optimizer remembers, from `still`.
         images: ``[B, C, H, W]`` in normalized space.
-        labels: int64 ``[B]``.
+        labels: int64 ``[B]``, or probabilities ``[B, K]``.
         training: how to train.
         draws: the batch's random numbers.
         lr: step size, which a schedule may have changed.
@@ -135,6 +136,14 @@ class _Hard:
 
 
 @dataclass(frozen=True)
+class _Likely:
+    """A batch as the network sees it, and the probabilities of its classes, mixed as the images are."""
+
+    images: Tensor
+    chances: Tensor
+
+
+@dataclass(frozen=True)
 class _Soft:
     """A batch as the network sees it, and what the teacher says of it."""
 
@@ -156,21 +165,26 @@ def _step(
     watched: bool,
 ) -> tuple[Tensor, Tensor]:
     """Loss and, if they are watched, predicted classes; else none."""
-    lesson = _hard(training.seen(images, draws), labels, draws.mix)
+    lesson = _by_labels(training.seen(images, draws), labels, draws.mix)
     return _descend(network, weights, velocity, lesson, training, lr, watched=watched)
 
 
-def _hard(seen: Tensor, labels: Tensor, mix: Mix | None) -> _Hard:
-    if mix is None:
-        return _Hard(seen, labels, labels, 1.0)
-    return _Hard(seen, labels, labels[mix.partner.to(labels.device)], mix.ratio(seen.shape[-2], seen.shape[-1]))
+def _by_labels(seen: Tensor, labels: Tensor, mix: Mix | None) -> _Hard | _Likely:
+    """What a batch is taught by its labels, classes or probabilities."""
+    labels = labels if labels.ndim == 1 else labels.to(seen.dtype)
+    partners, own = labels, 1.0
+    if mix is not None:
+        partners, own = labels[mix.partner.to(labels.device)], mix.ratio(seen.shape[-2], seen.shape[-1])
+    if labels.ndim == 1:
+        return _Hard(seen, labels, partners, own)
+    return _Likely(seen, labels if mix is None else own * labels + (1 - own) * partners)
 
 
 def _descend(
     network: FunctionalNetwork,
     weights: Weights,
     velocity: Momenta,
-    lesson: _Hard | _Soft,
+    lesson: _Hard | _Likely | _Soft,
     training: Training,
     lr: float,
     *,
@@ -185,13 +199,13 @@ def _descend(
     with torch.no_grad():
         for name in network.buffer_names():
             weights[name].copy_(after[name])
-        _move(leaves, [found[name] for name in names], names, velocity, training, lr)
+        move(leaves, [found[name] for name in names], names, velocity, training, lr)
     # Parts may have been filled up behind the last image.
     return loss, torch.cat(guesses)[: len(lesson.images)] if guesses else lesson.images.new_zeros(0, dtype=torch.int64)
 
 
 def _found(
-    network: FunctionalNetwork, trained: Weights, fixed: Weights, lesson: _Hard | _Soft, watched: bool
+    network: FunctionalNetwork, trained: Weights, fixed: Weights, lesson: _Hard | _Likely | _Soft, watched: bool
 ) -> tuple[Weights, Tensor, Weights, list[Tensor]]:
     """Gradient and loss of a batch, the fixed weights with new buffers, and predicted classes if they are watched."""
     # What is watched is a program of its own, so that the usual one stays what it is.
@@ -201,6 +215,8 @@ def _found(
         gradient = network.program(_gradient, **extra)
         own = torch.full((), lesson.ratio, dtype=images.dtype, device=images.device)
         taught = (lesson.labels, lesson.partners)
+    elif isinstance(lesson, _Likely):
+        gradient, taught = network.program(_likely_gradient, **extra), (lesson.chances,)
     else:
         soft = lesson.soft
         gradient = network.program(_soft_gradient, temperature=soft.temperature, square=soft.square, **extra)
@@ -214,22 +230,39 @@ def _found(
     return found, loss, fixed, [guess for *_, guessed in parts for guess in guessed]
 
 
-def _move(
-    leaves: list[Tensor], gradients: list[Tensor], names: list[str], velocity: Momenta, training: Training, lr: float
+def move(
+    leaves: list[Tensor],
+    gradients: list[Tensor],
+    names: list[str],
+    velocity: Momenta,
+    training: Training,
+    lr: float,
+    axes: int = 0,
 ) -> None:
-    """Take one step; leaves and what the optimizer remembers change in place, gradients may."""
+    """Take one step; leaves and what the optimizer remembers change in place, gradients may.
+
+    Args:
+        leaves: what is trained.
+        gradients: of each.
+        names: of each.
+        velocity: what the optimizer remembers, from `still`.
+        training: which optimizer, and its weight decay.
+        lr: step size.
+        axes: leading axes of each leaf that stand for several networks.
+    """
     everything = training.decay == "all"
-    chosen = [place for place, leaf in enumerate(leaves) if everything or leaf.ndim > 1]
+    chosen = [place for place, leaf in enumerate(leaves) if everything or leaf.ndim - axes > 1]
     decayed = [leaves[place] for place in chosen]
-    if training.optimizer == "adamw":
+    if decayed and training.optimizer != "adamw":
+        torch._foreach_add_([gradients[place] for place in chosen], decayed, alpha=training.weight_decay)
+    if training.optimizer != "sgd":
         velocity["steps"] += 1
         first, second = ([velocity[moment][name] for name in names] for moment in ("first", "second"))
         number, betas = velocity["steps"], training.betas
-        adamw.step(leaves, gradients, first, second, decayed, number, lr, betas, training.weight_decay)
+        decoupled = training.weight_decay if training.optimizer == "adamw" else 0.0
+        adamw.step(leaves, gradients, first, second, decayed, number, lr, betas, decoupled)
         return
     buffers = [velocity[name] for name in names]
-    if decayed:
-        torch._foreach_add_([gradients[place] for place in chosen], decayed, alpha=training.weight_decay)
     torch._foreach_mul_(buffers, training.momentum)
     torch._foreach_add_(buffers, gradients)
     if training.nesterov:
@@ -259,6 +292,27 @@ def _gradient(
         chances = F.log_softmax(network({**after, **leaves}, images), dim=1)
         own, other = (chances.gather(1, which.unsqueeze(1)).squeeze(1) for which in (labels, partners))
         return -(share * own + rest * other).sum(), (after, chances.argmax(dim=1)) if watched else (after,)
+
+    return gradient_and_value(loss, trained, functional=network.execution.functional)
+
+
+def _likely_gradient(
+    network: FunctionalNetwork,
+    trained: Weights,
+    fixed: Weights,
+    images: Tensor,
+    chances: Tensor,
+    share: Tensor,
+    *,
+    watched: bool = False,
+) -> tuple[Weights, Tensor, tuple[Any, ...]]:
+    """Gradient of ``-sum(share * sum_c chances_c log p_c)``, that sum, and what is beside it, as above."""
+
+    def loss(leaves: Weights) -> tuple[Tensor, tuple[Any, ...]]:
+        after = network.fresh_buffers(fixed)
+        said = F.log_softmax(network({**after, **leaves}, images), dim=1)
+        losses = -(chances * said).sum(dim=1)
+        return (share * losses).sum(), (after, said.argmax(dim=1)) if watched else (after,)
 
     return gradient_and_value(loss, trained, functional=network.execution.functional)
 
@@ -298,12 +352,12 @@ def still(network: FunctionalNetwork, weights: Weights, training: Training) -> M
     def zeros() -> Weights:
         return {name: torch.zeros_like(weights[name]) for name in network.parameter_names()}
 
-    return {"first": zeros(), "second": zeros(), "steps": 0} if training.optimizer == "adamw" else zeros()
+    return {"first": zeros(), "second": zeros(), "steps": 0} if training.optimizer != "sgd" else zeros()
 
 
 def _trained(velocity: Momenta, training: Training) -> Iterable[str]:
     """Names of the parameters that a step changes."""
-    return velocity["first"] if training.optimizer == "adamw" else velocity
+    return velocity if training.optimizer == "sgd" else velocity["first"]
 
 
 def fit(
@@ -322,6 +376,7 @@ def fit(
     soft: SoftLoss | None = None,
     velocity: Momenta | None = None,
     first: int = 0,
+    momentum: Callable[[int], float] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Train a network, epoch by epoch; by default over shuffled ones, whose last, incomplete batch is used.
 
@@ -329,7 +384,7 @@ def fit(
         network: the architecture.
         weights: its weights, changed in place.
         images: images in normalized space ``[B, C, H, W]`` for rows ``[B]``.
-        labels: int64 ``[N]``, on the network's device.
+        labels: int64 ``[N]``, or probabilities ``[N, K]``, on the network's device.
         training: how to train.
         streams: random streams of this network's training.
         shape: ``(C, H, W)``.
@@ -342,6 +397,7 @@ def fit(
         soft: how the network learns where ``lessons`` have logits.
         velocity: what the optimizer remembers of epochs before, changed in place; nothing by default.
         first: the epoch to begin with.
+        momentum: momentum of SGD in a given epoch; that of the training by default.
 
     Yields:
         After each epoch its number and the mean of its losses, a scalar tensor.
@@ -349,13 +405,14 @@ def fit(
     Raises:
         RunError: the loss is no longer finite.
     """
-    lessons = lessons or Shuffled(streams, training, shape, labels.numel())
+    lessons = lessons or Shuffled(streams, training, shape, len(labels))
     soft = soft or SoftLoss()
     velocity = still(network, weights, training) if velocity is None else velocity
     epoch, done = first, 0
     while done < steps:
         if forgets(epoch):
             velocity.update(still(network, weights, training))
+        now = training if momentum is None else replace(training, momentum=momentum(epoch))
         losses = []
         for batch, rows in enumerate(lessons.order(epoch)):
             if done == steps:
@@ -363,12 +420,12 @@ def fit(
             draws = lessons.draws(epoch, batch, rows)
             seen = training.seen(images(rows), draws)
             logits = lessons.logits(epoch, batch, seen)
-            lesson: _Hard | _Soft
+            lesson: _Hard | _Likely | _Soft
             if logits is None:
-                lesson = _hard(seen, labels[rows.to(labels.device)], draws.mix)
+                lesson = _by_labels(seen, labels[rows.to(labels.device)], draws.mix)
             else:
                 lesson = _Soft(seen, logits.detach(), soft)
-            loss, guesses = _descend(network, weights, velocity, lesson, training, lr(epoch), watched=watch is not None)
+            loss, guesses = _descend(network, weights, velocity, lesson, now, lr(epoch), watched=watch is not None)
             losses.append(loss)
             if watch is not None:
                 watch(epoch, rows, guesses)
