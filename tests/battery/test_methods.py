@@ -23,6 +23,7 @@ from limbeck.data.images import ImageSet
 from limbeck.data.splits import Data
 from limbeck.engine.loop import Loop
 from limbeck.engine.run_file import read_run_file
+from limbeck.pools.experts import Experts
 from limbeck.storage.tree import load_tree, save_tree
 from limbeck.training.teacher import Teacher
 
@@ -44,6 +45,7 @@ SMALL: dict[str, Any] = {
     "most_epochs": 2,
     "images": 4,
     "shift": 2,
+    "student_steps": 3,
 }
 """Fields by which a recipe becomes tiny, wherever they occur, with their most."""
 
@@ -57,6 +59,12 @@ def shrunken(value: Any) -> Any:
     if isinstance(value, Teacher):
         # Of the run's seed, like all other networks of the battery; its statistics are what a recipe may need.
         return Teacher(network="convnet2:width=4,norm=batch", training=shrunken(value.training), epochs=1, seed=None)
+    if isinstance(value, Experts):
+        # Pieces of the published length, from two starts, of the seed of the run.
+        short = dataclasses.replace(shrunken(value.course), epochs=value.span + 1)
+        return dataclasses.replace(
+            value, network=SMALL["network"], count=2, course=short, starts=2, normalization="any", seed=None
+        )
     for item in dataclasses.fields(value):
         held = getattr(value, item.name)
         if dataclasses.is_dataclass(held):

@@ -19,6 +19,8 @@ from limbeck.core.plain import decode_dataclass, encode
 from limbeck.core.real import Normalization
 from limbeck.core.recipe import SLOTS, part_name
 from limbeck.data.images import ImageSet
+from limbeck.training.expert_training import ExpertTraining
+from limbeck.training.settings import Training
 from limbeck.training.teacher import Teacher
 
 PARTS = registry.parts()
@@ -26,6 +28,10 @@ every = pytest.mark.parametrize("kind", PARTS.values(), ids=PARTS)
 SIZES: dict[str, Any] = {
     "network": "convnet1:width=4",
     "epochs": 1,
+    "course": ExpertTraining(training=Training(lr=0.01, batch_size=16), epochs=2),
+    "count": 2,
+    "starts": 1,
+    "span": 2,
     "teacher": Teacher(network="convnet1:width=4,norm=batch", epochs=1, seed=None),
 }
 

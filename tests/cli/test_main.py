@@ -32,6 +32,10 @@ FIELDS = {
     "teacher": [
         *("what", "data", "ipc", "epochs", "preset", "base", "out", "test", "load", "settings", "json"),
     ],
+    "experts": [
+        *("method", "data", "count", "ipc", "preset", "base", "out", "all_epochs", "half", "test"),
+        *("load", "settings", "json"),
+    ],
     "evaluate": [
         *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "data"),
         *(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,14 @@ from limbeck.engine.distill import distill, make_context
 from limbeck.engine.plan import disk_bytes, memory_bytes, plan, shortage
 from limbeck.engine.settings import Settings
 from limbeck.engine.workload import flops, workload
+from limbeck.methods.dm import dm
 from limbeck.methods.forgetting import forgetting
 from limbeck.methods.herding import herding
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
+from limbeck.pools.experts import Experts
+from limbeck.training.expert_training import ExpertTraining
+from limbeck.training.settings import Training
 from tests.engine.tiny import tiny_dream, tiny_idc
 
 QUIET = Settings(device="cpu", progress="quiet")
@@ -111,3 +116,13 @@ def test_matrices_that_whiten_are_counted(digits: Data, whitened: Data) -> None:
     by_cause = [planning._memory_by_cause(recipe, context, 10) for context in (plain, white)]
     (cause,) = by_cause[1].keys() - by_cause[0].keys()
     assert by_cause[1][cause] == 2 * 64 * 64 * 4 and "--normalization measured" in cause
+
+
+def test_the_training_of_experts_is_part_of_the_preparation(context_of: Callable[..., Context], tmp_path: Path) -> None:
+    course = ExpertTraining(training=Training(lr=0.02, batch_size=16), epochs=6)
+    pool = Experts(network="convnet1:width=4", count=3, course=course, span=1, starts=2)
+    context = context_of(dtype=torch.float32)
+    few = plan(dm("small").with_(pool=pool), context, tmp_path)
+    many = plan(dm("small").with_(pool=pool, pool__count=3000), context, tmp_path)
+    assert many.preparation_seconds > 100 * few.preparation_seconds
+    assert many.disk_bytes == few.disk_bytes  # they lie in the cache, and a checkpoint holds a piece

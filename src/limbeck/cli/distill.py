@@ -9,7 +9,16 @@ from typing import Annotated
 import tyro
 
 from limbeck.cli.overrides import apply
-from limbeck.cli.shared import choose_recipe, load_again, load_data, note, preset_name, print_json, run_folder
+from limbeck.cli.shared import (
+    as_wanted,
+    choose_recipe,
+    load_again,
+    load_data,
+    note,
+    preset_name,
+    print_json,
+    run_folder,
+)
 from limbeck.core.distilled import Storage
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
@@ -94,7 +103,7 @@ class Distill:
         if self.preset is None and canonical_name(name) != "digits" and not self.json:
             note(f"recipe: {recipe.name}; 'limbeck show {self.method}' shows presets and values")
         return (
-            load_data(source, self.load),
+            load_data(source, as_wanted(self.load, recipe)),
             recipe,
             ipc,
             self.seed or 0,

@@ -18,6 +18,7 @@ VERBS = {
     "plan": ("limbeck.cli.plan", "Plan"),
     "distill": ("limbeck.cli.distill", "Distill"),
     "teacher": ("limbeck.cli.teacher", "TeacherVerb"),
+    "experts": ("limbeck.cli.experts", "ExpertsVerb"),
     "evaluate": ("limbeck.cli.evaluate", "Evaluate"),
     "relabel": ("limbeck.cli.relabel", "Relabel"),
     "compare": ("limbeck.cli.compare", "Compare"),
@@ -26,7 +27,7 @@ VERBS = {
 }
 """Verbs and the class that holds their flags; a verb's module is imported when it is used."""
 
-_RECIPE_VERBS = ("show", "plan", "distill", "teacher", "compare")
+_RECIPE_VERBS = ("show", "plan", "distill", "teacher", "experts", "compare")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from limbeck.cli.overrides import apply
-from limbeck.cli.shared import choose_recipe, load_data, note, preset_name, print_json, run_folder
+from limbeck.cli.shared import as_wanted, choose_recipe, load_data, note, preset_name, print_json, run_folder
 from limbeck.core.distilled import Storage
 from limbeck.core.plain import encode
 from limbeck.data import LoadOptions
@@ -54,7 +54,7 @@ class Plan:
         name = preset_name(self.data, self.load.classes)
         recipe = choose_recipe(self.method, self.preset, self.base, name, self.ipc)
         recipe = apply(recipe, swaps, fields, f"limbeck plan {self.method}")
-        data = load_data(self.data, self.load)
+        data = load_data(self.data, as_wanted(self.load, recipe))
         context = make_context(recipe, data, self.ipc, 0, self.settings)
         if context.execution.compile:
             note("compiling the steps for the probe; a run on this machine finds them compiled")

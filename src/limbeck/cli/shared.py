@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from limbeck.registry import Method, method, methods, parts
 __all__ = [
     "DiversityOptions",
     "Metric",
+    "as_wanted",
     "choose_preset",
     "choose_recipe",
     "chosen_metrics",
@@ -79,6 +80,22 @@ def note(message: str) -> None:
 def print_json(value: Any) -> None:
     """A machine-readable result, alone on standard output."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def as_wanted(options: LoadOptions, recipe: Recipe) -> LoadOptions:
+    """The loading options, with whitening where the recipe's settings are made for whitened images.
+
+    Whoever wants them as they are says so to the recipe (``--pool.normalization any``).
+
+    Args:
+        options: of the command line.
+        recipe: what is to be done.
+    """
+    wanted = getattr(recipe.pool, "normalization", "any")
+    if wanted != "zca" or options.normalization != LoadOptions().normalization:
+        return options
+    note("images are whitened (--normalization zca), as these settings want them (or: --pool.normalization any)")
+    return replace(options, normalization="zca")
 
 
 def load_data(source: str, options: LoadOptions) -> Data:

@@ -36,8 +36,8 @@ class Settings(ExecutionSettings):
     vectorized; auto: what was fastest on this kind of device."""
 
     processes: int = 1
-    """Groups of images that are learnt apart are computed by so many processes; nothing changes in the result. Each has
-    as many threads as one alone (OMP_NUM_THREADS)."""
+    """Groups of images that are learnt apart, and the experts of 'limbeck experts', are computed by so many processes;
+    nothing changes in the result. Each has as many threads as one alone (OMP_NUM_THREADS)."""
 
     snapshots: int = 0
     """How many intermediate states of the images are kept beside the result, evenly spread over the run from the

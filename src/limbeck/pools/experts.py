@@ -84,7 +84,7 @@ class Experts(Pool):
                 f"pool 'experts' reads up to epoch {self._last_read} (starts - 1 + span) of experts that are trained "
                 f"for {self.course.epochs}; raise course.epochs, or lower starts or span."
             )
-        whitened = getattr(context.spec.normalization, "whitening", None) is not None
+        whitened = context.spec.normalization.whitening is not None
         if self.normalization == "zca" and not whitened:
             raise InputError(
                 "pool 'experts' has settings for whitened images; load the data with --normalization zca, or set its "

@@ -253,7 +253,7 @@ def _gradient(
         mine, theirs = (chances.gather(1, which.unsqueeze(1)).squeeze(1) for which in (labels, partners))
         total = -clip * (shares * (own * mine + (1 - own) * theirs)).sum()
         if penalty != "none":
-            slopes = _slopes(network, {**network.fresh_buffers(fixed), **leaves}, plain, labels, penalty, functional)
+            slopes = _slopes(network, {**fixed, **leaves}, plain, labels, penalty, functional)
             far = penalties(slopes, target, channelwise=penalty == "channel", one_sided=one_sided)
             total = total + weight * (shares * far).sum()
         return total, (after, chances.argmax(dim=1))
@@ -280,7 +280,7 @@ def _slopes(
     """Gradient of what the network says of each image in that image, ``[B, C, H, W]``; differentiable."""
 
     def said(leaf: Tensor) -> tuple[Tensor, tuple[()]]:
-        logits = network(weights, leaf)
+        logits = network(network.fresh_buffers(weights), leaf)  # what it records of this pass is dropped
         if penalty == "loss":
             return F.cross_entropy(logits, labels, reduction="sum"), ()
         if penalty == "true_logit":

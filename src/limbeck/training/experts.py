@@ -33,7 +33,7 @@ from limbeck.storage.trajectories import (
     write_manifest,
     write_trajectory,
 )
-from limbeck.storage.weights import digest
+from limbeck.storage.weights import SUFFIX, digest
 from limbeck.training.expert_training import ExpertBatch, ExpertTraining, expert_step
 from limbeck.training.halfway import UNFINISHED, Halfway
 from limbeck.training.lessons import Shuffled
@@ -159,7 +159,7 @@ def _key(context: Context, wanted: Wanted) -> str:
     settings = _settings(context, wanted)
     if wanted.course.together > 1:  # else nothing is rounded otherwise
         settings["together"] = wanted.course.together
-    kept = {"epochs": wanted.epochs, "half": wanted.half, "whitening": _normalization(context)["whitening"]}
+    kept = {"epochs": wanted.epochs, "half": wanted.half}
     return content_key(context, wanted.network, wanted.seed, experts=_VERSION, training=settings, **kept)
 
 
@@ -173,7 +173,7 @@ def _settings(context: Context, wanted: Wanted) -> dict[str, Any]:
 def _normalization(context: Context) -> dict[str, Any]:
     """How networks see images; a whitening follows from the data and its eps."""
     seen = context.spec.normalization
-    whitening = getattr(seen, "whitening", None)
+    whitening = seen.whitening
     return {"mean": list(seen.mean), "std": list(seen.std), "whitening": None if whitening is None else whitening.eps}
 
 
@@ -313,19 +313,12 @@ def build_experts(context: Context, wanted: Wanted, folder: Path) -> list[dict[s
     entries = _present(folder, known)
     missing = [number for number in range(wanted.count) if number not in entries]
     if missing:
-        began = time.monotonic()
         _announce(context, wanted, folder, len(missing))
+        clock = _Clock(context, wanted.count, len(missing))
         for found in _trained(context, wanted, folder, missing):
-            for entry in found:
-                entries[entry["number"]] = entry
+            entries.update({entry["number"]: entry for entry in found})
             write_manifest(folder, {**about, "experts": _listed(entries)})
-            there = sum(number in entries for number in missing)
-            left = (time.monotonic() - began) / there * (len(missing) - there)
-            reached = f"accuracy {100 * found[-1]['accuracy']:.1f} %, AvgVar {found[-1]['avg_var']:.3g}"
-            context.say(
-                f"{wanted.count - len(missing) + there} of {wanted.count} experts done ({reached}), {left:.0f} s left"
-            )
-
+            clock.tell(sum(number in entries for number in missing), found[-1])
     elif known is None or known.get("experts") != _listed(entries):
         write_manifest(folder, {**about, "experts": _listed(entries)})
     return [entries[number] for number in range(wanted.count)]
@@ -343,7 +336,9 @@ def _present(folder: Path, known: Mapping[str, Any] | None) -> dict[int, dict[st
     """What is known of the experts in a folder whose files are there and whole."""
     said = {entry["number"]: entry for entry in (known or {}).get("experts", ())}
     found = {}
-    for path in sorted(folder.glob("[0-9]" * 4 + "*.safetensors")) if folder.is_dir() else ():
+    for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
+        if not path.stem.isdigit():
+            continue
         number = int(path.stem)
         entry = said.get(number)
         if entry is None or path.stat().st_size != entry["bytes"]:
@@ -406,12 +401,33 @@ def train_experts(context: Context, wanted: Wanted) -> list[Expert]:
         RunError: a loss is no longer finite.
     """
     _announce(context, wanted, None, wanted.count)
-    groups = _groups(wanted, range(wanted.count))
-    experts = []
+    groups, clock = _groups(wanted, range(wanted.count)), _Clock(context, wanted.count, wanted.count)
+    experts: list[Expert] = []
     for found in context.executor.map(_task(_train, context, wanted, None), groups):
         experts += found
-        context.say(f"{min(len(experts), wanted.count)} of {wanted.count} experts done")
+        clock.tell(min(len(experts), wanted.count), found[-1].facts)
     return experts[: wanted.count]
+
+
+class _Clock:
+    """Says how many experts are done, and how long the others will take by what these took.
+
+    Args:
+        context: the run.
+        count: experts in all.
+        missing: of them, to be trained now.
+    """
+
+    def __init__(self, context: Context, count: int, missing: int) -> None:
+        self._say, self._count, self._missing = context.say, count, missing
+        self._began = time.monotonic()
+
+    def tell(self, done: int, facts: Mapping[str, Any]) -> None:
+        """So many are trained now, of which the last one is like this."""
+        left = (time.monotonic() - self._began) / done * (self._missing - done)
+        reached = f"accuracy {100 * facts['accuracy']:.1f} %, AvgVar {facts['avg_var']:.3g}"
+        all_ = self._count - self._missing + done
+        self._say(f"{all_} of {self._count} experts done ({reached}), about {left:.0f} s left")
 
 
 def _groups(wanted: Wanted, numbers: Sequence[int]) -> list[int]:
@@ -429,7 +445,16 @@ def _task(function: Callable[..., Any], context: Context, wanted: Wanted, folder
     """The function of a group's first number, which another process can be given."""
     network = context.network(wanted.network)
     wanted = replace(wanted, course=wanted.course.bound(context.spec))
-    return functools.partial(function, network, context.data, wanted, folder, Voice(context.say))
+    return functools.partial(
+        _alike, function, torch.get_num_threads(), network, context.data, wanted, folder, Voice(context.say)
+    )
+
+
+def _alike(function: Callable[..., Any], threads: int, *arguments: Any) -> Any:
+    """The function's value, computed by as many threads as elsewhere: how sums are rounded depends on it."""
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    return function(*arguments)
 
 
 def _store(
