@@ -43,6 +43,12 @@ def digits() -> Data:
 
 
 @pytest.fixture(scope="session")
+def whitened() -> Data:
+    """The same, seen whitened."""
+    return lb.data.load("digits", normalization="zca")
+
+
+@pytest.fixture(scope="session")
 def portion(digits: Data) -> Callable[..., ImageSet]:
     """Builds a set of the first digits of the first classes: ``portion(classes, each)``.
 

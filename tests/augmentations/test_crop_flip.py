@@ -111,3 +111,9 @@ def test_parts_of_a_run_let_it_know_what_black_is(digits: Data, tmp_path: Path, 
     one = distill(recipe, digits, ipc=1, settings=settings).stored
     matched = distill(recipe.with_(augmentation=shifted), digits, ipc=1, settings=settings).stored
     assert torch.isfinite(one).all() and not torch.equal(one, matched)
+
+
+def test_a_black_border_is_refused_where_black_is_no_number(whitened: Data) -> None:
+    with pytest.raises(InputError, match="images of 'digits' are whitened, where black is no number; set its padding"):
+        CropFlip(padding=1).fits(whitened.spec)
+    CropFlip(padding=0).fits(whitened.spec)

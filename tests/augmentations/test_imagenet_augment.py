@@ -13,6 +13,7 @@ from limbeck.core.context import Context
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec, Normalization
 from limbeck.core.streams import Stream
+from limbeck.core.whitening import Whitening
 from limbeck.data.images import ImageSet
 from limbeck.ops import color
 from limbeck.ops.resized_crop import resized_crop
@@ -108,3 +109,10 @@ def test_images_that_it_is_not_made_for_are_refused(
 def test_fields_out_of_range_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="augmentation 'imagenet_augment' needs"):
         replace(AUGMENT, **fields).draw(Stream(0), SHAPE, 2)
+
+
+def test_whitened_images_are_refused() -> None:
+    one = Whitening(torch.eye(768), torch.ones(768), torch.zeros(768))
+    seen = Normalization((0.0,) * 3, (1.0,) * 3, "zca", one)
+    with pytest.raises(InputError, match=r"changes colours in .*, and the images of 'pictures' are whitened"):
+        ImagenetAugment(mean=seen.mean, std=seen.std).fits(replace(SPEC, normalization=seen))

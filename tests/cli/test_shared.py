@@ -10,6 +10,7 @@ from limbeck.cli.shared import (
     choose_preset,
     choose_recipe,
     chosen_metrics,
+    data_of,
     load_again,
     load_data,
     note,
@@ -20,11 +21,14 @@ from limbeck.cli.shared import (
 )
 from limbeck.core.errors import InputError
 from limbeck.data import LoadOptions
+from limbeck.engine.distill import distill
 from limbeck.engine.run_file import DataReference
+from limbeck.engine.settings import Settings
 from limbeck.evaluation.diversity import DiversityProtocol
 from limbeck.methods.dc import dc
 from limbeck.methods.dream import dream
 from limbeck.methods.idc import idc
+from limbeck.methods.random import random
 from limbeck.registry import method
 from tests.data.makers import write_classes, write_tones
 
@@ -133,3 +137,13 @@ def test_settings_of_ours_are_not_published_ones() -> None:
     # What DC has for pictures on a CPU is nearer to spoken digits than its settings for CIFAR-10.
     assert choose_preset(method("dc"), None, "fsdd") == "small"
     assert choose_preset(method("random"), None, "cifar10") == choose_preset(method("random"), "default", "fsdd")
+
+
+def test_data_and_set_are_whitened_alike(tmp_path: Path) -> None:
+    data = load_data("digits", LoadOptions(normalization="zca"))
+    made = distill(random(), data, ipc=1, out=tmp_path / "run", settings=Settings(progress="quiet", device="cpu"))
+    again = data_of(tmp_path / "run", made, None, LoadOptions())
+    assert again.spec.normalization == data.spec.normalization
+    assert data_of(tmp_path / "run", made, "digits", LoadOptions(normalization="zca")).spec == data.spec
+    with pytest.raises(InputError, match=r"not whitened alike \(whitened and normalized \(measured\)\)"):
+        data_of(tmp_path / "run", made, "digits", LoadOptions())

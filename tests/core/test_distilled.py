@@ -10,8 +10,10 @@ from torch.utils.data import DataLoader
 from limbeck.core.distilled import Distilled
 from limbeck.core.recipe import Recipe
 from limbeck.core.streams import Stream
+from limbeck.data import Data
 from limbeck.data.images import ImageSet
 from limbeck.methods.random import random
+from limbeck.methods.sre2l import sre2l
 from limbeck.parametrizations.partition import Partition
 from limbeck.parametrizations.plain import Plain
 
@@ -81,6 +83,15 @@ def test_dataset_transforms_in_unit_space_then_normalizes(make: Callable[..., Di
     dataset = distilled.dataset(transform=lambda image: image.flip(-1), normalize=True)
     expected = distilled.spec.normalization.apply(distilled.stored[1, 0].flip(-1))
     assert torch.equal(dataset[2][0], expected)
+
+
+def test_whitened_images_are_not_rounded_to_grey_levels(whitened: Data) -> None:
+    stored = whitened.spec.normalization.apply(Stream(0).uniform(10, 1, 1, 8, 8).float())
+    recipe = sre2l("digits")
+    made = Distilled(stored, whitened.spec, recipe, seed=0)
+    with pytest.raises(ValueError, match="stored in normalized space"):
+        made.stored_as("uint8")
+    made.stored_as("float32")
 
 
 def test_what_was_learnt_beside_the_pixels(make: Callable[..., Distilled]) -> None:

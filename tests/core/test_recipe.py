@@ -10,12 +10,16 @@ from limbeck.core.context import Context
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import SLOTS, Recipe, part_name
 from limbeck.curricula.all_at_once import AllAtOnce
+from limbeck.data import Data
 from limbeck.initializers.coresets import KCenter
 from limbeck.initializers.noise import Noise
+from limbeck.methods.dm import dm
 from limbeck.methods.dream import dream
 from limbeck.methods.herding import herding
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
+from limbeck.methods.sre2l import sre2l
+from limbeck.optimizers.adam import Adam
 from limbeck.optimizers.sgd import SGD
 from limbeck.pools.pretrained import Pretrained
 from limbeck.pools.trained_on_real import TrainedOnReal
@@ -189,3 +193,17 @@ def test_a_part_that_offers_something_new_must_be_used() -> None:
 
     with pytest.raises(InputError, match="needs moon phase, which no other part offers; add a part that offers it"):
         herding().with_(pool=Extra(), initializer=Noise()).check()
+
+
+def test_whitened_images_are_not_clamped_between_black_and_white(
+    context_of: Callable[..., Context], whitened: Data
+) -> None:
+    white = context_of(whitened.train)
+    for recipe in (idc("digits"), dm("cifar10"), sre2l("digits").with_(optimizer=Adam(clamp=False))):
+        recipe._check_whitened(white)
+    for recipe in (dm("cifar10").with_(optimizer__clamp=True), dm("cifar10").with_(optimizer__clamp="below")):
+        recipe._check_whitened(context_of())
+        with pytest.raises(InputError, match="'sgd' of recipe 'dm' clamps stored images between black and white"):
+            recipe.check(white)
+    with pytest.raises(InputError, match="set its clamp to false, the parametrization's space to unit, or load"):
+        sre2l("digits").check(white)

@@ -10,6 +10,7 @@ import yaml
 
 from limbeck import registry
 from limbeck.core.errors import InputError
+from limbeck.data import LoadOptions
 from limbeck.engine.folder import RunFolder
 from limbeck.engine.journal import LOG
 from limbeck.engine.run_file import FILE, read_run_file
@@ -54,6 +55,15 @@ def test_a_file_that_was_half_written_at_the_very_start_does_not_block_it(tmp_pa
         ({"storage": "float32"}, "its storage is 'uint8', now 'float32'"),
         ({"recipe": run_file().recipe.with_(optimizer__lr=0.5)}, "its recipe.optimizer.lr is 0.02, now 0.5"),
         ({"data": replace(run_file().data, digest="1" * 32)}, "its data.digest is"),
+        ({"data": replace(run_file().data, whitened=True)}, "its data.whitened is False, now True"),
+        (
+            {
+                "data": replace(
+                    run_file().data, options=LoadOptions.of(run_file().data.options, {"normalization": "zca"})
+                )
+            },
+            "its data.options.normalization is 'measured', now 'zca'",
+        ),
     ],
 )
 def test_another_run_is_refused_and_the_folder_untouched(tmp_path: Path, change: dict[str, object], named: str) -> None:

@@ -109,6 +109,15 @@ def test_vectorized_classes_are_in_memory_together(digits: Data) -> None:
     assert torch.get_default_dtype() == torch.float32
 
 
+def test_matrices_that_whiten_are_counted(digits: Data, whitened: Data) -> None:
+    recipe = tiny_idc()
+    plain, white = (make_context(recipe, data, 1, 0, QUIET) for data in (digits, whitened))
+    assert disk_bytes(recipe, white) - disk_bytes(recipe, plain) == 4 * 64 * 66
+    by_cause = [planning._memory_by_cause(recipe, context, 10) for context in (plain, white)]
+    (cause,) = by_cause[1].keys() - by_cause[0].keys()
+    assert by_cause[1][cause] == 2 * 64 * 64 * 4 and "--normalization measured" in cause
+
+
 def test_the_training_of_experts_is_part_of_the_preparation(context_of: Callable[..., Context], tmp_path: Path) -> None:
     course = ExpertTraining(training=Training(lr=0.02, batch_size=16), epochs=6)
     pool = Experts(network="convnet1:width=4", count=3, course=course, span=1, starts=2)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from limbeck.core.errors import InputError, Interrupted
 from limbeck.data import Data
+from limbeck.data import load as load_data
 from limbeck.engine import snapshots
 from limbeck.engine.distill import distill, make_context
 from limbeck.engine.loop import Loop, LoopState
@@ -20,6 +21,7 @@ from limbeck.engine.settings import Settings
 from limbeck.engine.snapshots import Snapshots, due_steps, iterations_done, read_snapshots
 from limbeck.formats.native import load
 from limbeck.methods.random import random as random_selection
+from limbeck.storage.directory import WHITENING, write_set
 from tests.engine.killable import killable
 from tests.engine.tiny import FLAGS, tiny_dream, tiny_idc
 
@@ -234,3 +236,14 @@ def test_a_damaged_one_is_named(text: str | None, uninterrupted: Path, tmp_path:
         path.write_text(text)
     with pytest.raises(InputError, match=r"snapshot\.json is missing or damaged"):
         read_snapshots(tmp_path)
+
+
+def test_the_whitening_of_all_snapshots_is_on_the_disk_once(whitened: Data, tmp_path: Path) -> None:
+    distill(tiny_idc(), whitened, ipc=1, out=tmp_path / "run", settings=THREE)
+    folders = [tmp_path / "run", *(snapshot.folder for snapshot in read_snapshots(tmp_path / "run"))]
+    assert len(folders) == 4 and len({(folder / WHITENING).stat().st_ino for folder in folders}) == 1
+    assert all(load(folder).spec == whitened.spec for folder in folders)
+    # Another content is a file of its own, and the first one stays what it was.
+    other = load_data("digits", normalization="zca", split_seed=1)
+    write_set(tmp_path / "else", distill(random_selection(), other, ipc=1, settings=QUIET), tmp_path / "run")
+    assert load(tmp_path / "else").spec == other.spec and load(tmp_path / "run").spec == whitened.spec

@@ -5,6 +5,7 @@ import pickle
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +19,15 @@ from limbeck.core.errors import InputError
 from limbeck.core.executor import Executor
 from limbeck.core.real import DataSpec, Normalization, RealSet
 from limbeck.data import Data, from_arrays
+from limbeck.data import load as load_data
+from limbeck.data.images import ImageSet
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.evaluate import Reached, Scores, evaluate, evaluate_real
 from limbeck.evaluation.protocols import Protocol, for_data
+from limbeck.formats.native import load
 from limbeck.methods.random import random
+from limbeck.storage.directory import write_set
 from limbeck.training.supervised import Training
 from tests.engine.tiny import NETWORK
 
@@ -281,6 +286,37 @@ def test_images_larger_than_the_protocol_is_made_for_are_refused(distilled: Dist
     evaluate(distilled, digits.require_test(), replace(PROTOCOL, largest_side=8, repeats=1, length=1))
     with pytest.raises(InputError, match="made for images of up to 7 pixels, not 8; use protocol 'limbeck'"):
         evaluate(distilled, digits.require_test(), replace(PROTOCOL, largest_side=7))
+
+
+def test_a_whitened_set_is_judged_as_its_data_are(whitened: Data, tmp_path: Path) -> None:
+    """Real images kept as a set, in either space and read back, teach what they teach as data."""
+    rows = torch.cat([whitened.train.class_rows(label)[:5] for label in range(10)])
+    assert isinstance(whitened.train, ImageSet)
+    few = whitened.train.subset(rows)
+    protocol = Protocol(name="tiny", networks=(NETWORK,), repeats=2, budget="updates", length=100)
+    wanted = evaluate_real(few, whitened.require_test(), protocol)
+    images = few.images(range(50)).unflatten(0, (10, 5))
+    for space, stored in (("unit", images), ("normalized", whitened.spec.normalization.apply(images))):
+        recipe = random().with_(parametrization__space=space)
+        write_set(tmp_path / space, Distilled(stored, whitened.spec, recipe, seed=0))
+        found = evaluate(load(tmp_path / space), whitened.require_test(), protocol)
+        # Rounding alone differs, which moves few of 901 test images.
+        assert figures(found)[0] == pytest.approx(figures(wanted)[0], abs=0.01)
+    assert wanted.mean > 0.3
+
+
+def test_sets_and_data_that_are_whitened_otherwise_are_refused(
+    distilled: Distilled, digits: Data, whitened: Data
+) -> None:
+    white = replace(distilled, spec=whitened.spec)
+    evaluate(white, whitened.require_test(), PROTOCOL)
+    with pytest.raises(InputError, match=r"\(whitened and normalized \(measured\)\); load the data with .* zca"):
+        evaluate(white, digits.require_test(), PROTOCOL)
+    with pytest.raises(InputError, match=r"\(normalized \(measured\) and whitened\); load the data with .* measured"):
+        evaluate(distilled, whitened.require_test(), PROTOCOL)
+    other = load_data("digits", normalization="zca", split_seed=5).require_test()
+    with pytest.raises(InputError, match=r"not whitened alike \(mean\[\d+\]: "):
+        evaluate(white, other, PROTOCOL)
 
 
 # What a set has learnt beside its images.

@@ -24,7 +24,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> LabelStore:
     return relabel(random_set(), by_teacher(), protocol(), tmp_path_factory.mktemp("labels") / "a")
 
 
-def test_a_set_is_known_by_its_images() -> None:
+def test_a_set_is_known_by_its_images(whitened: Data) -> None:
     one = random_set()
     assert set_digest(one) == set_digest(replace(one, seed=7, recipe=one.recipe.with_(name="other")))
     changed = one.stored.clone()
@@ -35,8 +35,10 @@ def test_a_set_is_known_by_its_images() -> None:
         random_set(ipc=1),
         replace(one, spec=replace(one.spec, normalization=replace(one.spec.normalization, mean=(0.1,)))),
         replace(one, recipe=one.recipe.with_(parametrization__space="normalized")),
+        replace(one, spec=replace(one.spec, normalization=whitened.spec.normalization)),
+        replace(one, spec=replace(one.spec, normalization=replace(whitened.spec.normalization, whitening=None))),
     ]
-    assert len({set_digest(each) for each in [one, *others]}) == 6
+    assert len({set_digest(each) for each in [one, *others]}) == 8
 
 
 def test_hard_teacher_and_stored_labels_are_told_apart(store: LabelStore, digits: Data) -> None:

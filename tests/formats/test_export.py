@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from PIL import Image
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec, Normalization
 from limbeck.core.sound import Sound
+from limbeck.data import Data
 from limbeck.formats.export import export
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
@@ -257,6 +259,31 @@ def test_a_jpeg_quality_that_cannot_be_is_refused(to: str, jpeg: int, tmp_path: 
     with pytest.raises(InputError, match="quality of 1 to 100 and are for the form imagefolder"):
         export(distilled(), to, tmp_path / "out", jpeg=jpeg)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("decoded", [True, False])
+def test_whitened_images_are_taken_back(decoded: bool, whitened: Data, tmp_path: Path) -> None:
+    stream = torch.Generator().manual_seed(0)
+    shown = torch.rand(10, 2, 1, 8, 8, generator=stream) * 1.4 - 0.2
+    stored = whitened.spec.normalization.apply(shown)
+    made = Distilled(stored, whitened.spec, random().with_(parametrization__space="normalized"), seed=0)
+    file = np.load(export(made, "npz", tmp_path / "set", decoded=decoded), allow_pickle=False)
+    assert np.array_equal(file["images"], whitened.spec.normalization.invert(stored).flatten(0, 1).numpy())
+    assert np.allclose(file["images"], shown.flatten(0, 1).numpy(), atol=1e-5)
+    rows = file["images"].reshape(20, -1)
+    seen = (rows - file["whitening_mean"]) @ file["whitening"]
+    assert np.allclose(seen, stored.reshape(20, -1).numpy(), atol=1e-5)
+    assert np.allclose(seen @ file["whitening_inverse"] + file["whitening_mean"], rows, atol=1e-5)
+    assert file["mean"].tolist() == [0.0] and file["std"].tolist() == [1.0]
+    export(made, "imagefolder", tmp_path / "pictures", decoded=decoded)
+    pictures = sorted((tmp_path / "pictures").rglob("*.png"))
+    for path, image in zip(pictures, shown.flatten(0, 1), strict=True):
+        expected = (image[0].clamp(0, 1) * 255).round().numpy()
+        assert abs(np.asarray(Image.open(path)).astype(int) - expected).max() <= 1
+    assert len(list((tmp_path / "pictures").rglob("*.png"))) == 20
+    export(made, "imagefolder", tmp_path / "lossy", decoded=decoded, jpeg=100)
+    first = np.asarray(Image.open(tmp_path / "lossy" / "new000" / "class000_id000.jpg")).astype(int)
+    assert abs(first - (shown[0, 0, 0].clamp(0, 1) * 255).numpy()).max() < 12
 
 
 def carrying(factor: int = 1) -> Distilled:

@@ -18,7 +18,7 @@ from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
 from limbeck.formats.native import load
 from limbeck.methods.random import random
-from limbeck.storage.directory import IMAGES, SIDECAR, write_set
+from limbeck.storage.directory import IMAGES, SIDECAR, WHITENING, write_set
 from tests.engine.tiny import tiny_dream
 
 QUIET = Settings(device="cpu", progress="quiet")
@@ -148,6 +148,28 @@ def test_what_a_set_sounds_like_comes_back(original: Distilled, tmp_path: Path) 
 def test_pictures_are_described_as_before_there_was_sound(folder: Path) -> None:
     assert "sound" not in json.loads((folder / SIDECAR).read_text(encoding="utf-8"))["data"]
     assert "sound" not in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_whitened_set_comes_back_to_the_bit(tmp_path: Path, whitened: Data) -> None:
+    recipe = random().with_(parametrization__space="normalized")
+    made = distill(recipe, whitened, ipc=2, out=tmp_path, settings=QUIET)
+    again = load(tmp_path)
+    assert torch.equal(again.stored, made.stored) and again.spec == made.spec == whitened.spec
+    one, other = again.spec.normalization.whitening, whitened.spec.normalization.whitening
+    assert one is not None and other is not None and torch.equal(one.matrix(), other.matrix())
+    for ours, theirs in zip(again.decoded(), made.decoded(), strict=True):
+        assert torch.equal(ours, theirs)
+    seen, _ = again.dataset(normalize=True)[3]
+    torch.testing.assert_close(seen, again.stored.flatten(0, 1)[3], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("damage", ["missing", "edited"])
+def test_a_whitened_set_without_its_whitening_is_refused(damage: str, tmp_path: Path, whitened: Data) -> None:
+    distill(random(), whitened, ipc=1, out=tmp_path, settings=QUIET)
+    path = tmp_path / WHITENING
+    path.unlink() if damage == "missing" else flip(path)
+    with pytest.raises(InputError, match=f"{WHITENING} (is missing|was edited or truncated)"):
+        load(tmp_path)
 
 
 def test_what_was_learnt_beside_the_pixels_comes_back(tmp_path: Path, original: Distilled) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 import torchvision.models
 
 from limbeck.core.errors import InputError
-from limbeck.core.real import DataSpec
+from limbeck.core.real import DataSpec, Normalization
+from limbeck.core.whitening import Whitening
 from limbeck.networks import build, pretrained_weights, torchvision_categories
 
 Spec = Callable[..., DataSpec]
@@ -78,6 +80,8 @@ def test_a_resnet_for_small_images_takes_them_with_its_own_stem(spec: Spec, hub:
 
 def test_nothing_is_downloaded_for_what_cannot_fit(spec: Spec, hub: dict[str, Any]) -> None:
     large = spec(3, 224, 224, classes=1000)
+    one = Whitening(torch.eye(4), torch.ones(4), torch.zeros(4))
+    white = replace(large, normalization=Normalization((0.0,) * 3, (1.0,) * 3, "zca", one))
     for name, data, classes, message in (
         ("resnet18", large, None, "for torchvision's models only, not for 'resnet18'"),
         ("torchvision:resnet5", large, None, "unknown torchvision model 'resnet5'"),
@@ -86,6 +90,7 @@ def test_nothing_is_downloaded_for_what_cannot_fit(spec: Spec, hub: dict[str, An
         ("torchvision:resnet18", spec(3, 224, 224), range(991, 1001), "classes= must name 10 different classes"),
         ("torchvision:resnet18", spec(3, 224, 224), [0] * 10, "classes= must name 10 different classes"),
         ("torchvision:resnet18", spec(1, 224, 224, 1000), None, "need images with 3 channels, not 1"),
+        ("torchvision:resnet18", white, None, "images normalized by channel, and these are whitened"),
         ("torchvision:googlenet", large, None, "normalization of the model's own"),
         ("torchvision:vit_b_16", spec(3, 64, 64, 1000), None, "need images of 224 x 224 pixels, not 64 x 64"),
         ("torchvision:vit_b_16:norm=batch", large, None, "trained with layer norm"),

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import base64
+import io
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
 
 import limbeck as lb
 from limbeck.data.splits import Data
@@ -11,6 +17,12 @@ from limbeck.parametrizations.plain import Plain
 from limbeck.reports.sheets import SMALL, sheet
 
 QUIET = lb.Settings(progress="quiet")
+
+
+def pixels(uri: str) -> np.ndarray[Any, Any]:
+    """The picture in a data URI."""
+    content = base64.b64decode(uri.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(content)).convert("L")).astype(int)
 
 
 def test_a_set_has_a_strip_for_each_class(digits: Data) -> None:
@@ -26,6 +38,15 @@ def test_what_is_cut_or_packed_is_said(digits: Data) -> None:
     found = sheet(lb.distill(recipe, digits, ipc=30, settings=QUIET), SMALL, [], width=1000)
     notes = " ".join(found["notes"]).replace("\u00a0", " ")
     assert "first 10 of 30 images per class" in notes and "each stored image holds 4 training images" in notes
+
+
+def test_whitened_images_are_shown_as_they_look(whitened: Data) -> None:
+    unit = lb.distill(random(), whitened, ipc=2, settings=QUIET)
+    stored = whitened.spec.normalization.apply(unit.stored)
+    seen = replace(unit, stored=stored, recipe=unit.recipe.with_(parametrization__space="normalized"))
+    shown, expected = (pixels(sheet(one, SMALL, [], width=1000)["strips"][3]["uri"]) for one in (seen, unit))
+    assert shown.shape == expected.shape and abs(shown - expected).max() <= 2
+    assert expected.std() > 50
 
 
 def test_black_and_white_are_said_where_they_are_not_those_of_real_images(digits: Data) -> None:

@@ -7,16 +7,27 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
 from limbeck.core.streams import Stream
+from limbeck.data import Data
 from limbeck.data.images import ImageSet
 from limbeck.methods.dream import dream
 from limbeck.methods.random import random
 from limbeck.parametrizations.plain import Plain
-from limbeck.storage.directory import FORMAT, IMAGES, SIDECAR, read_learnt, read_set, write_set
+from limbeck.storage.directory import (
+    FORMAT,
+    IMAGES,
+    SIDECAR,
+    WHITENING,
+    read_learnt,
+    read_set,
+    read_whitening,
+    write_set,
+)
 
 
 @pytest.fixture
@@ -151,6 +162,70 @@ def test_a_missing_file_is_refused(folder: Path, name: str) -> None:
 
 def test_no_folder_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path / "none").endswith("is no folder; give the --out folder of a finished run.")
+
+
+@pytest.fixture
+def seen_whitened(whitened: Data) -> Distilled:
+    recipe = random().with_(parametrization=Plain(space="normalized"))
+    stored = whitened.spec.normalization.apply(Stream(0).uniform(10, 2, *whitened.spec.shape).float() * 1.2 - 0.1)
+    return Distilled(stored, whitened.spec, recipe, seed=7)
+
+
+def test_whitening_travels_with_the_set(tmp_path: Path, seen_whitened: Distilled) -> None:
+    folder, one = tmp_path / "set", seen_whitened.spec.normalization.whitening
+    write_set(folder, seen_whitened)
+    stored, description = read_set(folder)
+    assert torch.equal(stored, seen_whitened.stored)
+    about = description["whitening"]
+    assert (about["kind"], about["file"], about["values"], about["eps"]) == ("zca", WHITENING, 64, 0.1)
+    assert description["data"]["normalization"] == {"mean": [0.0], "std": [1.0], "source": "zca"}
+    assert read_whitening(folder, description) == one
+    # As the words say, by the file alone.
+    tensors = load_file(folder / WHITENING)
+    basis, variances = tensors["basis"].double(), tensors["variances"].double()
+    assert description["to_unit_space"].startswith("x V + mean, with x the values of an image in the order C, H, W")
+    inverse = (basis * (variances + tensors["eps"]) ** 0.5) @ basis.T
+    shown = (stored.flatten(2).double() @ inverse + tensors["mean"]).view(stored.shape)
+    torch.testing.assert_close(shown.float(), seen_whitened.spec.normalization.invert(stored), rtol=0, atol=1e-6)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    seen = f"ZCA whitening with eps 0.1, fitted to the real training images (`{WHITENING}`)"
+    assert f"| normalization for networks | {seen} |" in card
+    assert "images taken back." in card
+
+
+def test_the_same_whitened_set_is_the_same_bytes(tmp_path: Path, seen_whitened: Distilled) -> None:
+    for name in ("a", "b"):
+        write_set(tmp_path / name, seen_whitened)
+    for file in (tmp_path / "a").iterdir():
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+
+
+def test_a_set_that_is_not_whitened_has_no_such_file(folder: Path) -> None:
+    _, description = read_set(folder)
+    assert description["whitening"] is None and read_whitening(folder, description) is None
+    assert not (folder / WHITENING).exists()
+    assert "hiten" not in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_whitening_that_is_missing_or_edited_is_refused(tmp_path: Path, seen_whitened: Distilled) -> None:
+    write_set(tmp_path, seen_whitened)
+    _, description = read_set(tmp_path)
+    (tmp_path / WHITENING).write_bytes((tmp_path / WHITENING).read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match=r"whitening.safetensors was edited or truncated"):
+        read_whitening(tmp_path, description)
+    (tmp_path / WHITENING).unlink()
+    with pytest.raises(InputError, match=r"whitening.safetensors is missing, without which the set cannot be used"):
+        read_whitening(tmp_path, description)
+
+
+def test_whitened_values_in_unit_space_are_those_of_pictures(tmp_path: Path, whitened: Data) -> None:
+    made = Distilled(Stream(0).uniform(10, 1, 1, 8, 8).float(), whitened.spec, random(), seed=0)
+    write_set(tmp_path / "floats", made)
+    assert read_set(tmp_path / "floats")[1]["to_unit_space"] == "x"
+    write_set(tmp_path / "bytes", made.stored_as("uint8"))
+    stored, description = read_set(tmp_path / "bytes")
+    assert torch.equal(stored, made.stored_as("uint8").stored) and description["to_unit_space"] == "x / 255"
+    assert read_whitening(tmp_path / "bytes", description) == whitened.spec.normalization.whitening
 
 
 def test_what_was_learnt_beside_the_pixels_comes_back(tmp_path: Path, distilled: Distilled) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.streams import Stream
+from limbeck.data import Data
 from limbeck.data.images import ImageSet
 from limbeck.methods.random import random
 from limbeck.parametrizations.plain import Plain
@@ -78,6 +79,15 @@ def test_low_frequencies_are_at_the_bottom_and_loud_ones_bright() -> None:
     levels = torch.linspace(0, 1, 32).view(1, 1, 1, 1, 32)
     light = np.asarray(picture(levels, scale=1, gap=0, sound=True))[0] @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(light) > 0).all()
+
+
+def test_whitened_images_are_shown_as_they_look(whitened: Data) -> None:
+    unit = Distilled(Stream(0).uniform(10, 2, 1, 8, 8).float(), whitened.spec, random(), seed=0)
+    recipe = random().with_(parametrization=Plain(space="normalized"))
+    stored = whitened.spec.normalization.apply(unit.stored)
+    seen = Distilled(stored, whitened.spec, recipe, seed=0)
+    shown, expected = (np.asarray(contact_sheet(one)).astype(int) for one in (seen, unit))
+    assert shown.shape == expected.shape and abs(shown - expected).max() <= 1
 
 
 def stretched(portion: Callable[..., ImageSet], low: float, high: float, space: str = "normalized") -> Distilled:

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from limbeck.core.context import Context
 from limbeck.core.errors import InputError, RunError
 from limbeck.core.network import FunctionalNetwork, Weights
+from limbeck.data import Data
 from limbeck.storage.weights import (
     check_weights,
+    check_whitening,
     checksum,
     class_names_in,
     digest,
@@ -165,3 +168,26 @@ def test_the_network_of_a_file_is_read_from_its_header(tmp_path: Path) -> None:
     (tmp_path / "b.safetensors").write_bytes(b"nothing")
     (tmp_path / "c.pt").write_bytes(b"nothing")
     assert network_in(tmp_path / "b.safetensors") is network_in(tmp_path / "c.pt") is None
+
+
+def test_networks_of_whitened_images_are_kept_apart(
+    weights: Weights, digits: Data, whitened: Data, tmp_path: Path
+) -> None:
+    paths = {name: tmp_path / f"{name}.safetensors" for name in ("whitened", "channels", "unsaid", "foreign")}
+    write_weights(paths["whitened"], weights, NAME, normalization=whitened.spec.normalization)
+    write_weights(paths["channels"], weights, NAME, normalization=digits.spec.normalization)
+    write_weights(paths["unsaid"], weights, NAME)
+    save_file(weights, paths["foreign"])
+    assert paths["channels"].read_bytes() == paths["unsaid"].read_bytes()
+    for name, path in paths.items():
+        other = tmp_path / "else.pt"
+        check_whitening(other, digits.spec)
+        if name == "foreign":
+            check_whitening(path, digits.spec)
+            check_whitening(path, whitened.spec)
+            continue
+        fits, not_ = (whitened, digits) if name == "whitened" else (digits, whitened)
+        check_whitening(path, fits.spec)
+        remedy = "measured" if name != "whitened" and not_ is whitened else "zca"
+        with pytest.raises(InputError, match=rf"was trained on images that were.*\(--normalization\) {remedy}"):
+            check_whitening(path, not_.spec)

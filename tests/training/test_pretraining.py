@@ -17,6 +17,7 @@ from limbeck.core.execution import Execution
 from limbeck.core.executor import Executor
 from limbeck.core.network import Weights
 from limbeck.core.streams import Streams
+from limbeck.data import Data
 from limbeck.data.images import ImageSet
 from limbeck.training import halfway, pretraining
 from limbeck.training.pretraining import cache_folder, cache_key, pretrained
@@ -146,21 +147,28 @@ def test_a_cache_that_cannot_be_written_is_a_warning(context_of: Callable[..., C
 
 
 def test_the_key_knows_all_that_decides_the_numbers(
-    context_of: Callable[..., Context], portion: Callable[..., ImageSet], monkeypatch: pytest.MonkeyPatch
+    context_of: Callable[..., Context],
+    portion: Callable[..., ImageSet],
+    whitened: Data,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def key(context: Context | None = None, **changes: Any) -> str:
         asked = {"network": NETWORK, "training": TRAINING, "epochs": 2, "seed": 0, **changes}
         return cache_key(context or context_of(), **asked)
 
-    other, normal, larger = portion(), portion(), portion()
+    other, normal, larger, white, zero = (portion() for _ in range(5))
     other.spec = replace(other.spec, digest="other")
     normal.spec = replace(normal.spec, normalization=replace(normal.spec.normalization, std=(0.7,)))
     larger.spec = replace(larger.spec, height=9)
+    white.spec = replace(white.spec, normalization=whitened.spec.normalization)
+    zero.spec = replace(zero.spec, normalization=replace(whitened.spec.normalization, whitening=None))
     keys = [
         key(),
         key(context_of(other)),
         key(context_of(normal)),
         key(context_of(larger)),
+        key(context_of(white)),
+        key(context_of(zero)),
         key(context_of(portion(3, [12, 12, 11]))),
         key(context_of(dtype=torch.float32)),
         key(context_of(execution=Execution(precision="bfloat16"))),

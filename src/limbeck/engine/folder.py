@@ -77,7 +77,7 @@ class RunFolder(Journal):
     def finish(self, distilled: Distilled, record: dict[str, Any]) -> None:
         """Write the result and the record, then remove the checkpoints."""
         write_text(self.path / RECORD, json.dumps(record, indent=2) + "\n")
-        write_set(self.path, distilled)
+        write_set(self.path, distilled, self.snapshots.first())
         self._tidy()
 
     def _tidy(self) -> None:

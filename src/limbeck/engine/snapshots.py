@@ -65,9 +65,13 @@ class Snapshots:
         """Write a snapshot; the set says at which step it was taken."""
         iteration = iterations_done(distilled.recipe, step)
         with replacing_folder(self._place(step)) as temporary:
-            write_set(temporary, replace(distilled, identity={**distilled.identity, "step": step}))
+            write_set(temporary, replace(distilled, identity={**distilled.identity, "step": step}), self.first())
             moment = {"step": step, "iteration": iteration, "seconds": seconds}
             write_text(temporary / MOMENT, json.dumps(moment, indent=2) + "\n")
+
+    def first(self) -> Path | None:
+        """The folder of the first snapshot, if there is one."""
+        return next(iter(sorted(self._folder.glob("step-*"))), None)
 
     def require(self, until: int) -> None:
         """Refuse to go on when snapshots of earlier steps are missing: they cannot be taken any more.

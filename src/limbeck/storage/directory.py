@@ -35,12 +35,13 @@ _LEARNT = "learnt."
 """What stands before the names of tensors that were learnt beside the pixels."""
 
 
-def write_set(folder: Path, distilled: Distilled) -> None:
+def write_set(folder: Path, distilled: Distilled, beside: Path | None = None) -> None:
     """Write a distilled set into a folder, file by file and each atomically; the JSON comes last.
 
     Args:
         folder: made when missing; other files in it are left alone.
         distilled: the set.
+        beside: folder of another set of the same run; what whitens both is on the disk once, where links are possible.
     """
     from safetensors.torch import save
 
@@ -59,7 +60,7 @@ def write_set(folder: Path, distilled: Distilled) -> None:
         contact_sheet(distilled).save(temporary, format="PNG")
     whitening = distilled.spec.normalization.whitening
     content = b"" if whitening is None else whitening_to_bytes(whitening)
-    if whitening is not None:
+    if whitening is not None and not _linked(folder / WHITENING, content, beside):
         write_bytes(folder / WHITENING, content)
     description = _describe(distilled, _hash(images), content)
     write_text(folder / CARD, _card(distilled, description))
@@ -184,6 +185,18 @@ def _describe(distilled: Distilled, images: str, whitening: bytes) -> dict[str, 
     # As JSON will give it back, so that the hash is that of what a reader sees.
     description = json.loads(json.dumps(description))
     return {**description, "sha256_description": _hash(json.dumps(description, sort_keys=True).encode())}
+
+
+def _linked(path: Path, content: bytes, beside: Path | None) -> bool:
+    """Whether a file became another name of the one with this content in another folder; files are never edited."""
+    other = None if beside is None else beside / path.name
+    try:
+        if other is None or path.exists() or _hash(other.read_bytes()) != _hash(content):
+            return False
+        path.hardlink_to(other)
+    except OSError:
+        return False
+    return True
 
 
 def _about(whitening: Whitening | None, content: bytes) -> dict[str, Any] | None:
