@@ -196,6 +196,17 @@ def test_the_step_size_moves_like_itself_at_first_and_stays_positive(context: Co
     assert (float(objective.learnt(state)["student_lr"]) > 0) == (rate == "positive")
 
 
+def test_no_step_changes_a_positive_step_size_by_more_than_its_limit(context: Context) -> None:
+    objective = TrajectoryMatching(student_lr=0.02, lr_step=1e-2, rate_limit=0.1)
+    moment, state = Moment(iteration=0, step=0, steps=1), objective.init(context)
+    for slope, expected in ((1e6, 0.02 / 1.1), (-1e9, 0.02)):
+        state = objective.learn(state, context, moment, {"student_lr": torch.tensor(slope)})
+        assert float(objective.learnt(state)["student_lr"]) == pytest.approx(expected, rel=1e-6)
+    free = replace(objective, rate_limit=0.0)
+    state = free.learn(free.init(context), context, moment, {"student_lr": torch.tensor(10.0)})
+    assert float(free.learnt(state)["student_lr"]) < 0.02 / 50
+
+
 def test_a_step_size_that_is_not_learnt_stays(context: Context) -> None:
     case = Case(context, TrajectoryMatching(student_steps=2, lr_step=0.0))
     assert case.pull().learnt == {}
@@ -211,6 +222,7 @@ def test_a_step_size_that_is_not_learnt_stays(context: Context) -> None:
         {"student_momentum": 1.0},
         {"synthetic_batch": -1},
         {"balance_base": 1.0},
+        {"rate_limit": -0.1},
         {"alpha": -0.1},
         {"weight_dropout": 1.0},
         {"engine": "tesla", "tesla_scale": 0.0},

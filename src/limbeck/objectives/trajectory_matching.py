@@ -45,6 +45,9 @@ class TrajectoryMatching(Objective):
     rate: Literal["positive", "raw"] = "positive"
     """How the student's step size is learnt: as ``beta_0 exp(a / beta_0)``, which moves like beta itself at first and
     is never 0 or less, or as it is (the authors' codes)."""
+    rate_limit: float = 0.1
+    """Most that one step changes a positive step size by, relative to it: a single steep loss would end the learning.
+    0 for any."""
     synthetic_batch: int = 0
     """Decoded images in a step of the student, drawn without replacement until all were; 0 for all."""
     student_momentum: float = 0.0
@@ -96,6 +99,8 @@ class TrajectoryMatching(Objective):
                 "objective 'trajectory_matching' needs student_lr > 0, lr_step >= 0 and 0 <= lr_momentum < 1, not "
                 f"{self.student_lr}, {self.lr_step} and {self.lr_momentum}."
             )
+        if not 0 <= self.rate_limit < math.inf:
+            raise InputError(f"objective 'trajectory_matching' needs rate_limit >= 0, not {self.rate_limit}.")
         if not (self.balance_base > 1 and self.alpha >= 0 and 0 <= self.weight_dropout < 1 and self.tesla_scale > 0):
             raise InputError(
                 "objective 'trajectory_matching' needs balance_base > 1, alpha >= 0, 0 <= weight_dropout < 1 and "
@@ -146,6 +151,9 @@ class TrajectoryMatching(Objective):
         if self.rate == "positive":
             slope = slope * self._rate(state) / self.student_lr
         velocity = self.lr_momentum * state["velocity"] + slope
+        if self.rate == "positive" and self.rate_limit:
+            most = math.log1p(self.rate_limit) * self.student_lr / self.lr_step
+            velocity = velocity.clamp(-most, most)
         return {"offset": state["offset"] - self.lr_step * velocity, "velocity": velocity}
 
     def draw(self, context: Context, moment: Moment, label: int, peers: Peers) -> tuple[Draws, Tensor | None]:
