@@ -33,7 +33,7 @@ FIELDS = {
         *("what", "data", "ipc", "epochs", "preset", "base", "out", "test", "load", "settings", "json"),
     ],
     "evaluate": [
-        *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "data"),
+        *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "lr", "data"),
         *(
             "labels",
             "stored_labels",
@@ -68,6 +68,7 @@ FIELDS = {
             "networks",
             "repeats",
             "length",
+            "lr",
             "full",
         ),
         *("metrics", "diversity", "out", "load", "settings", "json"),
