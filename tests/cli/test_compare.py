@@ -118,3 +118,16 @@ def test_diversity_in_the_page(limbeck: Command) -> None:
     assert len(list(Path("c").glob("*/diversity-*.json"))) == 2
     done = limbeck("compare", "idc", *QUICK, "--metrics", "diversity")
     assert "always measures accuracy" in done.sentence
+
+
+def test_a_step_size_for_sets_that_have_learnt_none(limbeck: Command) -> None:
+    refused = limbeck("compare", "random", "idc", *QUICK, "--protocol", "mtt", "--out", "c")
+    assert refused.status == 2 and "'random' learns none; name one for sets without (--lr)" in refused.sentence
+    assert not list(Path("c").glob("*"))
+    done = limbeck(
+        "compare", "random", "idc", *QUICK, "--protocol", "ast_official", "--lr", "0.02", "--out", "c", "--json"
+    )
+    assert all(len(row["selected_on_test"]) == len(row["accuracies"]) == 3 for row in done.json["rows"])
+    assert "selected on test data" in Path("c/report.html").read_text()
+    (file,) = Path("c/random-ipc1-seed0").glob("evaluation-ast_official-*.json")
+    assert json.loads(file.read_text())["networks"][0]["lr"] == 0.02

@@ -37,7 +37,7 @@ FIELDS = {
         *("load", "settings", "json"),
     ],
     "evaluate": [
-        *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "data"),
+        *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "lr", "data"),
         *(
             "labels",
             "stored_labels",
@@ -72,6 +72,7 @@ FIELDS = {
             "networks",
             "repeats",
             "length",
+            "lr",
             "full",
         ),
         *("metrics", "diversity", "out", "load", "settings", "json"),

@@ -17,6 +17,7 @@ from limbeck.engine.run_file import FILE, read_run_file
 from limbeck.initializers.real import Mixed
 from limbeck.parametrizations.partition import Partition
 from tests.engine.test_run_file import run_file
+from tests.evaluation.taught import random_set
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -150,3 +151,14 @@ def test_a_run_begun_before_fields_were_added_is_the_same_run(tmp_path: Path) ->
     other = replace(run, recipe=run.recipe.with_(initializer__choice="first"))
     with pytest.raises(InputError, match=r"its recipe\.initializer\.choice is 'random', now 'first' is asked for"):
         RunFolder(tmp_path, other)
+
+
+def test_what_was_learnt_beside_the_pixels_is_read_back(tmp_path: Path) -> None:
+    one = random_set()
+    chances = torch.rand(10, 2, 10, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    learnt = {"student_lr": torch.tensor(0.0123, dtype=torch.float64), "labels": chances}
+    folder = RunFolder(tmp_path / "run", run_file())
+    folder.finish(replace(one, learnt=learnt), {"steps": 1})
+    read = RunFolder(tmp_path / "run", run_file()).result(one)
+    assert set(read.learnt) == set(learnt) and one.learnt == {}
+    assert all(torch.equal(read.learnt[name], tensor) for name, tensor in learnt.items())

@@ -289,7 +289,7 @@ def _step_size(protocol: Protocol, learnt: float | None, what: str) -> float:
     if not 0 < learnt < math.inf:
         raise InputError(
             f"protocol '{protocol.name}' trains with the step size that {what} has learnt, and {learnt:g} is not above "
-            "0; begin the run from a smaller rate of the step size, or take protocol 'limbeck'."
+            "0; lower the rate that it is learnt with, or take protocol 'limbeck'."
         )
     return learnt
 
@@ -435,8 +435,8 @@ def _choose(
     judges = _seen_through(validation, source.spec).to(source.labels.device, torch.float32)
     chosen_by = _network_seed(seed, f"{network} on validation", 0)
     tasks = [_Task(network, chosen_by, lr, judges, execution) for lr in protocol.learning_rates]
-    train = functools.partial(_train_and_judge, source, replace(protocol, checked_every=0))
-    reached = [one.last for one in executor.map(train, tasks)]
+    run = functools.partial(_train_and_judge, source, replace(protocol, checked_every=0))
+    reached = [one.last for one in executor.map(run, tasks)]
     return protocol.learning_rates[reached.index(max(reached))]
 
 
