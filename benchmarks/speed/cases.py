@@ -145,7 +145,9 @@ class Case:
     def target(self) -> list[Tensor]:
         """Weights that a student is to reach, in the order of `weights`: each number up to a fiftieth further."""
         generator = self.generator("target")
-        moved = [torch.rand(one.shape, generator=generator, dtype=torch.float64) * 0.04 - 0.02 for one in self.weights()]
+        moved = [
+            torch.rand(one.shape, generator=generator, dtype=torch.float64) * 0.04 - 0.02 for one in self.weights()
+        ]
         return [(own.double() + way).to(own.dtype) for own, way in zip(self.weights(), moved, strict=True)]
 
     def lesson(self, step: int, number: int) -> tuple[Tensor, Numbers]:

@@ -245,7 +245,9 @@ class MTTMatching:
         self.case = case
         self.net = ConvNet(case)
         self.shapes = [(name, own.shape, own.numel()) for name, own in self.net.named_parameters()]
-        self.first, self.target = (torch.cat([one.flatten() for one in some]) for some in (case.weights(), case.target()))
+        self.first, self.target = (
+            torch.cat([one.flatten() for one in some]) for some in (case.weights(), case.target())
+        )
         self.stored = normalize(case.stored().flatten(0, 1)).requires_grad_()
         self.labels = torch.arange(case.classes).repeat_interleave(case.ipc)
         self.rate = torch.tensor(case.student_lr, dtype=case.torch_dtype, requires_grad=True)

@@ -110,7 +110,12 @@ def run(options: Options, say: Callable[[str], None], cases: dict[str, Case] = C
         "versions": versions(),
         "hardware": {**hardware(torch.device("cpu")), "cpu": _cpu()},
         "limits_flops_per_second": limits,
-        "targets": {"speed": judge.TARGETS, "stretch": judge.STRETCH, "memory": judge.MEMORY, "compile_seconds": judge.SECONDS},
+        "targets": {
+            "speed": judge.TARGETS,
+            "stretch": judge.STRETCH,
+            "memory": judge.MEMORY,
+            "compile_seconds": judge.SECONDS,
+        },
         "steps": steps,
     }
     missed = [line for name, found in steps.items() for line in judge.misses(name, found, limits)]

@@ -15,8 +15,8 @@ float32: ``random`` has as many images of 8 bits, ``random-equal-bytes`` four ti
 protocol ``mtt`` a set that has learnt no step size is trained with the one that MTT's preset begins with.
 
 Every set, its judgement and the experts are files below ``--out``: stopped at any time, the same command continues, and
-what both tables need is made once. ``--processes 2`` works on two at a time, each with one thread; ``--part 1/2`` does
-the first half of the work and writes no table. A cell that fails (a loss that is no number) is a cell that says so.
+what both tables need is made once. ``--processes 2`` works on two at a time, each with one thread; ``--part 1/2`` makes
+the first half of the sets and writes no table. A cell that fails (a loss that is no number) is a cell that says so.
 
 Writes ``benchmarks/results/trajectory-<what>-<data>.json`` and prints the table in Markdown.
 """
@@ -32,7 +32,7 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,6 @@ from limbeck.engine.settings import Settings
 from limbeck.evaluation import protocols
 from limbeck.evaluation.protocols import Protocol
 from limbeck.execution.processes import Processes
-from limbeck.initializers.real import Real
 from limbeck.methods.ast import ast
 from limbeck.methods.ftd import ftd
 from limbeck.methods.mtt import mtt
@@ -204,9 +203,7 @@ def _ablation(plan: Plan) -> list[Line]:
     ]
 
 
-def _line(
-    plan: Plan, name: str, make: Callable[[int], Recipe], against: str = "", grows: bool = False
-) -> Line:
+def _line(plan: Plan, name: str, make: Callable[[int], Recipe], against: str = "", grows: bool = False) -> Line:
     recipes = {ipc: _sized(plan, make(ipc)) for ipc in plan.ipcs}
     return Line(name, recipes, against, grows=grows and plan.snapshots > 0)
 
@@ -274,9 +271,7 @@ class Work:
         """How it is computed."""
         compile: Any = self.plan.compile
         cache = self.plan.out / "networks"
-        return Settings(
-            device="cpu", compile=compile, progress="quiet", network_cache=cache, snapshots=self.snapshots
-        )
+        return Settings(device="cpu", compile=compile, progress="quiet", network_cache=cache, snapshots=self.snapshots)
 
     @property
     def judges(self) -> list[Protocol]:
@@ -384,67 +379,48 @@ def table(
         say: reports progress.
     """
     rows = lines(plan)
-    cells = {
-        (name, ipc, seed): Work(plan, "cell", line.recipes[ipc], _count(plan, ipc, line.factor), seed)
-        for name, line in rows.items()
-        for ipc in plan.ipcs
-        for seed in plan.seeds
-    }
-    experts = {
-        (name, ipc): Work(plan, "experts", line.recipes[ipc], ipc, 0)
-        for name, line in rows.items()
-        for ipc in plan.ipcs
-        if line.recipes[ipc].pool is not None
-    }
-    curves = {key: replace(work, kind="curve") for key, work in cells.items() if rows[key[0]].grows}
+    keys = [(name, ipc, seed) for name in rows for ipc in plan.ipcs for seed in plan.seeds]
+    cells: dict[tuple[str, int, int], Work] = {}
+    for name, ipc, seed in keys:
+        line = rows[name]
+        cells[name, ipc, seed] = Work(plan, "cell", line.recipes[ipc], _count(plan, ipc, line.factor), seed)
+    files = list({work.file: None for work in cells.values()})
+    first, last = (len(files) * number // part[1] for number in (part[0] - 1, part[0]))
+    chosen = {key: work for key, work in cells.items() if work.file in files[first:last]}
     found: dict[Path, dict[str, Any]] = {}
-    for name, wave in (("experts", experts.values()), ("cells", cells.values()), ("curves", curves.values())):
-        todo = list({work.file: work for work in wave}.values())[part[0] - 1 :: part[1]]
-        if name == "curves":
-            todo = [work for work in todo if "failure" not in found[_cell_of(work).file]]
+
+    def wave(name: str, works: Iterable[Work]) -> None:
+        todo = list({work.file: work for work in works}.values())
         for number, (work, one) in enumerate(zip(todo, _done(todo, processes), strict=True), 1):
             found[work.file] = one
-            told = f"{work.recipe.name}, IPC {work.ipc}, seed {work.seed}"
-            say(f"{name} {number}/{len(todo)}: {told}: {one.get('failure') or format(one['wall_seconds'], '.0f') + ' s'}")
+            told = one.get("failure") or f"{one['wall_seconds']:.0f} s"
+            say(f"{name} {number} of {len(todo)}: {work.recipe.name}, IPC {work.ipc}, seed {work.seed}: {told}")
+
+    wave("experts", (_experts_of(work) for work in chosen.values() if work.recipe.pool is not None))
+    wave("sets", chosen.values())
+    growing = [replace(work, kind="curve") for (name, _, _), work in chosen.items() if rows[name].grows]
+    wave("curves", (work for work in growing if "failure" not in found[replace(work, kind="cell").file]))
     if part[1] > 1:
         return None
-    return {
-        "rules": _rules(plan),
-        "plan": encode_plan(plan),
-        "rows": [
-            _row(line, ipc, [(work, found[work.file]) for (_, at, _), work in _of(cells, name) if at == ipc], ipc_cells)
-            for name, line in rows.items()
-            for ipc in plan.ipcs
-            for ipc_cells in [
-                {
-                    "experts": found[experts[name, ipc].file] if (name, ipc) in experts else None,
-                    "curves": [
-                        found[work.file]
-                        for (_, at, _), work in _of(curves, name)
-                        if at == ipc and work.file in found
-                    ],
-                    "against": [
-                        found[cells[line.against, ipc, seed].file]
-                        for seed in plan.seeds
-                        if (line.against, ipc, seed) in cells
-                    ],
-                }
-            ]
-        ],
-        "runs": {
-            f"{name}, IPC {ipc}": [cells[name, ipc, seed].folder.name for seed in plan.seeds]
-            for name in rows
-            for ipc in plan.ipcs
-        },
-    }
+    made = []
+    for name, line in rows.items():
+        for ipc in plan.ipcs:
+            own = [cells[name, ipc, seed] for seed in plan.seeds]
+            others = [cells[line.against, ipc, seed] for seed in plan.seeds if (line.against, ipc, seed) in cells]
+            row = _row(line, ipc, own, [found[work.file] for work in own], [found[work.file] for work in others])
+            if line.recipes[ipc].pool is not None:
+                row["experts"] = _told_of_experts(found[_experts_of(own[0]).file])
+            if line.grows:
+                curves = [found.get(replace(work, kind="curve").file, {}) for work in own]
+                row["curves"] = [curve["points"] for curve in curves if "points" in curve]
+            made.append(row)
+    told = {name: value for name, value in vars(plan).items() if name != "out"}
+    return {"rules": _rules(plan), "plan": told, "rows": made}
 
 
-def _cell_of(work: Work) -> Work:
-    return replace(work, kind="cell")
-
-
-def _of(works: dict[tuple[str, int, int], Work], name: str) -> list[tuple[tuple[str, int, int], Work]]:
-    return [(key, work) for key, work in works.items() if key[0] == name]
+def _experts_of(work: Work) -> Work:
+    """The experts of a set: those of all seeds are the same."""
+    return replace(work, kind="experts", seed=0)
 
 
 def _done(todo: Sequence[Work], processes: int) -> Iterator[dict[str, Any]]:
@@ -458,20 +434,14 @@ def _count(plan: Plan, ipc: int, factor: int) -> int:
     return min(ipc * factor, min(_data(plan.data).train.class_counts())) if factor > 1 else ipc
 
 
-def encode_plan(plan: Plan) -> dict[str, Any]:
-    """The plan as plain data, without the folder."""
-    told = {name: value for name, value in vars(plan).items() if name != "out"}
-    return json.loads(json.dumps(told))  # type: ignore[no-any-return]
-
-
 def _rules(plan: Plan) -> dict[str, str]:
     model = mtt(plan.preset).objective
     assert isinstance(model, TrajectoryMatching)
     return {
         "labels": "hard, of every row",
         "images": "those after the last step; FTD's are their average over time",
-        "accuracy": "test images, after the last epoch; nothing is chosen on them; mean ± deviation of the seeds' means",
-        "storage": f"float32; random: 8 bits, with as many images, and with up to {EQUAL} times as many in equal bytes",
+        "accuracy": "test images, after the last epoch; nothing chosen on them; mean ± deviation of the seeds' means",
+        "storage": f"float32; random: 8 bits, as many images, and up to {EQUAL} times as many in equal bytes",
         "step size": f"limbeck: the same for all; mtt: that of the set, {model.student_lr} for sets that learnt none",
         "experts": "seed 0, shared by all seeds and rows of equal training; AvgVar over all epochs; accuracy after the "
         "last epoch, on test images",
@@ -480,53 +450,66 @@ def _rules(plan: Plan) -> dict[str, str]:
 
 
 def _row(
-    line: Line, ipc: int, cells: list[tuple[Work, dict[str, Any]]], beside: dict[str, Any]
+    line: Line, ipc: int, works: list[Work], found: list[dict[str, Any]], others: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """What the table says of a row at one IPC."""
-    sound = [one for _, one in cells if "failure" not in one]
+    """What the table says of a row at one IPC.
+
+    Args:
+        line: the row.
+        ipc: images per class.
+        works: its cells, one for each seed.
+        found: what came out.
+        others: of the row that it is compared with, seed by seed; empty for none.
+    """
+    sound = [one for one in found if "failure" not in one]
     row: dict[str, Any] = {
         "name": line.name,
         "ipc": ipc,
-        "images_per_class": cells[0][0].ipc,
-        "seeds": [work.seed for work, _ in cells],
-        "failures": {str(work.seed): one["failure"] for work, one in cells if "failure" in one},
+        "images_per_class": works[0].ipc,
+        "seeds": [work.seed for work in works],
+        "failures": {
+            str(work.seed): one["failure"] for work, one in zip(works, found, strict=True) if "failure" in one
+        },
         "recipe": encode(line.recipes[ipc]),
         "bytes": sound[0]["bytes"] if sound else None,
         "student_lr": [one["student_lr"] for one in sound],
         "distil_seconds": [one["seconds"] for one in sound],
         "threads": sorted({one["threads"] for one in sound}),
+        "runs": [work.folder.name for work in works],
         "protocols": {},
-        "curves": [curve.get("points", []) for curve in beside["curves"]],
     }
     for name in sound[0]["protocols"] if sound else ():
-        accuracies = [one["protocols"][name]["accuracies"] for one in sound]
+        judged = [one["protocols"][name] for one in sound]
         row["protocols"][name] = {
-            "accuracies": accuracies,
-            **_spread([statistics.fmean(some) for some in accuracies]),
-            "evaluation_seconds": [one["protocols"][name]["seconds"] for one in sound],
+            "accuracies": [one["accuracies"] for one in judged],
+            **_spread([statistics.fmean(one["accuracies"]) for one in judged]),
+            "evaluation_seconds": [one["seconds"] for one in judged],
         }
         pairs = [
-            statistics.fmean(one["protocols"][name]["accuracies"]) - statistics.fmean(other["protocols"][name]["accuracies"])
-            for (_, one), other in zip(cells, beside["against"], strict=False)
+            _mean(one, name) - _mean(other, name)
+            for one, other in zip(found, others, strict=False)
             if "failure" not in one and "failure" not in other
         ]
         if pairs:
-            better = sum(pair > 0 for pair in pairs)
-            row["protocols"][name]["difference"] = {
-                "against": line.against,
-                "of_seeds": pairs,
-                **_spread(pairs),
-                "better": better,
-            }
-    if beside["experts"] is not None:
-        told = {name: value for name, value in beside["experts"].items() if name != "asked"}
-        row["experts"] = told
-        if "failure" not in told:
-            row["experts"] |= {
-                "mean_avg_var": statistics.fmean(told["avg_var"]),
-                "mean_test_accuracy": statistics.fmean(told["test_accuracy"]),
-            }
+            told = {"against": line.against, "of_seeds": pairs, "better": sum(pair > 0 for pair in pairs)}
+            row["protocols"][name]["difference"] = {**told, **_spread(pairs)}
     return row
+
+
+def _mean(cell: dict[str, Any], protocol: str) -> float:
+    return statistics.fmean(cell["protocols"][protocol]["accuracies"])
+
+
+def _told_of_experts(found: dict[str, Any]) -> dict[str, Any]:
+    """Figures of every expert and their means, or why there are none."""
+    told = {name: value for name, value in found.items() if name != "asked"}
+    if "failure" in told:
+        return told
+    return {
+        **told,
+        "mean_avg_var": statistics.fmean(told["avg_var"]),
+        "mean_test_accuracy": statistics.fmean(told["test_accuracy"]),
+    }
 
 
 def _spread(values: list[float]) -> dict[str, float]:
@@ -550,19 +533,17 @@ def markdown(result: dict[str, Any]) -> str:
         experts = row.get("experts", {})
         cells += [f"{experts['mean_avg_var']:.3g}" if "mean_avg_var" in experts else ""]
         cells += [spread(experts["test_accuracy"]) if "test_accuracy" in experts else ""]
-        spent = [statistics.fmean(judged[name]["evaluation_seconds"]) for name in judged]
-        cells += [" + ".join(f"{value:.0f}" for value in (statistics.fmean(row["distil_seconds"]), *spent)) if spent else ""]
+        spent = [row["distil_seconds"], *(judged[name]["evaluation_seconds"] for name in judged)]
+        cells += [" + ".join(f"{statistics.fmean(values):.0f}" for values in spent if values)]
         text.append(_cells(cells) + (f" failed: {', '.join(row['failures'])}" if row["failures"] else ""))
-    grown = [row for row in result["rows"] if any(row["curves"])]
+    grown = [row for row in result["rows"] if row.get("curves")]
     if grown:
         text += ["", f"Accuracy on the way, protocol {judges[0]}, %:", ""]
         steps = [point["iteration"] for point in grown[0]["curves"][0]]
         text += [_cells(["IPC", "row", *map(str, steps)]), _cells(["---"] * (2 + len(steps)))]
         for row in grown:
-            reached = zip(*(curve for curve in row["curves"] if curve), strict=True)
-            text.append(
-                _cells([str(row["ipc"]), row["name"], *(spread([point["mean"] for point in at]) for at in reached)])
-            )
+            reached = [spread([point["mean"] for point in at]) for at in zip(*row["curves"], strict=True)]
+            text.append(_cells([str(row["ipc"]), row["name"], *reached]))
     return "\n".join(text)
 
 
@@ -625,15 +606,14 @@ def main(words: Sequence[str] | None = None) -> int:
     write_text(file, json.dumps({**about, **result}, indent=1) + "\n")
     if options.picture is not None:
         write_bytes(options.picture, _picture(plan, result))
-    print(f"{about['label']}, preset {preset}, {options.seeds} seeds\n")
+    print(f"{about['label']}, preset {preset}, seeds {', '.join(map(str, plan.seeds))}\n")
     print(markdown(result))
     return 0
 
 
 def _picture(plan: Plan, result: dict[str, Any]) -> bytes:
     """Accuracy on the way, of all rows that have it."""
-    grown = [row for row in result["rows"] if any(row["curves"])]
-    folders = [(row["name"], name) for row in grown for name in result["runs"][f"{row['name']}, IPC {row['ipc']}"]]
+    folders = [(row["name"], name) for row in result["rows"] if row.get("curves") for name in row["runs"]]
     read = [read_run(plan.out / "runs" / folder) for _, folder in folders]
     if not read:
         raise InputError("no row has judged snapshots; leave --picture out, or ask for --snapshots above 0.")
