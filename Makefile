@@ -1,5 +1,5 @@
 # Every recipe is one line that can be typed without make.
-.PHONY: check test test-slow test-gpu format lint types imports docs bench
+.PHONY: check test test-slow test-gpu format lint types imports docs bench bench-trajectory
 
 check: lint types imports test
 
@@ -30,3 +30,7 @@ docs:
 # Speed beside a plain oracle, a quarter of an hour; make bench QUICK=1 for three minutes.
 bench:
 	python -m benchmarks.speed.run $(if $(QUICK),--quick)
+
+# Memory of trajectory matching over the student's steps, some minutes.
+bench-trajectory:
+	python -m benchmarks.memory.trajectory

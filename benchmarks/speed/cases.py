@@ -47,11 +47,14 @@ class Case:
         width: channels of the network.
         side: rows and columns of an image.
         dtype: number format.
+        student_steps: steps of a student on the stored images; each sees all of them, under one of ``tokens``.
+        student_lr: its step size at the beginning.
+        lr_step: step size at which that is learnt.
         seed: of everything.
     """
 
     name: str
-    kind: Literal["idc", "dc", "dm", "dsdm", "clustering", "update", "evaluation", "recover"]
+    kind: Literal["idc", "dc", "dm", "dsdm", "clustering", "update", "evaluation", "recover", "mtt", "tesla"]
     classes: int
     per_class: int
     real: int = 0
@@ -64,6 +67,9 @@ class Case:
     tokens: tuple[str, ...] = ()
     cutmix: float = 0.0
     shift: int = 0
+    student_steps: int = 0
+    student_lr: float = 0.01
+    lr_step: float = 1e-5
     lr: float = 0.01
     width: int = 128
     side: int = 32
@@ -135,6 +141,28 @@ class Case:
                 numbers /= 10
             found[name] = numbers.to(self.torch_dtype)
         return found
+
+    def target(self) -> list[Tensor]:
+        """Weights that a student is to reach, in the order of `weights`: each number up to a fiftieth further."""
+        generator = self.generator("target")
+        moved = [
+            torch.rand(one.shape, generator=generator, dtype=torch.float64) * 0.04 - 0.02 for one in self.weights()
+        ]
+        return [(own.double() + way).to(own.dtype) for own, way in zip(self.weights(), moved, strict=True)]
+
+    def lesson(self, step: int, number: int) -> tuple[Tensor, Numbers]:
+        """What a step of a student sees: rows of the stored images in their order, and numbers of one token for each.
+
+        Args:
+            step: which student.
+            number: which of its steps.
+        """
+        generator, count = self.generator("lesson", step, number), self.classes * self.ipc
+        rows = torch.randperm(count, generator=generator)
+        if not self.tokens:
+            return rows, {}
+        token = self.tokens[int(torch.randint(len(self.tokens), (), generator=generator))]
+        return rows, self.draw((token,), generator, (count,))
 
     def shifts(self, step: int) -> Numbers:
         """Rows and columns of the cyclic shift of all images in a step."""
@@ -236,6 +264,24 @@ CASES = {
             factor=2,
             operations=("color", "crop", "cutout"),
             lr=0.1,
+        ),
+        Case(
+            "mtt_matching",
+            "mtt",
+            classes=10,
+            per_class=10,
+            tokens=("color", "crop", "cutout", "flip", "scale", "rotate"),
+            student_steps=4,
+            lr=100.0,
+        ),
+        Case(
+            "tesla_matching",
+            "tesla",
+            classes=10,
+            per_class=10,
+            tokens=("color", "crop", "cutout", "flip", "scale", "rotate"),
+            student_steps=4,
+            lr=100.0,
         ),
         Case("dwa_recovery", "recover", classes=100, per_class=1, ipc=1, shift=4, lr=0.25),
         Case(

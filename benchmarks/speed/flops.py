@@ -13,7 +13,7 @@ from torch import nn
 
 from benchmarks.speed.cases import Case
 
-__all__ = ["conv_limit", "forward", "layers", "needed", "resnet", "second_order", "with_gradient"]
+__all__ = ["conv_limit", "forward", "layers", "needed", "resnet", "second_order", "student", "with_gradient"]
 
 
 def layers(case: Case) -> list[int]:
@@ -45,6 +45,15 @@ def second_order(case: Case) -> int:
     return with_gradient(case) + 2 * sum(every) + sum(every[1:]) + sum(every)
 
 
+def student(case: Case) -> int:
+    """Of one image in one step of a student whose way is differentiated: to the kernels as well as to the image.
+
+    To `second_order` come the kernels' share in the chain of gradients and in the maps.
+    """
+    every = layers(case)
+    return second_order(case) + sum(every[1:]) + sum(every)
+
+
 def resnet(case: Case) -> int:
     """Of one image through the convolutions and the classifier of a ResNet-18 with a 3 x 3 first convolution."""
     side, inputs = case.side, 64
@@ -67,6 +76,10 @@ def needed(case: Case) -> int:
         case "dsdm":
             again = case.decoded * forward(case)  # the prototypes of the updated images
             return case.classes * (case.real * forward(case) + case.decoded * 2 * forward(case) + again)
+        case "mtt":
+            return case.classes * case.ipc * case.student_steps * student(case)
+        case "tesla":
+            return case.classes * case.ipc * case.student_steps * second_order(case)
         case "recover":
             return case.classes * case.ipc * 2 * resnet(case)
         case "clustering":

@@ -12,11 +12,23 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 from torchvision.models import resnet18
 
 from benchmarks.speed.cases import MEAN, STD, Case, Numbers
 
-__all__ = ["Clustering", "DCMatching", "DMMatching", "DSDMMatching", "IDCMatching", "Recovery", "Training", "make"]
+__all__ = [
+    "Clustering",
+    "DCMatching",
+    "DMMatching",
+    "DSDMMatching",
+    "IDCMatching",
+    "MTTMatching",
+    "Recovery",
+    "TESLAMatching",
+    "Training",
+    "make",
+]
 
 
 class ConvNet(nn.Module):
@@ -226,6 +238,83 @@ class Clustering:
         self.picks = squared_distances(features, centres).argmin(dim=0)
 
 
+class MTTMatching:
+    """A student's steps on one flat vector of weights, all in one graph, and autograd through all of them."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.net = ConvNet(case)
+        self.shapes = [(name, own.shape, own.numel()) for name, own in self.net.named_parameters()]
+        self.first, self.target = (
+            torch.cat([one.flatten() for one in some]) for some in (case.weights(), case.target())
+        )
+        self.stored = normalize(case.stored().flatten(0, 1)).requires_grad_()
+        self.labels = torch.arange(case.classes).repeat_interleave(case.ipc)
+        self.rate = torch.tensor(case.student_lr, dtype=case.torch_dtype, requires_grad=True)
+        self.optimizer = torch.optim.SGD([self.stored], lr=case.lr, momentum=0.5)
+        self.rate_optimizer = torch.optim.SGD([self.rate], lr=case.lr_step, momentum=0.5)
+        self.number = 0
+        self.loss = 0.0
+
+    def step(self) -> None:
+        """One student, and one step of the images and of its step size."""
+        theta = self.first.clone().requires_grad_()
+        for number in range(self.case.student_steps):
+            x, y = self.seen(number)
+            (gradient,) = torch.autograd.grad(F.cross_entropy(self.call(theta, x), y), theta, create_graph=True)
+            theta = theta - self.rate * gradient
+        loss = ((theta - self.target) ** 2).sum() / ((self.first - self.target) ** 2).sum()
+        self.optimizer.zero_grad()
+        self.rate_optimizer.zero_grad()
+        loss.backward()
+        self.take(loss)
+
+    def seen(self, number: int) -> tuple[Tensor, Tensor]:
+        """Images and labels of one step of the student."""
+        rows, numbers = self.case.lesson(self.number, number)
+        x = self.stored[rows]
+        return augment(x, numbers) if numbers else x, self.labels[rows]
+
+    def call(self, theta: Tensor, x: Tensor) -> Tensor:
+        """The network with the weights of a flat vector."""
+        parts = theta.split([size for _, _, size in self.shapes])
+        weights = {name: part.view(shape) for (name, shape, _), part in zip(self.shapes, parts, strict=True)}
+        logits: Tensor = functional_call(self.net, weights, (x,))
+        return logits
+
+    def take(self, loss: Tensor) -> None:
+        """Step both optimizers."""
+        self.optimizer.step()
+        self.rate_optimizer.step()
+        self.loss = loss.item()
+        self.number += 1
+
+
+class TESLAMatching(MTTMatching):
+    """The steps without a graph and the sum of their gradients; then a graph for each of them, one after the other."""
+
+    def step(self) -> None:
+        """One student, and one step of the images and of its step size."""
+        case, rate = self.case, self.rate.detach()
+        way, total = [self.first.clone().requires_grad_()], torch.zeros_like(self.first)
+        for number in range(case.student_steps):
+            x, y = self.seen(number)
+            (gradient,) = torch.autograd.grad(F.cross_entropy(self.call(way[-1], x.detach()), y), way[-1])
+            total += gradient
+            way.append((way[-1].detach() - rate * gradient).requires_grad_())
+        size = ((self.first - self.target) ** 2).sum()
+        towards = 2 * (self.first - rate * total - self.target) / size
+        self.optimizer.zero_grad()
+        for number in range(case.student_steps):
+            x, y = self.seen(number)
+            loss = F.cross_entropy(self.call(way[number], x), y)
+            (gradient,) = torch.autograd.grad(loss, way[number], create_graph=True)
+            (pull,) = torch.autograd.grad(-rate * (towards * gradient).sum(), self.stored)
+            self.stored.grad = pull if self.stored.grad is None else self.stored.grad + pull
+        self.rate.grad = -(towards * total).sum()
+        self.take(((self.first - rate * total - self.target) ** 2).sum() / size)
+
+
 class Recovery:
     """One image per class: cross-entropy and the statistics that hooks see before batch norm, Adam, clamp."""
 
@@ -341,7 +430,7 @@ class Training:
 
 def make(
     case: Case, start: Sequence[int] = ()
-) -> IDCMatching | DCMatching | DMMatching | DSDMMatching | Recovery | Clustering | Training:
+) -> IDCMatching | DCMatching | DMMatching | DSDMMatching | MTTMatching | Recovery | Clustering | Training:
     """The oracle of a case.
 
     Args:
@@ -357,6 +446,10 @@ def make(
             return DMMatching(case)
         case "dsdm":
             return DSDMMatching(case)
+        case "mtt":
+            return MTTMatching(case)
+        case "tesla":
+            return TESLAMatching(case)
         case "recover":
             return Recovery(case)
         case "clustering":

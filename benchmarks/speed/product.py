@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.cases import MEAN, STD, Case
-from limbeck.core.batch import Block, Moment, View
+from limbeck.core.batch import Block, Moment, Trajectory, View
 from limbeck.core.context import Context
 from limbeck.core.contracts import Peers
 from limbeck.core.network import Weights
@@ -27,11 +27,22 @@ from limbeck.methods.dsa import dsa
 from limbeck.methods.dsdm import dsdm
 from limbeck.methods.dwa import dwa
 from limbeck.methods.idc import idc
+from limbeck.methods.mtt import mtt
+from limbeck.objectives.trajectory_matching import TrajectoryMatching
 from limbeck.pools.trained_on_real import TrainedOnReal
 from limbeck.samplers.representative import Representative
 from limbeck.training.supervised import fit, still
 
-__all__ = ["Clustering", "Evaluation", "Matching", "NetworkUpdate", "Recovery", "cluster_start", "make"]
+__all__ = [
+    "Clustering",
+    "Evaluation",
+    "Matching",
+    "NetworkUpdate",
+    "Recovery",
+    "TrajectorySteps",
+    "cluster_start",
+    "make",
+]
 
 _KEY = (0, 0)
 """Where in a run the clustering happens."""
@@ -86,6 +97,76 @@ class Matching(_Contender):
         )
         moment = Moment(iteration=self.number, step=0, steps=1)
         self.memory = self.objective.advance(self.memory, context, moment, view, self.stored, self.peers)
+        self.number += 1
+
+
+class TrajectorySteps(_Contender):
+    """One iteration: a student from given weights towards others, and a step of the images and of its step size.
+
+    The step size is learnt as it is (``rate="raw"``), as the authors do.
+
+    Args:
+        case: what is timed.
+        settings: how it is computed.
+        engine: how the gradient is found.
+        batch: images of a student step; 0 for all.
+    """
+
+    def __init__(self, case: Case, settings: Settings, engine: str, batch: int = 0) -> None:
+        recipe = mtt("cifar10-channels", ipc=case.ipc).with_(
+            objective__engine=engine,
+            objective__student_steps=case.student_steps,
+            objective__student_lr=case.student_lr,
+            objective__lr_step=case.lr_step,
+            objective__rate="raw",
+            objective__synthetic_batch=batch,
+            optimizer__lr=case.lr,
+        )
+        super().__init__(case, recipe if case.tokens else recipe.with_(augmentation=None), settings)
+        recipe, context, self.batch = self.recipe, self.context, batch
+        assert isinstance(recipe.objective, TrajectoryMatching) and recipe.optimizer is not None
+        self.objective, self.optimizer = recipe.objective, recipe.optimizer
+        self.peers = Peers(recipe.parametrization, recipe.augmentation, context.spec)
+        device, dtype = context.device, context.dtype
+        ends = (self.weights, dict(zip(self.weights, case.target(), strict=True)))
+        first, target = ({name: one.to(device, dtype) for name, one in some.items()} for some in ends)
+        self.view = View(self.network, first, trajectory=Trajectory((first, target), 0, 1))
+        self.stored = context.spec.normalization.apply(case.stored()).to(device, dtype)
+        self.state, self.memory = self.optimizer.init(context), self.objective.init(context)
+        self.losses = self.gradients = torch.zeros(0)
+        self.number = 0
+
+    @property
+    def rate(self) -> Tensor:
+        """The student's step size."""
+        return self.objective.learnt(self.memory)["student_lr"]
+
+    def step(self) -> None:
+        """As the loop of a run takes it."""
+        case, context, moment = self.case, self.context, Moment(self.number, 0, 1)
+        draws = {"seed": torch.tensor(0)}
+        for number in range(case.student_steps):
+            rows, numbers = case.lesson(self.number, number)
+            few = self.batch or len(rows)
+            draws[f"{number}/rows"] = rows[:few]
+            draws |= {f"{number}/{name}": values[:few] for name, values in numbers.items()}
+        targets = torch.arange(case.classes, device=context.device).unsqueeze(1).expand(-1, case.ipc)
+        block = Block(
+            labels=tuple(range(case.classes)),
+            stored=self.optimizer.at_turn(self.state, self.stored, context),
+            targets=targets,
+            real=self.stored.new_empty(case.classes, 0, 3, case.side, case.side),
+            counts=(0,) * case.classes,
+            draws=(draws,) * case.classes,
+            memory=self.memory,
+        )
+        pull = self.objective.pull(self.view, block, self.peers)
+        guard = self.objective.guards()
+        if not guard.accepts(pull.losses, (pull.gradients, *pull.learnt.values())):
+            raise RuntimeError("the guard refuses a step that it is to be timed with")
+        self.losses, self.gradients = pull.losses, pull.gradients
+        self.state, self.stored = self.optimizer.update(self.state, self.stored, self.gradients, context, moment)
+        self.memory = self.objective.learn(self.memory, context, moment, pull.learnt)
         self.number += 1
 
 
@@ -210,7 +291,9 @@ class Evaluation(_Contender):
         next(self._epochs)
 
 
-def make(case: Case, settings: Settings) -> Matching | Recovery | Clustering | NetworkUpdate | Evaluation:
+def make(
+    case: Case, settings: Settings
+) -> Matching | TrajectorySteps | Recovery | Clustering | NetworkUpdate | Evaluation:
     """The product's side of a case.
 
     Args:
@@ -229,6 +312,10 @@ def make(case: Case, settings: Settings) -> Matching | Recovery | Clustering | N
         case "dsdm":
             recipe = dsdm("cifar10", factor=case.factor)
             return Matching(case, recipe if case.operations else recipe.with_(augmentation=None), settings)
+        case "mtt":
+            return TrajectorySteps(case, settings, "adjoint")
+        case "tesla":
+            return TrajectorySteps(case, settings, "tesla")
         case "recover":
             return Recovery(case, settings)
         case "clustering":

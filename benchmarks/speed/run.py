@@ -110,12 +110,18 @@ def run(options: Options, say: Callable[[str], None], cases: dict[str, Case] = C
         "versions": versions(),
         "hardware": {**hardware(torch.device("cpu")), "cpu": _cpu()},
         "limits_flops_per_second": limits,
-        "targets": {"speed": judge.TARGETS, "memory": judge.MEMORY, "compile_seconds": judge.SECONDS},
+        "targets": {
+            "speed": judge.TARGETS,
+            "stretch": judge.STRETCH,
+            "memory": judge.MEMORY,
+            "compile_seconds": judge.SECONDS,
+        },
         "steps": steps,
     }
     missed = [line for name, found in steps.items() for line in judge.misses(name, found, limits)]
     note = judge.matrix_units(limits)
     notes = [f"bfloat16 {note}"] if note else []
+    notes += [line for name, found in steps.items() for line in judge.stretches(name, found)]
     return {**result, "notes": notes, "missed": missed, "seconds": time.monotonic() - began}
 
 
