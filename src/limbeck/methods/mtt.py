@@ -94,10 +94,10 @@ TABLE: dict[str, dict[int, Setting]] = {
 """The authors' list of settings, and for ``cifar10-channels`` that of others without whitening."""
 
 OURS: dict[str, Setting] = {
-    "small": Setting(False, 20, 2, 8, 0, 100.0, 1e-5, 0.01),
-    "digits": Setting(False, 20, 2, 10, 0, 50.0, 1e-4, 0.02),
+    "small": Setting(False, 20, 2, 8, 0, 5.0, 1e-5, 0.01),
+    "digits": Setting(False, 20, 2, 10, 0, 7.0, 1e-5, 0.02),
 }
-"""Settings for a CPU, the same for every IPC."""
+"""Settings for a CPU, the same for every IPC; images are learnt in [0, 1], which 8 bits can hold."""
 PRESETS = (*TABLE, *OURS)
 
 _NETWORKS = {
@@ -176,7 +176,7 @@ def compose(name: str, preset: str, setting: Setting) -> Recipe:
             synthetic_batch=setting.batch,
         ),
         initializer=Real(),
-        parametrization=Plain(space="normalized"),
+        parametrization=Plain(space="unit" if ours else "normalized"),
         augmentation=augmentation,
         pool=Experts(
             network=_NETWORKS.get(preset, "convnet3"),
@@ -188,6 +188,6 @@ def compose(name: str, preset: str, setting: Setting) -> Recipe:
         ),
         curriculum=AllAtOnce(iterations=_ITERATIONS.get(preset, 5000), steps=1),
         labeler=Hard(),
-        optimizer=SGD(lr=setting.lr, momentum=0.5, turns="joint", scale_with_ipc=False, clamp=False),
+        optimizer=SGD(lr=setting.lr, momentum=0.5, turns="joint", scale_with_ipc=False, clamp=ours),
         references=("cazenavette2022mtt",),
     )
