@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from limbeck.augmentations.dsa_augment import DSAAugment, Token
 from limbeck.core.errors import InputError, unknown
@@ -94,8 +94,8 @@ TABLE: dict[str, dict[int, Setting]] = {
 """The authors' list of settings, and for ``cifar10-channels`` that of others without whitening."""
 
 OURS: dict[str, Setting] = {
-    "small": Setting(False, 20, 2, 8, 0, 5.0, 1e-5, 0.01),
-    "digits": Setting(False, 20, 2, 10, 0, 7.0, 1e-5, 0.02),
+    "small": Setting(False, 20, 2, 4, 0, 1.0, 1e-5, 0.01),
+    "digits": Setting(False, 20, 2, 10, 0, 1.0, 1e-5, 0.02),
 }
 """Settings for a CPU, the same for every IPC; images are learnt in [0, 1], which 8 bits can hold."""
 PRESETS = (*TABLE, *OURS)
@@ -107,6 +107,7 @@ _NETWORKS = {
     "small": "convnet3:width=32",
     "digits": "convnet2:width=16",
 }
+_EXPERTS = {"small": 4, "digits": 8}
 _ITERATIONS = {"small": 600, "digits": 300}
 
 
@@ -162,11 +163,10 @@ def compose(name: str, preset: str, setting: Setting) -> Recipe:
     augmentation, ours = DSAAugment(tokens=tokens), preset in OURS
     training = Training(lr=0.01, momentum=0.0, weight_decay=0.0, batch_size=256, augmentation=augmentation)
     course = ExpertTraining(training=training)
-    if ours:
-        course = ExpertTraining(
-            training=Training(lr=0.02, momentum=0.0, weight_decay=0.0, batch_size=64, augmentation=augmentation),
-            epochs=12,
-        )
+    if preset == "digits":
+        course = ExpertTraining(training=replace(training, lr=0.02, batch_size=64), epochs=12)
+    elif preset == "small":
+        course = ExpertTraining(training=training, epochs=5)
     return Recipe(
         name=name,
         objective=TrajectoryMatching(
@@ -180,7 +180,7 @@ def compose(name: str, preset: str, setting: Setting) -> Recipe:
         augmentation=augmentation,
         pool=Experts(
             network=_NETWORKS.get(preset, "convnet3"),
-            count=8 if ours else 100,
+            count=_EXPERTS.get(preset, 100),
             course=course,
             span=setting.span,
             starts=setting.starts,
