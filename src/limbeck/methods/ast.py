@@ -50,6 +50,8 @@ _TABLE: dict[str, dict[int, Setting]] = {
     },
 }
 """The authors' scripts, and FTD's and MTT's settings where these have none."""
+_EXPERTS = {"small": 2, "digits": 8}
+"""The penalty makes an expert three times as expensive."""
 _CHOICES = (*_TABLE, *_mtt.OURS)
 
 PRESETS = (*_CHOICES, *(f"{name}-official" for name in _CHOICES))
@@ -75,7 +77,7 @@ def ast(preset: str = "cifar10", ipc: int = 10) -> Recipe:
     return recipe.with_(
         initializer=Clustered(clusters=10, clustering=Clustering(features="logits" if official else "embedding")),
         pool__course=_smooth(pool.course, name in _mtt.OURS, official),
-        pool__count=pool.count if name in _mtt.OURS else 50,
+        pool__count=_EXPERTS.get(name, 50),
         objective__balance=True,
         objective__intermediate="equal",
         objective__points="official" if official else "paper",

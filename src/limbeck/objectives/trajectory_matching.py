@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -15,6 +15,7 @@ from limbeck.core.batch import Block, ClassBatch, Draws, Moment, Trajectory, Vie
 from limbeck.core.context import Context
 from limbeck.core.contracts import Objective, Peers, Pull, State, Workload
 from limbeck.core.errors import InputError, RunError
+from limbeck.core.execution import Execution
 from limbeck.core.guard import Guard
 from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
 from limbeck.core.streams import Streams
@@ -235,10 +236,19 @@ class _Student:
         first = _moved({name: path.weights[0][name] for name in self._names}, objective, Streams(seed))
         self._start = self._vector(first)
         self._comparisons = self._compared(path)
+        self._pieces = self._cut()
         self._targets = self._taught(path)
 
     def _vector(self, weights: Weights) -> list[Tensor]:
         return [as_convolved(weights[name].detach()) for name in self._names]
+
+    def _cut(self) -> Execution:
+        """How batches are cut: evenly, so that little is filled up where programs have one shape."""
+        execution = self._network.execution
+        steps = range(self._objective.student_steps)
+        most = max(len(self._draws[f"{number}/rows"]) for number in steps)
+        pieces = -(-most // execution.microbatch) if execution.microbatch else 1
+        return replace(execution, microbatch=-(-most // pieces))
 
     def _compared(self, path: Trajectory) -> list[ops.Comparison]:
         """The terms of the loss: the expert's epochs on the way, if asked for, and the last one."""
@@ -323,7 +333,7 @@ class _Student:
         """The gradient of the student's mean loss in its parameters, a few images at a time."""
         network, leaves = self._network, dict(zip(self._names, theta, strict=True))
         run, parts = network.program(_ascent), []
-        for some, which, share in portions(network.execution, shown, taught, whole=network.mixes_images):
+        for some, which, share in portions(self._pieces, shown, taught, whole=network.mixes_images):
             parts.append(list(run(leaves, self._fixed, some, which, share).values()))
         return _summed(parts)
 
@@ -335,7 +345,7 @@ class _Student:
         ahead = dict(zip(self._names, heading, strict=True))
         run = network.program(_contraction, frozen=frozen)
         values, belows, pulls = [], [], []
-        for some, which, share in portions(network.execution, shown, taught, whole=network.mixes_images):
+        for some, which, share in portions(self._pieces, shown, taught, whole=network.mixes_images):
             value, below, pull = run(leaves, self._fixed, some, which, share, ahead)
             values.append(value)
             belows.append(list(below.values()))
