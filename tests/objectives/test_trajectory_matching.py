@@ -248,6 +248,7 @@ def tiny_mtt(**changes: Any) -> Any:
         pool__starts=2,
         objective__student_steps=3,
         curriculum__iterations=6,
+        optimizer__clamp=False,
     )
     course = replace(recipe.pool.course, epochs=3)  # type: ignore[union-attr]
     return recipe.with_(pool__course=course, **changes)
