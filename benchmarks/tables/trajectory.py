@@ -10,8 +10,7 @@ size of SGD, which tells the two apart), and all of it by the authors' code.
 
 Rules, the same for all: hard labels, images after the last step (FTD: their average over time), networks after their
 last epoch, nothing chosen on test images. Experts are trained once, with seed 0, and shared by all seeds; seed s of two
-rows has the same initial draws, so that differences are taken seed by seed. Methods of this family store images as
-float32: ``random`` has as many images of 8 bits, ``random-equal-bytes`` four times as many, in the same bytes. Under
+rows has the same initial draws, so that differences are taken seed by seed. All rows store 8 bits per value. Under
 protocol ``mtt`` a set that has learnt no step size is trained with the one that MTT's preset begins with.
 
 Every set, its judgement and the experts are files below ``--out``: stopped at any time, the same command continues, and
@@ -68,8 +67,6 @@ from limbeck.training.passes import forward
 __all__ = ["Line", "Plan", "lines", "main", "markdown", "table"]
 
 ROOT = Path(__file__).parents[2]
-EQUAL = 4
-"""Images of 8 bits in the bytes of one in float32."""
 PREPARED = ("methods", "ablation")
 
 
@@ -81,14 +78,12 @@ class Line:
         name: in the table.
         recipes: recipe by IPC.
         against: the row whose accuracies are subtracted, seed by seed; none if empty.
-        factor: stored images in the place of one.
         grows: whether its snapshots are judged as well.
     """
 
     name: str
     recipes: dict[int, Recipe]
     against: str = ""
-    factor: int = 1
     grows: bool = False
 
 
@@ -146,7 +141,7 @@ def lines(plan: Plan) -> dict[str, Line]:
 
 def _baselines(plan: Plan) -> list[Line]:
     real = dict.fromkeys(plan.ipcs, random())
-    return [Line("random", real), Line("random-equal-bytes", real, factor=EQUAL)]
+    return [Line("random", real)]
 
 
 def _methods(plan: Plan) -> list[Line]:
@@ -182,7 +177,7 @@ def _ablation(plan: Plan) -> list[Line]:
     direct = {**flat, "objective__intermediate": "off"}
     even = {**direct, "objective__balance": False}
     made = [
-        _line(plan, "base", smooth),
+        _line(plan, "base", lambda ipc: partly(ipc, **even, initializer=mtt(plan.preset, ipc).initializer)),
         _line(plan, "+ representative start", lambda ipc: partly(ipc, **even), "base"),
         _line(plan, "+ balance", lambda ipc: partly(ipc, **direct), "base"),
         _line(plan, "+ intermediate", lambda ipc: partly(ipc, **flat), "base"),
@@ -335,9 +330,8 @@ def _experts(work: Work) -> dict[str, Any]:
 def _cell(work: Work) -> dict[str, Any]:
     """One set, judged under every protocol."""
     data, execution = _data(work.plan.data), replace(work.settings, snapshots=0)
-    stored: Any = "float32" if work.recipe.objective is not None else "uint8"
     distilled = distill(
-        work.recipe, data, ipc=work.ipc, seed=work.seed, out=work.folder, storage=stored, settings=work.settings
+        work.recipe, data, ipc=work.ipc, seed=work.seed, out=work.folder, storage="uint8", settings=work.settings
     )
     found: dict[str, Any] = {"bytes": distilled.bytes, "student_lr": distilled.student_lr}
     record = read_json(work.folder / "record.json")
@@ -383,7 +377,7 @@ def table(
     cells: dict[tuple[str, int, int], Work] = {}
     for name, ipc, seed in keys:
         line = rows[name]
-        cells[name, ipc, seed] = Work(plan, "cell", line.recipes[ipc], _count(plan, ipc, line.factor), seed)
+        cells[name, ipc, seed] = Work(plan, "cell", line.recipes[ipc], ipc, seed)
     files = list({work.file: None for work in cells.values()})
     first, last = (len(files) * number // part[1] for number in (part[0] - 1, part[0]))
     chosen = {key: work for key, work in cells.items() if work.file in files[first:last]}
@@ -429,11 +423,6 @@ def _done(todo: Sequence[Work], processes: int) -> Iterator[dict[str, Any]]:
     return map(do, todo)
 
 
-def _count(plan: Plan, ipc: int, factor: int) -> int:
-    """Stored images of a class: so many times the IPC, but no more than the smallest class has."""
-    return min(ipc * factor, min(_data(plan.data).train.class_counts())) if factor > 1 else ipc
-
-
 def _rules(plan: Plan) -> dict[str, str]:
     model = mtt(plan.preset).objective
     assert isinstance(model, TrajectoryMatching)
@@ -441,7 +430,7 @@ def _rules(plan: Plan) -> dict[str, str]:
         "labels": "hard, of every row",
         "images": "those after the last step; FTD's are their average over time",
         "accuracy": "test images, after the last epoch; nothing chosen on them; mean ± deviation of the seeds' means",
-        "storage": f"float32; random: 8 bits, as many images, and up to {EQUAL} times as many in equal bytes",
+        "storage": "8 bits per value, every row: equal bytes",
         "step size": f"limbeck: the same for all; mtt: that of the set, {model.student_lr} for sets that learnt none",
         "experts": "seed 0, shared by all seeds and rows of equal training; AvgVar over all epochs; accuracy after the "
         "last epoch, on test images",
@@ -465,7 +454,6 @@ def _row(
     row: dict[str, Any] = {
         "name": line.name,
         "ipc": ipc,
-        "images_per_class": works[0].ipc,
         "seeds": [work.seed for work in works],
         "failures": {
             str(work.seed): one["failure"] for work, one in zip(works, found, strict=True) if "failure" in one
