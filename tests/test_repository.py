@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,31 @@ def test_a_part_is_documented_with_its_fields(name: str) -> None:
     fields = [field.name for field in dataclasses.fields(kind)]
     assert [field for field in fields if f"`{field}`" not in rows[0]] == []
     assert (kind.__doc__ or "").strip()
+
+
+def _has_field(kind: type, path: list[str]) -> bool:
+    """Whether a dataclass has a field at a path of names, where ``no_`` before the last denies it."""
+    hints = typing.get_type_hints(kind)
+    name = path[0] if path[0] in hints else path[0].removeprefix("no_")
+    if name not in {field.name for field in dataclasses.fields(kind)}:
+        return False
+    if len(path) == 1:
+        return True
+    held = [one for one in (hints[name], *typing.get_args(hints[name])) if isinstance(one, type)]
+    held += [part for part in registry.parts().values() if issubclass(part, tuple(held))]
+    return any(dataclasses.is_dataclass(one) and _has_field(one, path[1:]) for one in held)
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_fields_that_a_page_names_exist(page: Path) -> None:
+    named = re.findall(rf"(?:`|--)({'|'.join(SLOTS)})\.([a-z_][a-z_.-]*)", page.read_text(encoding="utf-8"))
+    kinds = {slot: registry.parts_of(slot).values() for slot in SLOTS}
+    missing = [
+        f"{slot}.{path}"
+        for slot, path in named
+        if not any(_has_field(kind, path.rstrip(".-").replace("-", "_").split(".")) for kind in kinds[slot])
+    ]
+    assert missing == []
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("methods/")])

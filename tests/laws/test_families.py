@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,10 +24,12 @@ from limbeck.core.contracts import (
     Pool,
     Sampler,
 )
+from limbeck.core.network import Weights
 from limbeck.core.real import DataSpec, Normalization
 from limbeck.core.streams import Stream
 from limbeck.parametrizations.partition import Partition
 from limbeck.parametrizations.plain import Plain
+from limbeck.pools.experts import Experts
 from tests.battery.test_parts import make
 
 SPACES = [
@@ -131,6 +134,9 @@ def test_samplers_stay_in_the_class_and_follow_from_the_position(
 
 @family("pool")
 def test_pools_are_seeded_and_show_what_they_hold(part: Pool, context_of: Callable[..., Context]) -> None:
+    if isinstance(part, Experts):
+        part = replace(part, seed=None)  # else runs of all seeds share their experts, as they should
+
     def live(seed: int) -> View:
         context = context_of(seed=seed)
         state = part.draw(part.init(context), context, 0)
@@ -139,11 +145,28 @@ def test_pools_are_seeded_and_show_what_they_hold(part: Pool, context_of: Callab
             state = part.advance(state, context, Moment(0, step, 3), lambda: (images, context.data.labels[:6]))
         return part.view(state, context)
 
-    one, same, other = live(0), live(0), live(1)
-    assert set(one.network.parameter_names()) <= set(one.weights)
-    assert all(torch.equal(one.weights[name], same.weights[name]) for name in one.weights)
-    assert any(not torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
-    assert all(torch.isfinite(tensor).all() for tensor in one.weights.values())
+    def held(view: View) -> list[Weights]:
+        return [view.weights, *(view.trajectory.weights if view.trajectory else ())]
+
+    one, same, other = held(live(0)), held(live(0)), held(live(1))
+    parameters = live(0).network.parameter_names()
+    assert len(one) == len(same) == len(other)
+    for mine, again, theirs in zip(one, same, other, strict=True):
+        assert set(parameters) <= set(mine)
+        assert all(torch.equal(mine[name], again[name]) for name in mine)
+        assert any(not torch.equal(mine[name], theirs[name]) for name in mine)
+        assert all(torch.isfinite(tensor).all() for tensor in mine.values())
+    # What is shown as a way goes on from the weights that are shown, and moves.
+    for before, after in itertools.pairwise(one[1:]):
+        assert all(torch.equal(one[0][name], one[1][name]) for name in one[0])
+        assert any(not torch.equal(before[name], after[name]) for name in parameters)
+
+
+@family("pool")
+def test_pools_offer_what_their_views_hold(part: Pool, context_of: Callable[..., Context]) -> None:
+    context = context_of()
+    view = part.view(part.draw(part.init(context), context, 0), context)
+    assert (view.trajectory is not None) == ("expert trajectories" in part.offers())
 
 
 @family("curriculum")

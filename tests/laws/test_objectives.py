@@ -17,6 +17,9 @@ from limbeck.core.streams import Stream
 from limbeck.objectives.kernel_mmd import KernelMMD
 from limbeck.objectives.layer_alignment import LayerAlignment
 from limbeck.parametrizations.plain import Plain
+from limbeck.pools.experts import Experts
+from limbeck.training.expert_training import ExpertTraining
+from limbeck.training.settings import Training
 from tests.battery.test_parts import make
 
 KINDS = registry.parts_of("objective")
@@ -35,7 +38,16 @@ def view(context: Context, view_of: Callable[..., View]) -> View:
 
 
 def seen_by(part: Objective, view: View, context: Context, view_of: Callable[..., View]) -> View:
-    """A view that the objective can learn from: some need batch norm."""
+    """A view that the objective can learn from: some need batch norm, some an expert that was trained."""
+    if "expert trajectories" in part.needs():
+        pool = Experts(
+            network=SMOOTH,
+            count=1,
+            course=ExpertTraining(training=Training(lr=0.1, batch_size=12), epochs=3),
+            span=2,
+            starts=2,
+        )
+        return pool.view(pool.draw(pool.init(context), context, 0), context)
     try:
         part.fits(view.network)
     except InputError:
@@ -52,7 +64,8 @@ def block_of(part: Objective, context: Context, peers: Peers) -> Block:
         targets=torch.tensor(labels)[:, None].expand(-1, 4),
         real=context.data.images(rows),
         counts=(4,) * len(labels),
-        draws=tuple(part.draw(context, Moment(0, 0, 1), label, peers)[0] for label in labels),
+        draws=tuple(draws for draws, _ in part.draws(context, Moment(0, 0, 1), labels, peers)),
+        memory=part.init(context),
     )
 
 
@@ -92,6 +105,7 @@ def test_gradients_agree_with_finite_differences(
     if part.joins_classes(view.network):
         found, slope = found.sum(), slope.sum()
     torch.testing.assert_close(found, slope, rtol=1e-5, atol=1e-8)
+    assert gradients.abs().amax(dim=(1, 2, 3, 4)).min() > 0
 
 
 @every
