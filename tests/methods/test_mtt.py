@@ -108,13 +108,15 @@ def test_an_ipc_without_settings_takes_those_of_the_nearest_by_ratio(preset: str
     assert column(mtt(preset, ipc)) == TABLE[preset, taken]
 
 
-@pytest.mark.parametrize("preset", ["small", "digits"])
-def test_ours_are_for_a_cpu(preset: str) -> None:
+@pytest.mark.parametrize(("preset", "experts"), [("small", 4), ("digits", 8)])
+def test_ours_are_for_a_cpu(preset: str, experts: int) -> None:
     recipe = fields(preset)
     assert recipe == mtt(preset, 1) == mtt(preset, 50)
-    assert recipe.pool.normalization == "any" and recipe.pool.count == 8
+    assert recipe.pool.normalization == "any" and recipe.pool.count == experts
     assert recipe.curriculum.iterations <= 600
-    assert recipe.pool.starts - 1 + recipe.pool.span <= recipe.pool.course.epochs == 12
+    assert recipe.pool.starts - 1 + recipe.pool.span <= recipe.pool.course.epochs <= 12
+    # What is kept in [0, 1] can be stored in 8 bits.
+    assert recipe.parametrization.space == "unit" and recipe.optimizer.clamp is True
 
 
 def test_data_normalized_otherwise_are_refused(
