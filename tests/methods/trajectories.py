@@ -67,7 +67,14 @@ def tiny(recipe: Any, iterations: int = 3, **changes: Any) -> Recipe:
     epochs = recipe.pool.span + 1
     pool = replace(recipe.pool, network="convnet1:width=8", count=2, starts=2, normalization="any")
     pool = replace(pool, course=replace(pool.course, epochs=epochs))
-    made: Recipe = recipe.with_(pool=pool, objective__student_steps=4, curriculum__iterations=iterations)
+    # As the papers have it, whatever the preset: images in normalized space, which nobody clamps.
+    made: Recipe = recipe.with_(
+        pool=pool,
+        objective__student_steps=4,
+        curriculum__iterations=iterations,
+        parametrization=Plain(space="normalized"),
+        optimizer__clamp=False,
+    )
     return made.with_(**changes)
 
 
