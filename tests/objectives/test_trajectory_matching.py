@@ -140,6 +140,7 @@ def test_networks_with_batch_norm_are_matched_in_their_parameters(context: Conte
     assert all(torch.equal(tensor, before[name]) for name, tensor in case.view.weights.items())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_compile(CPU), reason="no C++ compiler")
 def test_compiled_steps_give_the_same(context: Context) -> None:
     objective = TrajectoryMatching(student_steps=3, student_momentum=0.5, synthetic_batch=4)

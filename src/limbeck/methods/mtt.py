@@ -108,7 +108,7 @@ _NETWORKS = {
     "digits": "convnet2:width=16",
 }
 _EXPERTS = {"small": 4, "digits": 8}
-_ITERATIONS = {"small": 600, "digits": 300}
+_ITERATIONS = {"small": 400, "digits": 300}
 
 
 def mtt(preset: str = "cifar10", ipc: int = 10) -> Recipe:
