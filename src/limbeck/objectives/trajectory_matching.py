@@ -390,12 +390,10 @@ def _decoded(stored: Tensor, peers: Peers) -> Tensor:
 
 def _show(images: Tensor, draws: Draws, number: int, peers: Peers) -> Tensor:
     """The batch of one step of the student, transformed."""
-    shown = images[draws[f"{number}/rows"].to(images.device)]
-    if peers.augmentation is None:
-        return shown
     prefix = f"{number}/"
     own = {name.removeprefix(prefix): tensor for name, tensor in draws.items() if name.startswith(prefix)}
-    return peers.augmentation.apply(shown, own)
+    shown = images[own.pop("rows").to(images.device)]
+    return shown if peers.augmentation is None else peers.augmentation.apply(shown, own)
 
 
 def _entropy(
