@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from limbeck import combinations, registry
-from limbeck.combinations import AddOn, Verdict, add_ons, combine, starting_recipe, verdict
+from limbeck.combinations import AddOn, Verdict, add_ons, combine, verdict
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
 from limbeck.curricula.all_at_once import AllAtOnce
@@ -25,6 +25,7 @@ from limbeck.methods.sre2l import sre2l
 from limbeck.parametrizations.partition import Partition
 from limbeck.registry import Method
 from limbeck.samplers.representative import Representative
+from limbeck.testing import starting_recipe
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "combinations.md"
 

@@ -25,9 +25,9 @@ from limbeck.labelers.taught import Taught
 from limbeck.parametrizations.partition import Partition
 from limbeck.registry import Method, methods
 from limbeck.samplers.representative import Representative
-from limbeck.testing import toy_context
+from limbeck.testing import starting_recipe, toy_context
 
-__all__ = ["AddOn", "Verdict", "add_ons", "combine", "page", "starting_recipe", "verdict", "verdicts"]
+__all__ = ["AddOn", "Verdict", "add_ons", "combine", "page", "verdict", "verdicts"]
 
 Outcome = Literal["runs", "own", "refused"]
 
@@ -82,11 +82,6 @@ def add_ons() -> tuple[AddOn, ...]:
     return (*found[:3], *curricula, *found[3:])
 
 
-def starting_recipe(method: Method) -> Recipe:
-    """The recipe that add-ons are put on: the preset ``digits``, whose images are as small as a toy's, or the first."""
-    return method.recipe("digits" if "digits" in method.presets else None)
-
-
 def combine(recipe: Recipe, add_on: AddOn) -> Recipe:
     """The recipe with an add-on; itself where it has it already.
 
@@ -132,7 +127,7 @@ def page() -> str:
     lines = [
         "# Combinations",
         "",
-        *_PREFACE,
+        _PREFACE,
         "",
         "| add-on | on the command line |",
         "| --- | --- |",
@@ -150,17 +145,15 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-_PREFACE = (
-    "Which add-ons go with which methods. **yes**: the recipe is accepted, and the tests run it for two iterations on",
-    "a toy, where it repeats and resumes to the bit. **own**: the method has it by itself. **no**: it is refused before",
-    "anything runs, with the sentence of the footnote (… stands for the method). No cell is written by hand: the parts",
-    "of the method's `digits` preset, or of its first, are asked (`needs`, `reads`, `offers`, `check`). A baseline is",
-    "little more than its initializer; with another one it is another baseline. Soft labels are the teacher's where the",
-    "pool has one (`labeler=taught`), else those of its networks. `partition` keeps the space of the stored images, and",
-    "starts from `mixed` where the method starts from `real`. `limbeck list combinations` prints the same with the",
-    "methods of other packages, and with `--json` whole sentences; `limbeck list combinations --markdown` made this",
-    "page.",
-)
+_PREFACE = """\
+Which add-ons go with which methods. **yes**: the recipe is accepted, and the tests run it for two iterations on a toy,
+where it repeats and resumes to the bit. **own**: the method has it by itself. **no**: it is refused before anything
+runs, with the sentence of the footnote (… stands for the method). No cell is written by hand: the parts of the method's
+`digits` preset, or of its first, are asked (`needs`, `reads`, `offers`, `check`). A baseline is little more than its
+initializer; with another one it is another baseline. Soft labels are the teacher's where the pool has one
+(`labeler=taught`), else those of its networks. `partition` keeps the space of the stored images, and starts from
+`mixed` where the method starts from `real`. `limbeck list combinations` prints the same with the methods of other
+packages, and with `--json` whole sentences; `limbeck list combinations --markdown` made this page."""
 
 
 def _cell(one: Verdict, notes: dict[str, int]) -> str:

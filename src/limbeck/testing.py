@@ -37,7 +37,7 @@ from limbeck.core.recipe import SLOTS, Recipe, part_name
 from limbeck.core.streams import Streams
 from limbeck.data.images import ImageSet
 from limbeck.data.splits import Data
-from limbeck.engine.distill import distill
+from limbeck.engine.distill import check_learnt_together, distill
 from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.run_file import read_run_file
 from limbeck.engine.settings import Settings
@@ -55,6 +55,7 @@ __all__ = [
     "check_cited",
     "check_class_blocks",
     "check_facts",
+    "check_in_a_recipe",
     "check_method",
     "check_moves",
     "check_own_check",
@@ -73,6 +74,7 @@ __all__ = [
     "check_value",
     "small",
     "small_part",
+    "starting_recipe",
     "toy",
     "toy_context",
 ]
@@ -163,6 +165,11 @@ def small(recipe: Recipe, **changes: Any) -> Recipe:
     return recipe.with_(**changes)
 
 
+def starting_recipe(method: Method) -> Recipe:
+    """The recipe that is tried on a toy: the preset ``digits``, whose images are as small, or the first."""
+    return method.recipe("digits" if "digits" in method.presets else None)
+
+
 def small_part(kind: type[Part]) -> Part:
     """The part with its defaults, but for what makes it slow."""
     names = {item.name for item in dataclasses.fields(kind)}
@@ -186,6 +193,8 @@ def check_part(kind: type[Part], data: ImageSet | None = None) -> None:
     check_facts(kind)
     check_own_check(kind, data)
     check_state(kind, toy_context(data))
+    with tempfile.TemporaryDirectory(prefix="limbeck-testing-") as folder:
+        check_in_a_recipe(kind, Path(folder), data)
 
 
 def check_method(make: Callable[..., Recipe] | Method, data: ImageSet | None = None) -> None:
@@ -229,7 +238,8 @@ def check_recipe(recipe: Recipe, data: ImageSet | None = None) -> None:
 
 
 def check_value(kind: type[Part]) -> None:
-    """A part is a frozen value that is made with keywords, keeps nothing but its fields, and is not subclassed."""
+    """A part is a frozen value with defaults, made with keywords, keeps only its fields, and is not subclassed."""
+    assert kind() == kind(), f"two {kind.__name__} with their defaults differ"
     part = small_part(kind)
     assert part == small_part(kind), f"two {kind.__name__} of the same fields differ"
     hash(part)
@@ -298,12 +308,7 @@ def check_facts(kind: type[Part]) -> None:
 def check_own_check(kind: type[Part], data: ImageSet | None = None) -> None:
     """The defaults of a part pass its own check; a part that is no use to a recipe says so."""
     part = small_part(kind)
-    data = toy() if data is None else data
-    if isinstance(part, Augmentation) and hasattr(part, "mean"):  # made for images of its own normalization
-        mean, std = part.mean, vars(part)["std"]
-        channels = len(mean)
-        spec = dataclasses.replace(data.spec, channels=channels, normalization=Normalization(mean, std))
-        data = ImageSet(data.pixels[:, :1].expand(-1, channels, -1, -1), data.labels, spec)
+    data = _fitting(part, data)
     if part.offers():
         part.check(toy_context(data))
         return
@@ -312,6 +317,34 @@ def check_own_check(kind: type[Part], data: ImageSet | None = None) -> None:
     except InputError:
         return
     raise AssertionError(f"{kind.__name__} offers nothing and does not say so when it is checked")
+
+
+def check_in_a_recipe(kind: type[Part], folder: Path, data: ImageSet | None = None) -> None:
+    """A part with its defaults goes into the recipe of some method, and that runs as `check_short_run` asks.
+
+    Methods that learn are tried first. A part that is no use to a recipe is left alone.
+
+    Args:
+        kind: class of the part.
+        folder: where a state is written, and networks are kept.
+        data: images; by default those of `toy`.
+    """
+    part = kind()
+    images, networks, reasons = _fitting(part, data), folder / "networks", []
+    if not part.offers():
+        return
+    for method in sorted(methods().values(), key=lambda method: (method.baseline, method.name)):
+        recipe = starting_recipe(method).with_(**{kind.slot: part})
+        context = toy_context(images)
+        try:
+            recipe.check(context)
+            check_learnt_together(recipe, context)
+        except InputError as error:
+            reasons.append(str(error))
+            continue
+        check_short_run(small(recipe), lambda: toy_context(images, dtype=torch.float32, cache=networks), folder)
+        return
+    raise AssertionError(f"no method takes {kind.__name__} with its defaults: {' '.join(reasons)}")
 
 
 def check_state(kind: type[Part], context: Context) -> None:
@@ -526,6 +559,16 @@ def _distil(recipe: Recipe, train: ImageSet, seed: int, cache: Path, out: Path |
     data = Data(train=train, validation=None, test=None, spec=train.spec)
     settings = Settings(progress="quiet", device="cpu", network_cache=cache)
     return distill(recipe, data, ipc=2, seed=seed, out=out, settings=settings)
+
+
+def _fitting(part: Part, data: ImageSet | None) -> ImageSet:
+    """The images, normalized as a part wants them that is made for images of its own normalization."""
+    data = toy() if data is None else data
+    mean, std = getattr(part, "mean", ()), getattr(part, "std", ())
+    if not (isinstance(part, Augmentation) and mean):  # those that have none take the data's
+        return data
+    spec = dataclasses.replace(data.spec, channels=len(mean), normalization=Normalization(mean, std))
+    return ImageSet(data.pixels[:, :1].expand(-1, len(mean), -1, -1), data.labels, spec)
 
 
 def _unequal(data: ImageSet) -> ImageSet:

@@ -26,7 +26,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def changed(name: str, add_on: str) -> lb.Recipe:
-    return combinations.combine(combinations.starting_recipe(METHODS[name]), ADD_ONS[add_on])
+    return combinations.combine(testing.starting_recipe(METHODS[name]), ADD_ONS[add_on])
 
 
 def test_every_cell_is_here() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,13 @@ def test_its_facts_are_known_and_its_slot_exists(kind: type[Part]) -> None:
 @every
 def test_its_defaults_pass_its_own_check(kind: type[Part], portion: Callable[..., ImageSet]) -> None:
     testing.check_own_check(kind, portion())
+
+
+@every
+def test_it_runs_in_the_recipe_of_some_method(
+    kind: type[Part], tmp_path: Path, portion: Callable[..., ImageSet]
+) -> None:
+    testing.check_in_a_recipe(kind, tmp_path, portion())
 
 
 @every

@@ -1,4 +1,4 @@
-"""A package of somebody else (tests/plugin), installed as pip would: it goes through the battery and the command line."""
+"""A package of somebody else (tests/plugin), as pip installs it, in the battery and on the command line."""
 
 from __future__ import annotations
 
