@@ -119,6 +119,7 @@ def test_a_curriculum_of_a_method_is_an_add_on_where_it_is_installed(monkeypatch
     entry = Method(name="dasm", make=Course(), presets=("digits",), summary="A course.")
     monkeypatch.setattr(combinations, "methods", lambda: {**registry.methods(), "dasm": entry})
     assert [one.name for one in add_ons()].index("dasm") == 3
+    assert add_on("dasm").flags == "limbeck distill dasm --base METHOD"
     course = add_on("dasm")
     assert combine(dm("digits"), course).curriculum == AllAtOnce(iterations=7, steps=2)
     assert verdict(entry, course).outcome == "own"
@@ -128,6 +129,7 @@ def test_a_curriculum_of_a_method_is_an_add_on_where_it_is_installed(monkeypatch
     alone = replace(entry, make=lambda preset="digits": Course()(preset))
     monkeypatch.setattr(combinations, "methods", lambda: {**registry.methods(), "dasm": alone})
     assert combine(dm("digits"), add_on("dasm")) == dm("digits").with_(curriculum=AllAtOnce(iterations=7, steps=2))
+    assert add_on("dasm").flags == "--with curriculum=all_at_once"
     assert "would have no effect" in verdict(registry.method("random"), add_on("dasm")).reason
 
 

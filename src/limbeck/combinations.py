@@ -15,7 +15,7 @@ from typing import Literal
 from limbeck.core.context import Context
 from limbeck.core.contracts import Part
 from limbeck.core.errors import InputError
-from limbeck.core.recipe import Recipe
+from limbeck.core.recipe import Recipe, part_name
 from limbeck.engine.distill import check_learnt_together
 from limbeck.initializers.clustered import Clustered
 from limbeck.initializers.real import Mixed, Real
@@ -74,7 +74,7 @@ def add_ons() -> tuple[AddOn, ...]:
     found = [
         AddOn("sampler", "DREAM's sampler", "--with sampler=representative", _representative),
         AddOn("initializer", "representative initializer", "--with initializer=clustered", _clustered),
-        AddOn("partition", "partition", "--with parametrization=partition initializer=mixed", _partitioned),
+        AddOn("partition", "partition", "--with parametrization=partition --with initializer=mixed", _partitioned),
         AddOn("labels", "soft labels", "--with labeler=by_pool", _soft),
     ]
     known = methods()
@@ -202,9 +202,7 @@ def _curriculum_of(method: Method) -> AddOn:
             return method.recipe("digits" if "digits" in method.presets else None, base=recipe)
         return recipe.with_(curriculum=starting_recipe(method).curriculum)
 
-    return AddOn(
-        method.name,
-        f"{method.name.upper()}'s curriculum",
-        f"limbeck distill {method.name} --base METHOD" if method.takes_base else f"--with curriculum={method.name}",
-        change,
-    )
+    flags = f"limbeck distill {method.name} --base METHOD"
+    if not method.takes_base and (curriculum := starting_recipe(method).curriculum) is not None:
+        flags = f"--with curriculum={part_name(curriculum)}"
+    return AddOn(method.name, f"{method.name.upper()}'s curriculum", flags, change)

@@ -37,6 +37,7 @@ from limbeck.core.recipe import SLOTS, Recipe, part_name
 from limbeck.core.streams import Streams
 from limbeck.data.images import ImageSet
 from limbeck.data.splits import Data
+from limbeck.engine.checkpoint import Checkpoints
 from limbeck.engine.distill import check_learnt_together, distill
 from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.run_file import read_run_file
@@ -326,7 +327,7 @@ def check_in_a_recipe(kind: type[Part], folder: Path, data: ImageSet | None = No
 
     Args:
         kind: class of the part.
-        folder: where a state is written, and networks are kept.
+        folder: where checkpoints are written, and networks are kept.
         data: images; by default those of `toy`.
     """
     part = kind()
@@ -480,11 +481,12 @@ def check_short_run(recipe: Recipe, context: Callable[[], Context], folder: Path
     Args:
         recipe: what runs; cut down with `small`.
         context: makes the surroundings of a run anew.
-        folder: where a state is written.
+        folder: where checkpoints are written.
     """
     if hasattr(recipe.curriculum, "iterations"):
         recipe = recipe.with_(curriculum__iterations=2)
-    generator = torch.get_rng_state()
+    generator, checkpoints = torch.get_rng_state(), Checkpoints(folder / "checkpoints")
+    checkpoints.clear()
 
     def anew() -> Loop:
         made = context()
@@ -497,7 +499,7 @@ def check_short_run(recipe: Recipe, context: Callable[[], Context], folder: Path
     middle = loop.length() // 2
     while state.ordinal < loop.length():
         if state.ordinal <= middle:
-            save_tree(folder / "state", state.tree())
+            checkpoints.save(state.ordinal, state.tree())
         before = state.stored.clone()
         state, losses = loop.step(state)
         _check_step(recipe, before, state, losses)
@@ -507,8 +509,9 @@ def check_short_run(recipe: Recipe, context: Callable[[], Context], folder: Path
     )
     again = anew()
     starts = {"repeat": again.start()}
-    if loop.length():
-        starts["resume"] = LoopState(**load_tree(folder / "state"))
+    written = checkpoints.latest(again.context.device)
+    if written is not None:
+        starts["resume"] = LoopState(**written)
     for verb, start in starts.items():
         while start.ordinal < again.length():
             start, _ = again.step(start)

@@ -9,6 +9,7 @@ from limbeck import combinations, registry
 from limbeck.core.plain import encode
 from limbeck.core.recipe import SLOTS
 from limbeck.methods.dream import dream
+from limbeck.methods.dsdm import dsdm
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
 from tests.cli.conftest import Command
@@ -64,6 +65,14 @@ def test_combinations_are_listed_with_their_sentences(limbeck: Command) -> None:
     assert [name for name in registry.methods() if name not in table.out] == []
     written = limbeck("list", "combinations", "--markdown")
     assert written.out == combinations.page() and written.err == ""
+
+
+@pytest.mark.parametrize("add_on", combinations.add_ons(), ids=lambda add_on: add_on.name)
+def test_flags_of_an_add_on_make_its_recipe(add_on: combinations.AddOn, limbeck: Command) -> None:
+    if not add_on.flags.startswith("--"):
+        pytest.skip("is a method that is put on others")
+    shown = limbeck("show", "dsdm", "--preset", "digits", *add_on.flags.split(), "--json").json
+    assert shown == encode(combinations.combine(dsdm("digits"), add_on))
 
 
 def test_markdown_is_for_combinations(limbeck: Command) -> None:
