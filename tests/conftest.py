@@ -20,6 +20,9 @@ from limbeck.data.splits import Data
 
 TINY = "convnet1:width=4"
 
+# A package of its own, whose tests run where it is installed (tests/battery/test_plugin.py).
+collect_ignore = ["plugin"]
+
 # Sums are split by thread: runs are compared to the bit with others that use one.
 torch.set_num_threads(1)
 

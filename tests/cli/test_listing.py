@@ -5,10 +5,11 @@ import json
 import pytest
 import yaml
 
-from limbeck import registry
+from limbeck import combinations, registry
 from limbeck.core.plain import encode
 from limbeck.core.recipe import SLOTS
 from limbeck.methods.dream import dream
+from limbeck.methods.dsdm import dsdm
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
 from tests.cli.conftest import Command
@@ -50,6 +51,34 @@ def test_tables_hold_every_name(what: str, limbeck: Command) -> None:
     names = [entry["name"] for entry in limbeck("list", what, "--json").json]
     # Long names are broken over lines.
     assert [name for name in names if name[:8] not in done.out] == []
+
+
+def test_combinations_are_listed_with_their_sentences(limbeck: Command) -> None:
+    entries = limbeck("list", "combinations", "--json").json
+    found = {(entry["method"], entry["add_on"]): entry for entry in entries}
+    assert found["dm", "sampler"]["outcome"] == "runs" and found["dm", "sampler"]["reason"] == ""
+    assert found["dream", "sampler"]["outcome"] == "own"
+    assert "never uses real batches" in found["mtt", "sampler"]["reason"]
+    assert {method for method, _ in found} == set(registry.methods())
+    table = limbeck("list", "combinations")
+    assert table.status == 0 and "--with sampler=representative" in table.out
+    assert [name for name in registry.methods() if name not in table.out] == []
+    written = limbeck("list", "combinations", "--markdown")
+    assert written.out == combinations.page() and written.err == ""
+
+
+@pytest.mark.parametrize("add_on", combinations.add_ons(), ids=lambda add_on: add_on.name)
+def test_flags_of_an_add_on_make_its_recipe(add_on: combinations.AddOn, limbeck: Command) -> None:
+    if not add_on.flags.startswith("--"):
+        pytest.skip("is a method that is put on others")
+    shown = limbeck("show", "dsdm", "--preset", "digits", *add_on.flags.split(), "--json").json
+    assert shown == encode(combinations.combine(dsdm("digits"), add_on))
+
+
+def test_markdown_is_for_combinations(limbeck: Command) -> None:
+    done = limbeck("list", "methods", "--markdown")
+    assert done.status == 2
+    assert done.sentence == "--markdown is there for combinations, not for methods; leave it out."
 
 
 def test_an_unknown_listing_is_refused(limbeck: Command) -> None:

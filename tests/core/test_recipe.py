@@ -13,8 +13,11 @@ from limbeck.curricula.all_at_once import AllAtOnce
 from limbeck.data import Data
 from limbeck.initializers.coresets import KCenter
 from limbeck.initializers.noise import Noise
+from limbeck.labelers.by_pool import ByPool
+from limbeck.labelers.taught import Taught
 from limbeck.methods.dm import dm
 from limbeck.methods.dream import dream
+from limbeck.methods.dsa import dsa
 from limbeck.methods.herding import herding
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
@@ -77,9 +80,19 @@ def test_what_would_have_no_effect_is_refused(slot: str, part: Any, fact: str) -
     )
 
 
-def test_the_needs_of_a_useless_part_are_checked_too() -> None:
-    with pytest.raises(InputError, match="sampler 'representative' of recipe 'random' needs embeddings"):
+def test_a_useless_part_is_not_sent_for_what_it_needs() -> None:
+    # It needs a pool, but with one it would be of no use either.
+    with pytest.raises(InputError, match="sampler 'representative' of recipe 'random' would have no effect"):
         random().with_(sampler=Representative()).check()
+
+
+def test_the_remedy_names_the_part_that_does_not_offer_it() -> None:
+    with pytest.raises(InputError) as caught:
+        dsa().with_(labeler=ByPool()).check()
+    assert str(caught.value) == (
+        "labeler 'by_pool' of recipe 'dsa' needs labelling networks, which no other part offers; fill the slot 'pool' "
+        "with a part that does, in place of 'trained_on_synthetic'."
+    )
 
 
 @pytest.mark.parametrize("slot", ["initializer", "parametrization", "labeler"])
@@ -191,8 +204,10 @@ def test_a_part_that_offers_something_new_must_be_used() -> None:
         def needs(self) -> frozenset[str]:
             return frozenset({"moon phase"})
 
-    with pytest.raises(InputError, match="needs moon phase, which no other part offers; add a part that offers it"):
+    with pytest.raises(InputError, match="pool 'extra' of recipe 'herding' would have no effect"):
         herding().with_(pool=Extra(), initializer=Noise()).check()
+    with pytest.raises(InputError, match="needs moon phase, which no other part offers; add a part that offers it"):
+        herding().with_(pool=Extra(), initializer=Noise(), labeler=Taught()).check()
 
 
 def test_whitened_images_are_not_clamped_between_black_and_white(

@@ -76,10 +76,12 @@ def test_initial_images_fill_the_unit_interval_and_repeat(
 def test_decoding_gives_the_promised_number_of_images(part: Parametrization) -> None:
     for ipc in (1, 3):
         stored = Stream(0).uniform(ipc, 2, 8, 8)
+        kept = stored.clone()
         decoded = part.decode(stored)
         assert decoded.shape == (part.parts(ipc), 2, 8, 8)
         assert part.encode(decoded, ipc).shape == stored.shape
         assert torch.equal(part.decode(stored), decoded)
+        assert torch.equal(stored, kept)
 
 
 @family("parametrization")

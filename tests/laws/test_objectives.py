@@ -109,6 +109,21 @@ def test_gradients_agree_with_finite_differences(
 
 
 @every
+def test_what_it_is_given_is_left_alone(
+    part: Objective, context: Context, view: View, view_of: Callable[..., View]
+) -> None:
+    view = seen_by(part, view, context, view_of)
+    peers = Peers(Plain(), None, context.spec)
+    block, before = block_of(part, context, peers), torch.get_rng_state()
+    given = [block.stored, block.real, block.targets, *view.weights.values()]
+    kept = [tensor.clone() for tensor in given]
+    once, again = (part.gradients(view, block, peers) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(given, kept, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every
 def test_losses_are_those_of_single_classes(part: Objective, context: Context, view: View) -> None:
     if part.joins_classes(view.network):
         pytest.skip("looks at all classes together")

@@ -96,8 +96,10 @@ def test_with_a_base_only_the_sampler_s_settings_are_the_preset_s() -> None:
 def test_a_base_without_networks_is_refused() -> None:
     from limbeck.methods.random import random
 
-    with pytest.raises(InputError, match="needs embeddings, which no other part offers; fill the slot 'pool'"):
+    with pytest.raises(InputError, match="'representative' of recipe 'dream' would have no effect"):
         dream(base=random()).check()
+    with pytest.raises(InputError, match="needs embeddings, which no other part offers; fill the slot 'pool'"):
+        dream(base=random()).with_(sampler=None).check()
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -192,7 +192,7 @@ def test_packed_images_are_matched(factor: int, context_of: Callable[..., Contex
     assert first.shape == last.shape == (3, 2, 1, 8, 8)
     # A step of the student has all decoded images, and each of the stored ones moves.
     block = loop._block((0, 1, 2), first, states[0].parts, loop.moment(0))
-    assert len(block.draws[0]["0/rows"]) == 3 * packed.parts(2)
+    assert len(block.draws[0]["batch/0"]) == 3 * packed.parts(2)
     assert ((last - first).abs().amax(dim=(2, 3, 4)) > 0).all()
     assert matching_loss(loop, states[0], last) < matching_loss(loop, states[0], first)
 

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 import limbeck as lb
+from limbeck.augmentations.crop_flip import CropFlip
 from limbeck.augmentations.dsa_augment import DSAAugment
+from limbeck.augmentations.jitter import Jitter
 from limbeck.core.batch import Block, Moment, Trajectory, View
 from limbeck.core.context import Context
 from limbeck.core.contracts import Augmentation, Parametrization, Peers, Pull
@@ -169,13 +171,24 @@ def test_a_student_that_stays_has_loss_one(context: Context, perturb: Any) -> No
 def test_batches_are_used_from_the_end_so_that_a_ragged_one_comes_first(context: Context) -> None:
     objective = TrajectoryMatching(student_steps=4, synthetic_batch=4)
     draws = Case(context, objective).block().draws[0]
-    rows = [draws[f"{number}/rows"] for number in range(4)]
+    rows = [draws[f"batch/{number}"] for number in range(4)]
     assert [len(some) for some in rows] == [2, 4, 2, 4]  # six images
     for pair in (rows[:2], rows[2:]):
         assert sorted(torch.cat(pair).tolist()) == list(range(6))
     assert torch.cat(rows[:2]).tolist() != torch.cat(rows[2:]).tolist()
     whole = Case(context, replace(objective, synthetic_batch=0)).block().draws[0]
-    assert sorted(whole["2/rows"].tolist()) == list(range(6))
+    assert sorted(whole["batch/2"].tolist()) == list(range(6))
+
+
+def test_an_augmentation_may_have_rows_of_its_own(context: Context) -> None:
+    # Its shifts are not taken for the images of a step, nor these for shifts.
+    objective = TrajectoryMatching(student_steps=3, synthetic_batch=4)
+    bare = Case(context, objective).pull()
+    agree(Case(context, objective, augmentation=Jitter(shift=0)).pull(), bare)
+    border = CropFlip(padding=0, flip=False).bound(context.spec)
+    agree(Case(context, objective, augmentation=border).pull(), bare)
+    moved = Case(context, objective, augmentation=Jitter(shift=3)).pull()
+    assert torch.isfinite(moved.gradients).all() and not torch.equal(moved.gradients, bare.gradients)
 
 
 @pytest.mark.parametrize("rate", ["positive", "raw"])

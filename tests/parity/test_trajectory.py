@@ -59,7 +59,7 @@ class Recorded:
         """What the objective says of the recorded images, which stand in one class so that their order stays."""
         labels = self["labels"] if self["labels"].ndim == 1 else torch.zeros(len(self["images"]), dtype=torch.int64)
         rows = [row[row >= 0] for row in self["batch_index"]]
-        draws = {f"{number}/rows": some for number, some in enumerate(rows)} | {"seed": torch.tensor(0)}
+        draws = {f"batch/{number}": some for number, some in enumerate(rows)} | {"seed": torch.tensor(0)}
         block = Block(
             labels=(0,),
             stored=self["images"].unsqueeze(0),

@@ -13,8 +13,9 @@ import yaml
 from limbeck import networks
 from limbeck.cli.overrides import apply
 from limbeck.cli.shared import choose_recipe, note, preset_name, print_json
+from limbeck.combinations import add_ons, page, verdicts
 from limbeck.core.contracts import Part
-from limbeck.core.errors import unknown
+from limbeck.core.errors import InputError, unknown
 from limbeck.core.plain import encode
 from limbeck.core.recipe import SLOTS, Recipe
 from limbeck.data import NAMES
@@ -30,18 +31,26 @@ _PLURALS.pop("curriculums")
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """List methods, parts of a slot, networks, data sets or protocols."""
+    """List methods, parts of a slot, networks, data sets, protocols, or which add-ons go with which methods."""
 
     what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WHAT")] = "methods"
-    """methods, networks, data, protocols, or a slot in the plural: samplers, initializers, pools, ..."""
+    """methods, networks, data, protocols, combinations, or a slot in the plural: samplers, initializers, pools, ..."""
     json: bool = False
     """Print JSON, alone on standard output."""
+    markdown: bool = False
+    """Print combinations as the page of the docs, methods of other packages left out."""
 
     def run(self, swaps: list[str], fields: list[str]) -> int:
         """List."""
+        if self.markdown and self.what != "combinations":
+            raise InputError(f"--markdown is there for combinations, not for {self.what}; leave it out.")
         entries = self._entries()
         if self.json:
             print_json(entries)
+        elif self.markdown:
+            print(page(), end="")
+        elif self.what == "combinations":
+            _print_combinations(entries)
         else:
             from rich.console import Console
 
@@ -66,9 +75,12 @@ class List:
             return [{"name": name} for name in NAMES]
         if self.what == "protocols":
             return [{"name": name} for name in PROTOCOLS]
+        if self.what == "combinations":
+            return [dataclasses.asdict(one) for one in verdicts()]
         slot = _PLURALS.get(self.what, self.what)
         if slot not in SLOTS:
-            raise unknown("listing", self.what, ["methods", "networks", "data", "protocols", *_PLURALS])
+            others = ["methods", "networks", "data", "protocols", "combinations"]
+            raise unknown("listing", self.what, [*others, *_PLURALS])
         return [
             {"name": name, "slot": slot, "summary": _summary(kind), "fields": _fields(kind)}
             for name, kind in parts_of(slot).items()
@@ -112,6 +124,21 @@ class Show:
     def _print_text(self, recipe: Recipe) -> None:
         print(recipe)
         note(f"presets: {', '.join(method(self.method).presets)}")
+
+
+def _print_combinations(entries: list[dict[str, Any]]) -> None:
+    """A table, and below it why some are refused."""
+    from rich.console import Console
+
+    rows: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        rows.setdefault(entry["method"], {})[entry["add_on"]] = entry["outcome"]
+    columns = [one.name for one in add_ons()]
+    cells = [[name, *(outcomes[column] for column in columns)] for name, outcomes in rows.items()]
+    Console().print(listing(["method", *columns], cells))
+    for one in add_ons():
+        print(f"{one.name}: {one.title} ({one.flags})")
+    note("why some are refused: limbeck list combinations --json")
 
 
 def _summary(kind: type[Part]) -> str:

@@ -120,13 +120,7 @@ class Recipe:
         filled = dict(self.parts())
         for slot, part in filled.items():
             others = [other for name, other in filled.items() if name != slot]
-            offered = frozenset[str]().union(*(other.offers() for other in others))
-            for fact in sorted(part.needs() - offered):
-                remedy = f"fill the slot '{FACTS[fact]}'" if fact in FACTS else "add a part that offers it"
-                raise InputError(
-                    f"{slot} '{part_name(part)}' of recipe '{self.name}' needs {fact}, "
-                    f"which no other part offers; {remedy}."
-                )
+            # First what would have no effect: filling a slot for it would be of no use either.
             used = _USED_BY_THE_ENGINE.union(*(other.needs() | other.reads() for other in others))
             if part.offers() and not part.offers() & used:
                 reader = f"objective '{part_name(self.objective)}'" if self.objective else "a recipe without objective"
@@ -134,12 +128,26 @@ class Recipe:
                     f"{slot} '{part_name(part)}' of recipe '{self.name}' would have no effect: "
                     f"{reader} never uses {' or '.join(sorted(part.offers()))}; leave the slot '{slot}' empty (none)."
                 )
+            offered = frozenset[str]().union(*(other.offers() for other in others))
+            for fact in sorted(part.needs() - offered):
+                raise InputError(
+                    f"{slot} '{part_name(part)}' of recipe '{self.name}' needs {fact}, "
+                    f"which no other part offers; {self._remedy(fact)}."
+                )
         if context is not None:
             self._check_whitened(context)
             for _, part in self.parts():
                 part.check(context)
             if self.objective is not None and self.pool is not None:
                 self.objective.fits(self.pool.architecture(context))
+
+    def _remedy(self, fact: str) -> str:
+        """Where a fact that nobody offers would come from."""
+        if fact not in FACTS:
+            return "add a part that offers it"
+        there = getattr(self, FACTS[fact])
+        instead = "" if there is None else f" with a part that does, in place of '{part_name(there)}'"
+        return f"fill the slot '{FACTS[fact]}'{instead}"
 
     def _check_whitened(self, context: Context) -> None:
         """Refuse to clamp images that are stored whitened: what black and white are depends on the whole image."""

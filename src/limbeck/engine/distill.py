@@ -36,7 +36,7 @@ from limbeck.execution.processes import Processes
 from limbeck.networks import build
 from limbeck.training.pretraining import cache_folder
 
-__all__ = ["check_storage", "distill", "make_context"]
+__all__ = ["check_learnt_together", "check_storage", "distill", "make_context"]
 
 
 def make_context(
@@ -132,8 +132,7 @@ def distill(
     )
     steps = due_steps(settings.snapshots, loop.length())
     grouped = bool(chains(recipe, context))
-    if grouped:
-        _check_learnt_together(recipe, context)
+    check_learnt_together(recipe, context)
     folder = RunFolder(Path(out), asked, steps) if out is not None else None
     empty = Distilled(torch.empty(0), context.spec, recipe, seed, storage, {"versions": versions()})
 
@@ -198,8 +197,18 @@ def _record(loop: Loop, run: Run | GroupRun) -> dict[str, Any]:
     }
 
 
-def _check_learnt_together(recipe: Recipe, context: Context) -> None:
-    """Refuse groups of images where something is learnt that belongs to the whole set."""
+def check_learnt_together(recipe: Recipe, context: Context) -> None:
+    """Refuse groups of images where something is learnt that belongs to the whole set.
+
+    Args:
+        recipe: a checked recipe whose images may be learnt in groups.
+        context: the run.
+
+    Raises:
+        InputError: something is.
+    """
+    if recipe.objective is None or recipe.curriculum is None or not recipe.curriculum.groups(context):
+        return
     objective, labeler = recipe.objective, recipe.labeler
     whose = None
     if objective is not None and objective.learnt(objective.init(context)):
@@ -208,7 +217,7 @@ def _check_learnt_together(recipe: Recipe, context: Context) -> None:
         whose = f"labeler '{part_name(labeler)}' labels the whole set at its end"
     if whose is not None:
         raise InputError(
-            f"{whose}, but curriculum '{part_name(recipe.curriculum)}' learns images group by group; use another "  # type: ignore[arg-type]
+            f"{whose}, but curriculum '{part_name(recipe.curriculum)}' learns images group by group; use another "
             "curriculum (--with curriculum=all_at_once)."
         )
 

@@ -178,7 +178,8 @@ class TrajectoryMatching(Objective):
                 order = context.streams("student batches", *place, number).permutation(images)
                 left = list(order.split(size))
             rows = left.pop()
-            found[f"{number}/rows"] = rows
+            # Apart from the names of an augmentation, which may have rows of its own.
+            found[f"batch/{number}"] = rows
             if peers.augmentation is not None:
                 stream = context.streams("student augmentation", *place, number)
                 drawn = peers.augmentation.draw(stream, context.spec.shape, len(rows))
@@ -188,7 +189,7 @@ class TrajectoryMatching(Objective):
     def shown(self, block: Block, peers: Peers) -> tuple[Tensor, Tensor]:
         """The images of the student's first step."""
         images = _decoded(block.stored, peers)
-        rows = block.draws[0]["0/rows"].to(images.device)
+        rows = block.draws[0]["batch/0"].to(images.device)
         return _show(images, block.draws[0], 0, peers), block.targets.flatten()[rows]
 
     def loss(self, view: View, batch: ClassBatch, peers: Peers) -> Tensor:
@@ -246,7 +247,7 @@ class _Student:
         """How batches are cut: evenly, so that little is filled up where programs have one shape."""
         execution = self._network.execution
         steps = range(self._objective.student_steps)
-        most = max(len(self._draws[f"{number}/rows"]) for number in steps)
+        most = max(len(self._draws[f"batch/{number}"]) for number in steps)
         pieces = -(-most // execution.microbatch) if execution.microbatch else 1
         return replace(execution, microbatch=-(-most // pieces))
 
@@ -327,7 +328,7 @@ class _Student:
         return terms, torch.autograd.grad(decoded, stored, total)[0], rate
 
     def _taught_at(self, number: int) -> Tensor:
-        return self._targets[self._draws[f"{number}/rows"].to(self._targets.device)]
+        return self._targets[self._draws[f"batch/{number}"].to(self._targets.device)]
 
     def _ascend(self, theta: list[Tensor], shown: Tensor, taught: Tensor) -> list[Tensor]:
         """The gradient of the student's mean loss in its parameters, a few images at a time."""
@@ -392,7 +393,7 @@ def _show(images: Tensor, draws: Draws, number: int, peers: Peers) -> Tensor:
     """The batch of one step of the student, transformed."""
     prefix = f"{number}/"
     own = {name.removeprefix(prefix): tensor for name, tensor in draws.items() if name.startswith(prefix)}
-    shown = images[own.pop("rows").to(images.device)]
+    shown = images[draws[f"batch/{number}"].to(images.device)]
     return shown if peers.augmentation is None else peers.augmentation.apply(shown, own)
 
 
