@@ -121,7 +121,9 @@ def test_every_prefix_of_segments_is_a_set(whole: Path) -> None:
         assert torch.equal(part.stored, loaded.stored[:, :ipc]) and part.segments == sizes
         images, labels = part.decoded()
         assert len(images) == 3 * ipc and labels.tolist() == [label for label in range(3) for _ in range(ipc)]
-    with pytest.raises(InputError, match=r"no segment of this set ends after 1 images per class, but after \[2, 3, 4\]"):
+    with pytest.raises(
+        InputError, match=r"no segment of this set ends after 1 images per class, but after \[2, 3, 4\]"
+    ):
         loaded.prefix(1)
 
 

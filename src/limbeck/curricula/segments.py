@@ -181,8 +181,10 @@ class DifficultySegments(Curriculum):
     def record(self, remembered: Sequence[State]) -> dict[str, Any]:
         """Of each segment its window, the sizes of its pools, how hard these are, and how they go with the last ones.
 
-        ``overlap`` is the intersection of a pool and the last one by their union, the mean over classes;
-        ``last_pool_easier`` the share of the last pools whose images are now easier than their median was.
+        ``difficulty`` is the mean over the pools, ``difficulty_of_all`` that over all images, by the same networks:
+        those of other segments are others, and know more. ``overlap`` is the intersection of a pool and the last one by
+        their union, the mean over classes; ``last_pool_easier`` the share of the last pools whose images are now easier
+        than their median was, ``all_easier`` the same of all images.
         """
         return {"segments": [lesson["told"] for lesson in remembered]}
 
@@ -230,10 +232,12 @@ def _figures(pools: list[Tensor], scores: Tensor | None, last: State) -> dict[st
     told: dict[str, Any] = {"pool": [len(rows) for rows in pools]}
     if scores is not None:
         told["difficulty"] = float(scores[torch.cat(pools)].mean())
+        told["difficulty_of_all"] = float(scores.mean())
     if last:
         overlaps = [ops.overlap(mine, other) for mine, other in zip(pools, last["pools"], strict=True)]
         told["overlap"] = sum(overlaps) / len(overlaps)
     if scores is not None and "scores" in last:
         rows = torch.cat(last["pools"])
         told["last_pool_easier"] = ops.easier(last["scores"][rows], scores[rows])
+        told["all_easier"] = ops.easier(last["scores"], scores)
     return told

@@ -30,7 +30,7 @@ __all__ = ["PRESETS", "dasm"]
 
 PRESETS = _idc.PRESETS
 
-_EPOCHS = {"tiny-imagenet": 150, "imagenet10": 150, "imagenet100": 150, "small": 40, "digits": 40, "fsdd": 40}
+_EPOCHS = {"tiny-imagenet": 150, "imagenet10": 150, "imagenet100": 150, "small": 60, "digits": 200, "fsdd": 60}
 """Epochs of the networks that say how hard images are, where they are not 300."""
 _LEAST = 200
 """Outer iterations of a segment at least, in runs that have more."""
