@@ -242,8 +242,9 @@ def test_what_segments_cannot_do(data: Data, tmp_path: Path) -> None:
             "decodes 4 images of a class otherwise than segments",
         ),
         (
-            dwa("digits").with_(
-                curriculum=DifficultySegments(sizes=SIZES), pool__restore="image", pool__teacher__weights="random"
+            dm("digits").with_(
+                curriculum=DifficultySegments(sizes=SIZES),
+                pool=dwa("digits").with_(pool__restore="image", pool__teacher__weights="random").pool,
             ),
             QUIET,
             "use another pool",
@@ -251,7 +252,7 @@ def test_what_segments_cannot_do(data: Data, tmp_path: Path) -> None:
         (
             mtt("digits").with_(curriculum=DifficultySegments(sizes=SIZES)),
             QUIET,
-            "learns a number for all images",
+            "curriculum 'difficulty_segments' of recipe 'mtt' needs real batches",
         ),
     ]
     for recipe, settings, message in cases:

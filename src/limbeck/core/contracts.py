@@ -229,7 +229,10 @@ class Augmentation(Part):
 
 
 class Pool(Part):
-    """Which network looks at the images, and how it changes between inner steps."""
+    """Which network looks at the images, and how it changes between inner steps.
+
+    Networks that begin with fresh weights take them from `Context.initial`, which may have others for them.
+    """
 
     slot = "pool"
 

@@ -79,6 +79,10 @@ class DifficultySegments(Curriculum):
     first: Literal["all", "easy"] = "all"
     """Real images of the first segment: all, or the easiest as networks see them that were trained on real images."""
 
+    def needs(self) -> frozenset[str]:
+        """Real batches, which segments choose, and networks that look at them."""
+        return frozenset({"real batches", "networks"})
+
     def check(self, context: Context) -> None:
         """Sizes add up, and shares are shares."""
         where = "curriculum 'difficulty_segments'"

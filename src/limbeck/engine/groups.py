@@ -311,7 +311,8 @@ def _learn(work: _Work, chain: tuple[Group, ...]) -> list[Learnt | None]:
 def _learn_chain(work: _Work, chain: tuple[Group, ...], display: Progress, stop: Stop) -> list[Learnt | None]:
     results: list[Learnt | None] = []
     segmented = bool(work.recipe.curriculum and work.recipe.curriculum.segments(work.context.ipc))
-    pool = copy.deepcopy(work.pool)  # parts may change their state in place, and all chains begin with this one
+    # Parts may change their state in place, and all chains, or segments, begin with this one.
+    pool = None if segmented else copy.deepcopy(work.pool)
     finished: list[Learnt] = []
     for group in chain:
         home = "cpu" if segmented else work.context.device
