@@ -57,6 +57,13 @@ def test_the_defaults_of_the_design() -> None:
     assert (curriculum.least, curriculum.batches) == (200, 2)
 
 
+def test_segments_of_imagenet_are_decoded_as_the_whole() -> None:
+    """IDC packs within a bound there, from 20 images per class on, which depends on how many there are."""
+    recipe = fields(dasm("imagenet10", ipc=50))
+    assert recipe.parametrization.kind == fields(idc("imagenet10", ipc=10)).parametrization.kind != "bound"
+    assert recipe.parametrization.parts(50) == sum(map(recipe.parametrization.parts, recipe.curriculum.segments(50)))
+
+
 @pytest.mark.parametrize(
     ("preset", "epochs", "least"),
     [("tiny-imagenet", 150, 200), ("imagenet10", 150, 200), ("small", 60, 1), ("digits", 200, 1), ("svhn", 300, 200)],
@@ -74,8 +81,8 @@ def test_it_plugs_into_other_recipes(base: Recipe) -> None:
     assert recipe.base == base.name and recipe.sampler == base.sampler and recipe.optimizer == base.optimizer
     assert recipe.curriculum.iterations == fields(base).curriculum.iterations
     assert recipe.references == ("dasmdraft", *base.references)
-    if base.name != "dream":
-        assert recipe.curriculum.training == Training(batch_size=256, augmentation=base.augmentation)
+    seen = Training(batch_size=256, augmentation=base.augmentation)
+    assert recipe.curriculum.training == (seen if base.name == "dm" else fields(base).pool.training)
 
 
 @pytest.mark.parametrize("base", [mtt("cifar10"), ast("cifar10"), sre2l("cifar100"), random()], ids=lambda b: b.name)

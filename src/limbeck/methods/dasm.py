@@ -23,6 +23,8 @@ from limbeck.core.recipe import Recipe
 from limbeck.curricula.all_at_once import AllAtOnce
 from limbeck.curricula.segments import DifficultySegments
 from limbeck.methods import idc as _idc
+from limbeck.pools.pretrained import Pretrained
+from limbeck.pools.semi_trained import SemiTrained
 from limbeck.pools.trained_on_real import TrainedOnReal
 from limbeck.training.supervised import Training
 
@@ -34,6 +36,8 @@ _EPOCHS = {"tiny-imagenet": 150, "imagenet10": 150, "imagenet100": 150, "small":
 """Epochs of the networks that say how hard images are, where they are not 300."""
 _LEAST = 200
 """Outer iterations of a segment at least, in runs that have more."""
+_PACKED = 10
+"""Images per class for which the default base packs as many as it can into each."""
 _BATCHES = {"digits": 0}
 """Real batches that a window holds at least where they are not 2: a class of digits has hardly more than one."""
 
@@ -53,7 +57,8 @@ def dasm(preset: str | None = None, base: Recipe | None = None, ipc: int = 10) -
     name = preset or "cifar10"
     if name not in PRESETS:
         raise unknown("preset of dasm", name, PRESETS)
-    base = _idc.idc(name, ipc=ipc) if base is None else base
+    # From 20 images on IDC packs some of ImageNet's, which depends on how many there are: segments are all packed.
+    base = _idc.idc(name, ipc=min(ipc, _PACKED)) if base is None else base
     schedule = base.curriculum
     if base.sampler is None or base.pool is None or not isinstance(schedule, AllAtOnce):
         raise InputError(
@@ -61,7 +66,7 @@ def dasm(preset: str | None = None, base: Recipe | None = None, ipc: int = 10) -
             "comparing them with real batches; use a base like idc, dream, dm or dsdm."
         )
     training = Training(batch_size=256, augmentation=base.augmentation)
-    if isinstance(base.pool, TrainedOnReal):
+    if isinstance(base.pool, (TrainedOnReal, Pretrained, SemiTrained)):
         training = base.pool.training
     return base.with_(
         name="dasm",
