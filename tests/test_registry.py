@@ -77,7 +77,7 @@ def test_our_methods() -> None:
     known = registry.methods()
     assert {"idc", "dream", "random", "herding", "kcenter"} <= set(known)
     assert known["dream"].make is dream and known["idc"].make is idc
-    assert [name for name, entry in known.items() if entry.takes_base] == ["dream"]
+    assert [name for name, entry in known.items() if entry.takes_base] == ["dasm", "dream"]
     assert {name for name, entry in known.items() if entry.baseline} >= {"random", "herding", "kcenter"}
     assert known["idc"].summary.startswith("IDC: matching gradients of images that hold several smaller ones")
     assert known["idc"].presets[0] == "cifar10"

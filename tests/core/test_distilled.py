@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from limbeck.core.distilled import Distilled
+from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
 from limbeck.core.streams import Stream
 from limbeck.data import Data
@@ -110,3 +111,15 @@ def test_what_was_learnt_beside_the_pixels(make: Callable[..., Distilled]) -> No
     assert torch.equal(labels, carrying.soft_labels) and len(images) == 6
     loss = torch.nn.functional.cross_entropy(torch.zeros(6, 3), labels)
     assert float(loss) == pytest.approx(torch.log(torch.tensor(3.0)).item())
+
+
+def test_a_prefix_ends_where_a_segment_does(make: Callable[..., Distilled]) -> None:
+    whole = replace(make(ipc=4), segments=(2, 1, 1))
+    part = whole.prefix(3)
+    assert part.segments == (2, 1) and torch.equal(part.stored, whole.stored[:, :3])
+    assert part.stored.untyped_storage().nbytes() == part.stored.nbytes
+    assert torch.equal(part.prefix(2).stored, whole.stored[:, :2])
+    with pytest.raises(InputError, match=r"after 1 images per class, but after \[2, 3, 4\]"):
+        whole.prefix(1)
+    with pytest.raises(InputError, match="learnt together"):
+        make(ipc=4).prefix(2)

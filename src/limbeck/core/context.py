@@ -10,7 +10,8 @@ import torch
 
 from limbeck.core.execution import Execution
 from limbeck.core.executor import Executor, InProcess
-from limbeck.core.network import FunctionalNetwork
+from limbeck.core.focus import Focus
+from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import DataSpec, RealSet
 from limbeck.core.streams import Streams
 
@@ -48,6 +49,9 @@ class Context:
         say: reports what is being prepared, for the progress line.
         cache: folder where networks that were trained before a run are kept for other runs; None keeps none.
         group: the stored images that are worked on, if not all.
+        focus: what initializer and sampler are shown of the real images, if not all.
+        bank: weights of networks that were trained before, which matching may begin with.
+        recall: probability that it does, in the place of fresh weights.
     """
 
     data: RealSet
@@ -61,6 +65,9 @@ class Context:
     say: Callable[[str], None] = lambda message: None
     cache: Path | None = None
     group: Group | None = None
+    focus: Focus | None = None
+    bank: tuple[Weights, ...] = ()
+    recall: float = 0.0
     _networks: dict[str, FunctionalNetwork] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -88,3 +95,31 @@ class Context:
         if name not in self._networks:
             self._networks[name] = self.build(name, self.spec).to(self.device, self.dtype, self.execution)
         return self._networks[name]
+
+    def initial(self, network: FunctionalNetwork, name: str, *key: int) -> Weights:
+        """What a network begins with: fresh weights of the stream of this name and key, or some of the bank.
+
+        Without a bank they are those that ``network.initial(streams(name, *key))`` gives, to the bit.
+
+        Args:
+            network: the architecture.
+            name: name of the stream.
+            *key: where in the run they are drawn.
+        """
+        recalled = self.recalled(name, *key)
+        return network.initial(self.streams(name, *key)) if recalled is None else recalled
+
+    def recalled(self, name: str, *key: int) -> Weights | None:
+        """A copy of a random entry of the bank, with probability ``recall``; else None.
+
+        Args:
+            name: name of the stream of what may be drawn instead.
+            *key: where in the run it is drawn.
+        """
+        if not self.bank:
+            return None
+        stream = self.streams(f"{name} of the bank", *key)
+        if float(stream.uniform()) >= self.recall:
+            return None
+        chosen = self.bank[int(stream.integers(0, len(self.bank) - 1))]
+        return {name: tensor.clone() for name, tensor in chosen.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from limbeck.core.contracts import Parametrization
+from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec
 from limbeck.core.recipe import Recipe
 
@@ -32,6 +34,7 @@ class Distilled:
         identity: versions and settings of the run that made it.
         learnt: what was learnt beside the pixels, by name: ``student_lr``, the step size to train with (a scalar), and
             ``labels``, the probabilities of the classes that decoded images carry, ``[K, m, classes]``.
+        segments: images of each segment, where they were learnt one after the other; empty where they were not.
     """
 
     stored: Tensor
@@ -41,6 +44,7 @@ class Distilled:
     storage: Storage = "float32"
     identity: dict[str, Any] = field(default_factory=dict)
     learnt: dict[str, Tensor] = field(default_factory=dict)
+    segments: tuple[int, ...] = ()
 
     @property
     def parametrization(self) -> Parametrization:
@@ -92,6 +96,23 @@ class Distilled:
             raise ValueError("uint8 storage needs images in [0, 1]; this set is stored in normalized space.")
         levels = (normalization.invert(self.stored).clamp(0, 1) * 255).round() / 255
         return replace(self, stored=normalization.apply(levels), storage=storage)
+
+    def prefix(self, ipc: int) -> Distilled:
+        """The first segments of a set that was learnt segment by segment: a set for fewer images per class.
+
+        Args:
+            ipc: its stored images per class, where a segment ends.
+
+        Raises:
+            InputError: no segment ends there, or the images were learnt together.
+        """
+        ends = list(itertools.accumulate(self.segments))
+        if not ends:
+            raise InputError("the images of this set were learnt together, so that no part of it is one; distil again.")
+        if ipc not in ends:
+            raise InputError(f"no segment of this set ends after {ipc} images per class, but after {ends}; name one.")
+        segments = self.segments[: ends.index(ipc) + 1]
+        return replace(self, stored=self.stored[:, :ipc].clone(), segments=segments)
 
     def decoded(self) -> tuple[Tensor, Tensor]:
         """Training images in [0, 1] ``[N, C, H, W]``, class by class, and their labels, int64 ``[N]``."""

@@ -31,7 +31,7 @@ from limbeck.engine.run import Run
 from limbeck.engine.run_file import DataReference, RunFile
 from limbeck.engine.settings import Settings
 from limbeck.engine.snapshots import due_steps
-from limbeck.engine.workload import flops
+from limbeck.engine.workload import flops, lengths
 from limbeck.execution.processes import Processes
 from limbeck.networks import build
 from limbeck.training.pretraining import cache_folder
@@ -133,8 +133,12 @@ def distill(
     steps = due_steps(settings.snapshots, loop.length())
     grouped = bool(chains(recipe, context))
     check_learnt_together(recipe, context)
+    if grouped:
+        _check_segments(recipe, ipc)
     folder = RunFolder(Path(out), asked, steps) if out is not None else None
-    empty = Distilled(torch.empty(0), context.spec, recipe, seed, storage, {"versions": versions()})
+    segments = recipe.curriculum.segments(ipc) if grouped and recipe.curriculum else ()
+    identity = {"versions": versions()}
+    empty = Distilled(torch.empty(0), context.spec, recipe, seed, storage, identity, segments=segments)
 
     def as_set(stored: Tensor, learnt: dict[str, Tensor] | None = None) -> Distilled:
         return replace(empty, stored=stored, learnt=learnt or {}).stored_as(storage)
@@ -157,6 +161,7 @@ def distill(
             workers = executor or (Processes(settings.processes) if settings.processes > 1 else None)
             run = GroupRun(recipe, context, groups, settings, display, stop, pool, workers)
             distilled = as_set(run.to_the_end())
+            told = recipe.curriculum.record(run.lessons) if segments and recipe.curriculum else {}
             if folder is not None:
                 folder.write_log(run.lines)
         else:
@@ -183,11 +188,11 @@ def check_storage(recipe: Recipe, storage: Storage) -> None:
 def _record(loop: Loop, run: Run | GroupRun) -> dict[str, Any]:
     """What the run cost, and on what."""
     device = loop.context.device
-    groups = sum(len(chain) for chain in chains(loop.recipe, loop.context))
+    groups = lengths(loop.recipe, loop.context)
     return {
         "method": loop.recipe.name,
-        "steps": loop.length() * max(1, groups),
-        **({"groups": groups} if groups else {}),
+        "steps": sum(groups) if groups else loop.length(),
+        **({"groups": len(groups)} if groups else {}),
         "seconds": run.seconds,
         "peak_memory_bytes": peak_memory_bytes(device),
         "final_loss": run.loss,
@@ -219,6 +224,24 @@ def check_learnt_together(recipe: Recipe, context: Context) -> None:
         raise InputError(
             f"{whose}, but curriculum '{part_name(recipe.curriculum)}' learns images group by group; use another "
             "curriculum (--with curriculum=all_at_once)."
+        )
+
+
+def _check_segments(recipe: Recipe, ipc: int) -> None:
+    """Refuse segments where images of one would be decoded otherwise in the whole set, or matter to another's pool."""
+    sizes = recipe.curriculum.segments(ipc) if recipe.curriculum is not None else ()
+    parts = recipe.parametrization.parts
+    if not sizes:
+        return
+    if parts(ipc) != sum(map(parts, sizes)):
+        raise InputError(
+            f"parametrization '{part_name(recipe.parametrization)}' decodes {ipc} images of a class otherwise than "
+            f"segments of {sizes} of them; use another one (--with parametrization=plain) or one segment."
+        )
+    if recipe.pool is not None and recipe.pool.chained():
+        raise InputError(
+            f"pool '{part_name(recipe.pool)}' lets images change the network of those that follow, which segments, "
+            "each with networks of its own, cannot do; use another pool, or --with curriculum=one_by_one."
         )
 
 

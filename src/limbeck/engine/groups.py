@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import torch
 from torch import Tensor
 
 from limbeck.core.context import Context, Group
-from limbeck.core.contracts import State
+from limbeck.core.contracts import Earlier, State
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError, Interrupted, RunError
 from limbeck.core.executor import Executor, InProcess
 from limbeck.core.recipe import Recipe
+from limbeck.core.streams import Streams
 from limbeck.engine.checkpoint import Checkpoints
 from limbeck.engine.interrupt import Stop, stoppable
 from limbeck.engine.journal import Journal
@@ -26,6 +28,7 @@ from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.progress import Progress, progress
 from limbeck.engine.run import Run
 from limbeck.engine.settings import Settings
+from limbeck.engine.workload import lengths
 from limbeck.storage.tree import load_tree, save_tree
 
 __all__ = ["GroupFolder", "GroupRun", "Learnt", "chains", "check_processes", "first_pool"]
@@ -41,6 +44,7 @@ class Learnt:
         seconds: how long it took.
         loss: the last loss.
         pool: the state of the pool after it, where the next group needs it.
+        lesson: of a segment, what the next one needs of its lesson.
     """
 
     stored: Tensor
@@ -48,6 +52,7 @@ class Learnt:
     seconds: float
     loss: float | None
     pool: State | None = None
+    lesson: State | None = None
 
 
 class GroupFolder:
@@ -72,9 +77,24 @@ class GroupFolder:
 
     def journal(self, group: Group) -> Journal:
         """Where a group writes while it is under way."""
+        return Journal(self._open(group))
+
+    def lesson(self, group: Group, make: Callable[[], State]) -> State:
+        """What a segment begins with: as it was kept when it began, on the CPU, or made now and kept."""
+        path = self._open(group) / "lesson.safetensors"
+        if path.is_file():
+            try:
+                return load_tree(path)
+            except RunError:
+                path.unlink(missing_ok=True)  # damaged: it is made again
+        lesson = make()
+        save_tree(path, lesson)
+        return lesson
+
+    def _open(self, group: Group) -> Path:
         path = self._path / f"group-{group.number:06d}"
         path.mkdir(parents=True, exist_ok=True)
-        return Journal(path)
+        return path
 
     def write(self, group: Group, learnt: Learnt) -> None:
         """Keep a finished group, and remove what it wrote on the way."""
@@ -105,10 +125,12 @@ class GroupFolder:
 
 
 def chains(recipe: Recipe, context: Context) -> list[tuple[Group, ...]]:
-    """Groups that must follow one another; none where all is learnt together."""
+    """Groups that must follow one another, as segments all do; none where all is learnt together."""
     if recipe.curriculum is None or recipe.objective is None:
         return []
     groups = recipe.curriculum.groups(context)
+    if recipe.curriculum.segments(context.ipc):
+        return [groups]
     if recipe.pool is None or not recipe.pool.chained():
         return [(group,) for group in groups]
     by_image: dict[range, list[Group]] = {}
@@ -123,6 +145,11 @@ def check_processes(recipe: Recipe, context: Context, settings: Settings) -> Non
     Raises:
         InputError: all images are learnt together, or none is learnt.
     """
+    if settings.processes > 1 and recipe.curriculum is not None and recipe.curriculum.segments(context.ipc):
+        raise InputError(
+            f"recipe '{recipe.name}' learns one segment of images after the other, so that several processes have "
+            "nothing to share; leave --processes out."
+        )
     if settings.processes > 1 and not chains(recipe, context):
         raise InputError(
             f"recipe '{recipe.name}' has no groups of images that are learnt apart, for several processes to share; "
@@ -141,13 +168,24 @@ class _Work:
     pool: State | None
     total: int
     threads: int
+    segments: tuple[int, ...] = ()
     display: Progress | None = None
     stop: Stop | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         context = replace(self.context, say=_silent, executor=InProcess())
         settings = (self.recipe, context, self.settings, self.folder, self.pool, self.total, self.threads)
-        return (_Work, settings)
+        return (_Work, (*settings, self.segments))
+
+    def steps(self, group: Group) -> int:
+        """Inner steps of a group."""
+        curriculum = self.recipe.curriculum
+        assert curriculum is not None
+        return self.segments[group.number] if self.segments else curriculum.length()
+
+    def before(self, group: Group) -> int:
+        """Inner steps of the groups before one."""
+        return sum(self.segments[: group.number]) if self.segments else group.number * self.steps(group)
 
 
 def _silent(message: str) -> None:
@@ -197,28 +235,31 @@ class GroupRun:
         executor: Executor | None = None,
     ) -> None:
         self._chains = chains(recipe, context)
-        self._steps = recipe.curriculum.length() if recipe.curriculum else 0
         self._folder, self._context, self._display, self._stop = folder, context, display, stop
         self._executor = executor or context.executor
-        total = self._steps * sum(len(chain) for chain in self._chains)
-        self._total = total
-        self._work = _Work(recipe, context, settings, folder, pool, total, torch.get_num_threads(), display, stop)
+        every, threads = lengths(recipe, context), torch.get_num_threads()
+        segments = tuple(every) if recipe.curriculum and recipe.curriculum.segments(context.ipc) else ()
+        total = sum(every)
+        self._work = _Work(recipe, context, settings, folder, pool, total, threads, segments, display, stop)
         self.lines: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.loss: float | None = None
+        self.lessons: list[State] = []
 
     def to_the_end(self) -> Tensor:
         """The stored images of all groups, ``[K, n, C, H, W]`` on the CPU."""
-        done = sum(self._folder.finished(group) for chain in self._chains for group in chain) if self._folder else 0
+        every = [group for chain in self._chains for group in chain]
+        done = [group for group in every if self._folder is not None and self._folder.finished(group)]
         if done:
-            self._display.say(f"{done} of {self._total // self._steps} groups were done before")
-        self._display.start(self._work.recipe.name, self._total, done * self._steps)
+            self._display.say(f"{len(done)} of {len(every)} groups were done before")
+        begun = sum(self._work.steps(group) for group in done)
+        self._display.start(self._work.recipe.name, self._work.total, begun)
         spec = self._context.spec
         stored = torch.empty(spec.classes, self._context.ipc, *spec.shape)
         losses: list[float] = []
         for group, learnt in self._learn():
             stored[group.labels.start : group.labels.stop, group.images.start : group.images.stop] = learnt.stored
-            offset = group.number * self._steps
+            offset = self._work.before(group)
             self.lines += [
                 {
                     **line,
@@ -230,7 +271,8 @@ class GroupRun:
             ]
             self.seconds += learnt.seconds
             losses += [] if learnt.loss is None else [learnt.loss]
-            self._display.advance(offset + self._steps, learnt.loss)
+            self.lessons += [] if learnt.lesson is None else [learnt.lesson]
+            self._display.advance(offset + self._work.steps(group), learnt.loss)
         self.loss = sum(losses) / len(losses) if losses else None
         return stored
 
@@ -268,14 +310,22 @@ def _learn(work: _Work, chain: tuple[Group, ...]) -> list[Learnt | None]:
 
 def _learn_chain(work: _Work, chain: tuple[Group, ...], display: Progress, stop: Stop) -> list[Learnt | None]:
     results: list[Learnt | None] = []
-    pool = copy.deepcopy(work.pool)  # parts may change their state in place, and all chains begin with this one
+    segmented = bool(work.recipe.curriculum and work.recipe.curriculum.segments(work.context.ipc))
+    # Parts may change their state in place, and all chains, or segments, begin with this one.
+    pool = None if segmented else copy.deepcopy(work.pool)
+    finished: list[Learnt] = []
     for group in chain:
-        learnt = work.folder.read(group, work.context.device) if work.folder is not None else None
+        home = "cpu" if segmented else work.context.device
+        learnt = work.folder.read(group, home) if work.folder is not None else None
         if learnt is None:
-            last = group is chain[-1]
-            learnt = _learn_group(work, group, pool, display, stop, keeps_pool=not last)
+            if segmented:
+                learnt = _learn_segment(work, group, copy.deepcopy(work.pool), finished, display, stop)
+            else:
+                learnt = _learn_group(work, group, pool, display, stop, keeps_pool=group is not chain[-1])
             if work.folder is not None:
                 work.folder.write(group, learnt)
+        if segmented:
+            finished.append(learnt)
         pool = learnt.pool
         results.append(None if work.folder is not None else learnt)
     return results
@@ -285,17 +335,64 @@ def _learn_group(
     work: _Work, group: Group, pool: State | None, display: Progress, stop: Stop, *, keeps_pool: bool
 ) -> Learnt:
     loop = Loop(work.recipe, replace(work.context, group=group), work.settings.class_block)
-    journal = None if work.folder is None else work.folder.journal(group)
-    done = group.number * loop.length()
-    run = Run(loop, journal, _no_set, work.settings, display, stop, pool, done, work.total)
-    state = run.to_the_end()
-    return Learnt(
-        stored=loop.result(state)[0],
-        lines=[] if journal is None else journal.lines(),
-        seconds=run.seconds,
-        loss=run.loss,
-        pool=state.parts.get("pool") if keeps_pool else None,
+    learnt, state = _run(work, group, loop, pool, display, stop)
+    return replace(learnt, pool=state.parts.get("pool")) if keeps_pool else learnt
+
+
+def _learn_segment(
+    work: _Work, group: Group, pool: State | None, finished: Sequence[Learnt], display: Progress, stop: Stop
+) -> Learnt:
+    """A segment as a run of its own, with what those before have taught."""
+    recipe, context, curriculum = work.recipe, work.context, work.recipe.curriculum
+    assert curriculum is not None
+
+    def make() -> State:
+        began = time.monotonic()
+        lesson = curriculum.lesson(context, _earlier(recipe, context, group, finished))
+        return {"lesson": lesson, "seconds": time.monotonic() - began}
+
+    made = make() if work.folder is None else work.folder.lesson(group, make)
+    lesson, seconds = made["lesson"], made["seconds"]
+    # Random numbers of its own, but for the first segment: it is a smaller run of the same recipe.
+    streams = Streams(context.streams("segment", group.number).seed) if group.number else context.streams
+    own = curriculum.focus(replace(context, ipc=len(group.images), streams=streams), lesson)
+    recipe = replace(recipe, curriculum=curriculum.of_segment(context.ipc, group.number))
+    learnt, _ = _run(work, group, Loop(recipe, own, work.settings.class_block), pool, display, stop)
+    lines = [{**line, "seconds": line["seconds"] + seconds} for line in learnt.lines]
+    return replace(learnt, lines=lines, seconds=learnt.seconds + seconds, lesson=curriculum.remembered(lesson))
+
+
+def _earlier(recipe: Recipe, context: Context, group: Group, finished: Sequence[Learnt]) -> Earlier:
+    """What the segments before have become."""
+    assert recipe.pool is not None
+    before = replace(context, group=replace(group, images=range(group.images.start)))
+    network = recipe.pool.architecture(context)
+    empty = torch.empty(before.stored_shape, device=context.device, dtype=context.dtype)
+    stored, images, targets = empty, empty.flatten(0, 1), torch.empty(0, dtype=torch.int64, device=context.device)
+    if finished:
+        stored = torch.cat([one.stored for one in finished], dim=1).to(context.device, context.dtype)
+        images, targets = Loop(recipe, before).decoded(stored)
+    return Earlier(
+        number=len(finished),
+        stored=stored,
+        images=images,
+        targets=targets,
+        network=network,
+        lesson=(finished[-1].lesson if finished else None) or {},
+        decoded=recipe.parametrization.parts(len(group.images)),
+        real=recipe.sampler.size(context) if recipe.sampler is not None else 0,
     )
+
+
+def _run(
+    work: _Work, group: Group, loop: Loop, pool: State | None, display: Progress, stop: Stop
+) -> tuple[Learnt, LoopState]:
+    """A group from its first step, or its newest checkpoint, to its last."""
+    journal = None if work.folder is None else work.folder.journal(group)
+    run = Run(loop, journal, _no_set, work.settings, display, stop, pool, work.before(group), work.total)
+    state = run.to_the_end()
+    lines = [] if journal is None else journal.lines()
+    return Learnt(stored=loop.result(state)[0], lines=lines, seconds=run.seconds, loss=run.loss), state
 
 
 def _no_set(state: LoopState) -> Distilled:

@@ -52,6 +52,8 @@ class Loop:
     def __init__(self, recipe: Recipe, context: Context, class_block: int = 10) -> None:
         self.recipe = recipe
         self.context = context
+        focus = context.focus
+        self._sampled = context if focus is None else dataclasses.replace(context, data=focus.sampled(context.data))
         self._class_block = class_block
         augmentation = recipe.augmentation and recipe.augmentation.bound(context.spec)
         self._peers = Peers(recipe.parametrization, augmentation, context.spec)
@@ -104,6 +106,8 @@ class Loop:
     def _initial(self, view: View | None) -> Tensor:
         """Initial images of what is worked on, in [0, 1]."""
         context, initializer, group = self.context, self.recipe.initializer, self.context.group
+        if context.focus is not None:
+            context = dataclasses.replace(context, data=context.focus.begun_with(context.data))
         if group is None or initializer.by_group:
             return initializer.images(context, self.recipe.parametrization, view)
         every = initializer.images(dataclasses.replace(context, group=None), self.recipe.parametrization, view)
@@ -130,7 +134,7 @@ class Loop:
                 parts["pool"], drawn = pool.draw(parts["pool"], context, moment.iteration), moment.iteration
         view = pool.view(parts["pool"], context)
         if recipe.sampler is not None:
-            parts["sampler"] = recipe.sampler.refresh(parts["sampler"], context, moment, view)
+            parts["sampler"] = recipe.sampler.refresh(parts["sampler"], self._sampled, moment, view)
         at_turn = optimizer.at_turn(parts["optimizer"], stored, context)
         blocks = self._class_blocks(objective.joins_classes(view.network))
         if moment.step == 0:
@@ -152,7 +156,7 @@ class Loop:
                     back = _cloned(back)
                     stored = back["stored"]
                     parts |= {slot: back[slot] for slot in ("optimizer", "objective")}
-                parts["pool"] = pool.advance(parts["pool"], context, moment, lambda: self._decoded(stored))
+                parts["pool"] = pool.advance(parts["pool"], context, moment, lambda: self.decoded(stored))
                 return LoopState(state.ordinal + 1, stored, parts, drawn), losses[:0]
             gradients, parts["guard"] = guard.scaled(parts["guard"], gradients), guard.took(parts["guard"])
         parts["optimizer"], stored = optimizer.update(parts["optimizer"], stored, gradients, context, moment)
@@ -160,7 +164,7 @@ class Loop:
         if learnt:
             parts["objective"] = objective.learn(parts["objective"], context, moment, learnt)
         parts["objective"] = objective.advance(parts["objective"], context, moment, view, after, self._peers)
-        parts["pool"] = pool.advance(parts["pool"], context, moment, lambda: self._decoded(after))
+        parts["pool"] = pool.advance(parts["pool"], context, moment, lambda: self.decoded(after))
         left = moment.steps - 1 - moment.step if pool.finished(parts["pool"], context) else 0
         return LoopState(state.ordinal + 1 + left, stored, parts, drawn), losses
 
@@ -171,7 +175,7 @@ class Loop:
             stored = recipe.optimizer.result(state.parts["optimizer"], stored)
         learnt = {} if recipe.objective is None else dict(recipe.objective.learnt(state.parts["objective"]))
         if recipe.pool is not None:
-            images, _ = self._decoded(stored)
+            images, _ = self.decoded(stored)
             labels = recipe.labeler.soft(recipe.pool.judges(state.parts["pool"], self.context), images)
             if labels is not None:
                 learnt["labels"] = labels.view(len(stored), -1, labels.shape[-1])
@@ -217,7 +221,7 @@ class Loop:
         assert recipe.objective is not None
         first = labels[0] - context.labels.start
         if recipe.sampler is not None:
-            rows = [recipe.sampler.rows(parts["sampler"], context, moment, label) for label in labels]
+            rows = [self._rows(parts["sampler"], moment, label) for label in labels]
         else:
             rows = [torch.zeros(0, dtype=torch.int64) for _ in labels]
         counts = tuple(len(some) for some in rows)
@@ -236,7 +240,16 @@ class Loop:
             memory=parts["objective"],
         )
 
-    def _decoded(self, stored: Tensor) -> tuple[Tensor, Tensor]:
+    def _rows(self, state: State, moment: Moment, label: int) -> Tensor:
+        """The real batch of a class: what the sampler chooses of what it is shown, mixed with the rest."""
+        sampler, focus = self.recipe.sampler, self.context.focus
+        assert sampler is not None
+        rows = sampler.rows(state, self._sampled, moment, label)
+        if focus is None:
+            return rows
+        return focus.mixed(rows, label, self.context.streams("mixing", moment.ordinal, label))
+
+    def decoded(self, stored: Tensor) -> tuple[Tensor, Tensor]:
         """All decoded images in normalized space, and their targets."""
         parametrization, labeler = self.recipe.parametrization, self.recipe.labeler
         images = [parametrization.decode(some) for some in stored.detach()]

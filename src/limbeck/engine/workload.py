@@ -6,7 +6,18 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Workload
 from limbeck.core.recipe import Recipe
 
-__all__ = ["flops", "workload"]
+__all__ = ["flops", "lengths", "workload"]
+
+
+def lengths(recipe: Recipe, context: Context) -> list[int]:
+    """Inner steps of each group of images, in the order of groups; empty where all is learnt together."""
+    curriculum = recipe.curriculum
+    if curriculum is None or recipe.objective is None:
+        return []
+    segments = curriculum.segments(context.ipc)
+    if segments:
+        return [curriculum.of_segment(context.ipc, number).length() for number in range(len(segments))]
+    return [curriculum.length()] * len(curriculum.groups(context))
 
 
 def workload(recipe: Recipe, context: Context) -> Workload:
@@ -16,8 +27,9 @@ def workload(recipe: Recipe, context: Context) -> Workload:
     steps = curriculum.moment(0).steps if curriculum and length else 1
     groups = curriculum.groups(context) if curriculum and length else ()
     times = sum(len(group.labels) for group in groups) // context.spec.classes if groups else 1
+    segmented = bool(curriculum and curriculum.segments(context.ipc))
     return Workload(
-        iterations=times * (length // steps),
+        iterations=sum(lengths(recipe, context)) // steps if segmented else times * (length // steps),
         steps=steps,
         real=recipe.sampler.size(context) if recipe.sampler else 0,
         decoded=recipe.parametrization.parts(len(groups[0].images) if groups else context.ipc),

@@ -35,7 +35,8 @@ def load(folder: str | Path) -> Distilled:
         spec = _spec(description["data"], read_whitening(Path(folder), description))
         recipe = recipe_from_plain(description["recipe"])
         seed, storage, identity = (description[name] for name in ("seed", "storage", "identity"))
-        return Distilled(stored, spec, recipe, seed, storage, identity, read_learnt(Path(folder)))
+        learnt, segments = read_learnt(Path(folder)), tuple(description.get("segments", ()))
+        return Distilled(stored, spec, recipe, seed, storage, identity, learnt, segments)
     except KeyError as error:
         raise InputError(f"{Path(folder) / SIDECAR} lacks {error}; it was written by another version.") from error
     except SafetensorError as error:

@@ -47,7 +47,7 @@ class Fresh(Pool):
         life = iteration // self.every
         if life == state["life"]:
             return state
-        return {"weights": context.network(self.network).initial(context.streams("network", life)), "life": life}
+        return {"weights": context.initial(context.network(self.network), "network", life), "life": life}
 
     def view(self, state: State, context: Context) -> View:
         """The network; batch norm uses the statistics of what it sees, for it has no others."""

@@ -74,13 +74,16 @@ class Pretrained(Pool):
         return 3.0 * self.count * self.epochs * len(context.data)
 
     def draw(self, state: State, context: Context, iteration: int) -> State:
-        """One of the networks."""
+        """One of the networks, or of the bank if the run has one."""
+        recalled = context.recalled("pool", iteration)
         chosen = int(context.streams("pool", iteration).integers(0, self.count - 1))
-        return {**state, "current": chosen}
+        drawn = {"networks": state["networks"], "current": chosen}
+        return drawn if recalled is None else {**drawn, "recalled": recalled}
 
     def view(self, state: State, context: Context) -> View:
         """The network that was drawn."""
-        return View(context.network(self.network), state["networks"][state["current"]])
+        weights = state.get("recalled") or state["networks"][state["current"]]
+        return View(context.network(self.network), weights)
 
     def judges(self, state: State, context: Context) -> Iterator[View]:
         """All networks, in their order."""

@@ -121,7 +121,7 @@ class SemiTrained(Pool):
     def _fresh(self, context: Context, number: int) -> State:
         """Random network ``number``, which has seen nothing."""
         network = context.network(self.network)
-        weights = network.initial(context.streams("network", number))
+        weights = context.initial(network, "network", number)
         right = torch.zeros((), dtype=context.dtype, device=context.device)
         return {"weights": weights, "velocity": still(network, weights, self.training), "right": right, "seen": 0}
 

@@ -86,7 +86,7 @@ class ToPlateau(Pool):
     def draw(self, state: State, context: Context, iteration: int) -> State:
         """A fresh network, of which no accuracy is known."""
         network = context.network(self.network)
-        weights = network.initial(context.streams("network", iteration))
+        weights = context.initial(network, "network", iteration)
         return {"weights": weights, "velocity": still(network, weights, self.training), "accuracies": [], "over": False}
 
     def view(self, state: State, context: Context) -> View:

@@ -101,7 +101,10 @@ class TrainedOnReal(Pool):
         """Random weights, or those of one of the files that were there when the run began."""
         network = context.network(self.network)
         if not self.start:
-            return network.initial(context.streams("network", iteration))
+            return context.initial(network, "network", iteration)
+        recalled = context.recalled("start", iteration)
+        if recalled is not None:
+            return recalled
         names = sorted(state["start"])
         chosen = names[int(context.streams("start", iteration).integers(0, len(names) - 1))]
         return read_weights(Path(self.start) / chosen, network, state["start"][chosen])

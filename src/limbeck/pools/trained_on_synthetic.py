@@ -65,7 +65,7 @@ class TrainedOnSynthetic(Pool):
     def draw(self, state: State, context: Context, iteration: int) -> State:
         """A fresh network."""
         network = context.network(self.network)
-        weights = network.initial(context.streams("network", iteration))
+        weights = context.initial(network, "network", iteration)
         fresh: State = {"weights": weights, "velocity": still(network, weights, self.training)}
         self._measure(fresh, context, iteration, 0)
         return fresh

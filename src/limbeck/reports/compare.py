@@ -179,7 +179,7 @@ def compare(
     apart = set()
     for (name, ipc), recipe in at.items():
         context = make_context(recipe, data, ipc, seeds[0], settings)
-        if chains(recipe, context):
+        if chains(recipe, context) and not (recipe.curriculum and recipe.curriculum.segments(ipc)):
             apart.add((name, ipc))
         if _needs_rate(protocol) and not (recipe.objective and "student_lr" in _learns(recipe.objective, context)):
             raise _no_rate(protocol, f"'{name}' learns none")

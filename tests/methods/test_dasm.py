@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from limbeck.core.errors import InputError
+from limbeck.core.recipe import Recipe
+from limbeck.curricula.segments import DifficultySegments
+from limbeck.data import Data
+from limbeck.engine.distill import distill
+from limbeck.engine.settings import Settings
+from limbeck.methods.ast import ast
+from limbeck.methods.dasm import PRESETS, dasm
+from limbeck.methods.dm import dm
+from limbeck.methods.dream import dream
+from limbeck.methods.dsdm import dsdm
+from limbeck.methods.idc import idc
+from limbeck.methods.mtt import mtt
+from limbeck.methods.random import random
+from limbeck.methods.sre2l import sre2l
+from limbeck.training.supervised import Training
+
+QUIET = Settings(device="cpu", progress="quiet")
+
+
+def fields(recipe: Recipe) -> Any:
+    """The recipe, for reading the fields of its parts."""
+    return recipe
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_all_but_the_curriculum_is_the_base_s(preset: str) -> None:
+    base, recipe = idc(preset), fields(dasm(preset))
+    assert (recipe.name, recipe.base) == ("dasm", "idc")
+    rest = recipe.with_(name="idc", base="", curriculum=base.curriculum, references=base.references)
+    assert rest == base
+    curriculum = recipe.curriculum
+    assert isinstance(curriculum, DifficultySegments)
+    assert (curriculum.iterations, curriculum.steps) == (
+        fields(base).curriculum.iterations,
+        fields(base).curriculum.steps,
+    )
+    # Networks that score are trained as IDC's are.
+    assert curriculum.training == fields(base).pool.training
+
+
+def test_the_defaults_of_the_design() -> None:
+    curriculum = fields(dasm()).curriculum
+    assert (curriculum.sizes, curriculum.width, curriculum.outliers, curriculum.mixing) == ((), 0.4, 0.05, 0.25)
+    assert (curriculum.scorers, curriculum.scorer_epochs, curriculum.previous) == (3, 300, 0.5)
+    assert (curriculum.order, curriculum.scoring, curriculum.first) == ("easy_to_hard", "previous", "all")
+    assert (curriculum.least, curriculum.batches) == (200, 2)
+
+
+def test_segments_of_imagenet_are_decoded_as_the_whole() -> None:
+    """IDC packs within a bound there, from 20 images per class on, which depends on how many there are."""
+    recipe = fields(dasm("imagenet10", ipc=50))
+    assert recipe.parametrization.kind == fields(idc("imagenet10", ipc=10)).parametrization.kind != "bound"
+    assert recipe.parametrization.parts(50) == sum(map(recipe.parametrization.parts, recipe.curriculum.segments(50)))
+
+
+@pytest.mark.parametrize(
+    ("preset", "epochs", "least"),
+    [("tiny-imagenet", 150, 200), ("imagenet10", 150, 200), ("small", 60, 1), ("digits", 200, 1), ("svhn", 300, 200)],
+)
+def test_what_presets_change(preset: str, epochs: int, least: int) -> None:
+    curriculum = fields(dasm(preset)).curriculum
+    assert (curriculum.scorer_epochs, curriculum.least) == (epochs, least)
+    assert curriculum.batches == (0 if preset == "digits" else 2)
+
+
+@pytest.mark.parametrize("base", [dream("svhn"), dm("svhn"), dsdm("svhn")], ids=lambda base: base.name)
+def test_it_plugs_into_other_recipes(base: Recipe) -> None:
+    recipe = fields(dasm("svhn", base=base))
+    recipe.check()
+    assert recipe.base == base.name and recipe.sampler == base.sampler and recipe.optimizer == base.optimizer
+    assert recipe.curriculum.iterations == fields(base).curriculum.iterations
+    assert recipe.references == ("dasmdraft", *base.references)
+    seen = Training(batch_size=256, augmentation=base.augmentation)
+    assert recipe.curriculum.training == (seen if base.name == "dm" else fields(base).pool.training)
+
+
+@pytest.mark.parametrize("base", [mtt("cifar10"), ast("cifar10"), sre2l("cifar100"), random()], ids=lambda b: b.name)
+def test_bases_without_real_batches_are_refused(base: Recipe) -> None:
+    with pytest.raises(InputError, match=f"'{base.name}' does not learn all images together by comparing"):
+        dasm(base=base)
+
+
+def test_unknown_presets_are_refused() -> None:
+    with pytest.raises(InputError, match="unknown preset of dasm 'digts'; did you mean 'digits'"):
+        dasm("digts")
+
+
+BASES = {
+    "idc": idc("digits").with_(curriculum__iterations=2, curriculum__steps=3, pool__samples=16),
+    "dream": dream("digits").with_(curriculum__iterations=2, curriculum__steps=3, pool__samples=16),
+    "dm": dm("digits").with_(curriculum__iterations=4),
+}
+
+
+@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize("sizes", [(), (2,)])
+def test_with_one_segment_it_is_the_base_to_the_bit(
+    name: str, sizes: tuple[int, ...], portion: Callable[..., Any]
+) -> None:
+    """Acceptance: K = 1."""
+    train = portion(3, 20)
+    data = Data(train=train, validation=None, test=None, spec=train.spec)
+    base = BASES[name].with_(pool__network="convnet1:width=4")
+    recipe = dasm("digits", base=base).with_(curriculum__sizes=sizes)
+    found = distill(recipe, data, ipc=2, settings=QUIET).stored
+    assert torch.equal(found, distill(base, data, ipc=2, settings=QUIET).stored)
+
+
+def test_from_easy_to_hard(digits: Data, tmp_path: Path) -> None:
+    """Acceptance: pools become harder and differ; what was learnt has become easier."""
+    base = idc("digits").with_(
+        curriculum__iterations=6, curriculum__steps=5, pool__network="convnet2:width=16", pool__samples=64
+    )
+    recipe = dasm("digits", base=base).with_(
+        curriculum__sizes=(2, 2, 2, 2), curriculum__scorer_epochs=100, curriculum__training__lr=0.05
+    )
+    distill(recipe, digits, ipc=8, out=tmp_path / "run", settings=QUIET)
+    told = json.loads((tmp_path / "run" / "record.json").read_text())["segments"]
+    # By the networks of each segment: they differ, and those that know more find everything easier.
+    harder = [entry["difficulty"] / entry["difficulty_of_all"] for entry in told[1:]]
+    assert harder == sorted(harder) and harder[0] < 0.7 and harder[-1] > 1
+    assert all(entry["overlap"] < 0.6 for entry in told[1:])
+    assert all(entry["last_pool_easier"] > 0.55 for entry in told[2:])

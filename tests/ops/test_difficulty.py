@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from limbeck.ops import difficulty as ops
+
+TEN = torch.arange(10)
+
+
+@pytest.mark.parametrize(
+    ("ipc", "sizes"),
+    [
+        (1, (1,)),
+        (9, (9,)),
+        (10, (5, 5)),
+        (19, (10, 9)),
+        (20, (7, 7, 6)),
+        (49, (17, 16, 16)),
+        (50, (10,) * 5),
+        (199, (40, 40, 40, 40, 39)),
+        (200, (20,) * 10),
+    ],
+)
+def test_segments_by_images_per_class(ipc: int, sizes: tuple[int, ...]) -> None:
+    assert ops.segment_sizes(ipc) == sizes and sum(sizes) == ipc
+
+
+def test_shares_of_the_iterations() -> None:
+    assert [ops.share(2000, size, (10, 30, 10), 200) for size in (10, 30, 10)] == [400, 1200, 400]
+    assert [ops.share(500, size, (10, 30, 10), 200) for size in (10, 30, 10)] == [200, 300, 200]
+
+
+def test_ranks_with_ties_by_position() -> None:
+    assert ops.ranked(torch.tensor([0.5, 0.1, 0.5, 0.0, 0.1])).tolist() == [3, 1, 4, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("order", "starts"),
+    [
+        ("easy_to_hard", [0.0, 0.275, 0.55]),
+        ("hard_to_easy", [0.55, 0.275, 0.0]),
+        ("random_parts", [0.0, 0.275, 0.55]),
+        ("all_hard", [0.55, 0.55, 0.55]),
+    ],
+)
+def test_windows_move_by_the_order(order: ops.Order, starts: list[float]) -> None:
+    found = [ops.window(number, 3, 0.4, 0.05, order) for number in range(3)]
+    assert [start for start, _ in found] == pytest.approx(starts)
+    assert [stop - start for start, stop in found] == pytest.approx([0.4] * 3)
+
+
+def test_windows_end_where_outliers_begin() -> None:
+    assert ops.window(2, 3, 1.0, 0.1, "easy_to_hard") == pytest.approx((0.0, 0.9))
+    assert ops.window(1, 2, 0.4, 0.05, "all_all") == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "least", "places"),
+    [
+        (0.0, 0.4, 0, [0, 1, 2, 3]),  # ranks are 0.05, 0.15, ...
+        (0.25, 0.45, 0, [2, 3, 4]),  # both ends belong to it
+        (0.26, 0.44, 0, [3]),
+        (0.26, 0.44, 3, [2, 3, 4]),
+        (0.26, 0.44, 4, [1, 2, 3, 4]),
+        (0.0, 0.1, 4, [0, 1, 2, 3]),  # nothing easier is left
+        (0.7, 0.9, 6, [3, 4, 5, 6, 7, 8]),  # the outlier stays out
+        (0.26, 0.44, 20, list(range(9))),
+    ],
+)
+def test_pools(start: float, stop: float, least: int, places: list[int]) -> None:
+    assert ops.pool(TEN, start, stop, 0.9, least).tolist() == places
+    backwards = ops.pool(TEN.flip(0), start, stop, 0.9, least)
+    assert backwards.tolist() == sorted(9 - place for place in places)
+
+
+def test_a_random_order_keeps_the_outliers() -> None:
+    order = torch.tensor([3, 1, 4, 0, 2])
+    assert ops.shuffled(order, 0.2, torch.tensor([2, 4, 0, 3, 1])).tolist() == [4, 3, 0, 1, 2]
+
+
+def rows(*values: int) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64)
+
+
+def test_overlap() -> None:
+    assert ops.overlap(rows(1, 2, 3), rows(3, 4)) == 0.25
+    assert ops.overlap(rows(1, 2), rows(2, 1)) == 1.0
+    assert ops.overlap(rows(), rows()) == 0.0
+
+
+def test_how_many_became_easier() -> None:
+    before = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert ops.easier(before, before) == pytest.approx(0.4)
+    assert ops.easier(before, before - 2) == pytest.approx(0.8)
+    assert ops.easier(before, before + 9) == 0.0
