@@ -148,7 +148,7 @@ class TrajectorySteps(_Contender):
         for number in range(case.student_steps):
             rows, numbers = case.lesson(self.number, number)
             few = self.batch or len(rows)
-            draws[f"{number}/rows"] = rows[:few]
+            draws[f"batch/{number}"] = rows[:few]
             draws |= {f"{number}/{name}": values[:few] for name, values in numbers.items()}
         targets = torch.arange(case.classes, device=context.device).unsqueeze(1).expand(-1, case.ipc)
         block = Block(
