@@ -22,7 +22,7 @@ from tests.cli.conftest import Command
 
 FIELDS = {
     "demo": ["out", "seeds", "settings", "json"],
-    "list": ["what", "json"],
+    "list": ["what", "json", "markdown"],
     "show": ["method", "preset", "data", "ipc", "base", "as_", "json"],
     "plan": ["method", "data", "ipc", "out", "preset", "base", "storage", "load", "settings", "json"],
     "distill": [

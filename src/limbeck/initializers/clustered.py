@@ -56,7 +56,10 @@ class Clustered(Initializer):
             raise InputError("initializer 'clustered' needs a network; fill the slot 'pool'.")
         count = parametrization.parts(context.ipc)
         context.say("clustering the classes for initial images")
-        picks = self.clustering.spread(context, view, count, self.clusters or count, ())
+        if self.clusters:
+            picks = self.clustering.spread(context, view, count, self.clusters, ())
+        else:
+            picks = self.clustering.pick(context, view, count, 1, ())
 
         return torch.stack(
             [parametrization.encode(context.data.images(repeated(rows, count)), context.ipc) for rows in picks]
