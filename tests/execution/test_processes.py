@@ -45,8 +45,8 @@ def failing(folder: Path, task: int) -> int:
             (folder / "died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         case 3:
-            (folder / "begun").touch()
             try:
+                (folder / "begun").touch()  # from here on this process may be told to stop
                 time.sleep(60)
             except KeyboardInterrupt:
                 (folder / "stopped").touch()
