@@ -77,6 +77,10 @@ FIELDS = {
         ),
         *("metrics", "diversity", "out", "load", "settings", "json"),
     ],
+    "continual": [
+        *("methods", "data", "steps", "ipc", "orders", "preset", "protocol", "networks", "repeats", "length", "full"),
+        *("out", "load", "settings", "json"),
+    ],
     "export": ["run_", "where", "to", "decoded", "jpeg", "json"],
     "report": ["runs", "out", "overwrite", "json"],
 }

@@ -22,12 +22,13 @@ VERBS = {
     "evaluate": ("limbeck.cli.evaluate", "Evaluate"),
     "relabel": ("limbeck.cli.relabel", "Relabel"),
     "compare": ("limbeck.cli.compare", "Compare"),
+    "continual": ("limbeck.cli.continual", "Continual"),
     "export": ("limbeck.cli.files", "Export"),
     "report": ("limbeck.cli.files", "Report"),
 }
 """Verbs and the class that holds their flags; a verb's module is imported when it is used."""
 
-_RECIPE_VERBS = ("show", "plan", "distill", "teacher", "experts", "compare")
+_RECIPE_VERBS = ("show", "plan", "distill", "teacher", "experts", "compare", "continual")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
