@@ -18,8 +18,10 @@ from limbeck.core.execution import Execution
 from limbeck.core.recipe import Recipe
 from limbeck.engine.workload import flops, workload
 from limbeck.storage.disk import free_bytes
+from limbeck.training.descent import still
 from limbeck.training.passes import forward
-from limbeck.training.supervised import Training, still, supervised_step
+from limbeck.training.steps import supervised_step
+from limbeck.training.supervised import Training
 
 __all__ = ["Plan", "disk_bytes", "memory_bytes", "plan", "shortage"]
 

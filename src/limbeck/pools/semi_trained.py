@@ -11,7 +11,9 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Pool, State, SyntheticImages, Workload
 from limbeck.core.errors import InputError
 from limbeck.core.network import FunctionalNetwork
-from limbeck.training.supervised import Training, still, watched_step
+from limbeck.training.descent import still
+from limbeck.training.steps import watched_step
+from limbeck.training.supervised import Training
 
 __all__ = ["SemiTrained"]
 

@@ -13,8 +13,9 @@ from limbeck.core.contracts import Pool, State, SyntheticImages, Workload
 from limbeck.core.errors import InputError
 from limbeck.core.network import FunctionalNetwork
 from limbeck.pools.trained_on_synthetic import train_epoch
+from limbeck.training.descent import still
 from limbeck.training.passes import forward
-from limbeck.training.supervised import Training, still
+from limbeck.training.supervised import Training
 
 __all__ = ["ToPlateau"]
 
