@@ -64,20 +64,20 @@ def network_family(network: str) -> str:
 
 @functools.cache
 def _all() -> tuple[Published, ...]:
-    with (files("limbeck.reports") / _FILE).open(encoding="utf-8", newline="") as file:
-        return tuple(
-            Published(
-                method=row["method"],
-                data=row["data"],
-                ipc=int(row["ipc"]) if row["ipc"] else None,
-                network=row["network"],
-                accuracy=float(row["accuracy"]) / 100,
-                std=float(row["std"]) / 100 if row["std"] else None,
-                source=row["source"],
-                note=row["note"],
-            )
-            for row in csv.DictReader(file)
+    lines = (files("limbeck.reports") / _FILE).read_text(encoding="utf-8").splitlines()
+    return tuple(
+        Published(
+            method=row["method"],
+            data=row["data"],
+            ipc=int(row["ipc"]) if row["ipc"] else None,
+            network=row["network"],
+            accuracy=float(row["accuracy"]) / 100,
+            std=float(row["std"]) / 100 if row["std"] else None,
+            source=row["source"],
+            note=row["note"],
         )
+        for row in csv.DictReader(lines)
+    )
 
 
 def _plain(name: str) -> str:
