@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -20,13 +21,16 @@ from limbeck.reports.canvas import (
     plain,
     written,
 )
+from limbeck.reports.entries import Entry, Figure, numbered
 from limbeck.reports.figures import method_colours
+from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.runs import Run
+from limbeck.reports.tables import human_seconds, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Growth", "GrowthPoint", "accuracy_curves", "growths"]
+__all__ = ["Growth", "GrowthPoint", "accuracy_curves", "growth_section", "growths"]
 
 Over = Literal["step", "seconds"]
 
@@ -137,6 +141,55 @@ def accuracy_curves(
         _limit(axis, shown, over)
         plain(axis)
     return written(figure, form)
+
+
+def growth_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> list[dict[str, Any]] | None:
+    """One figure and table per data set and protocol, of runs whose snapshots were judged; None for none."""
+    figures = []
+    found = growths([entry.run for entry in entries], [entry.label for entry in entries])
+    for place, curves in enumerate(found):
+        name = numbered("growth", place, len(found))
+        title = f"{curves[0].data}, protocol {curves[0].protocol}"
+        spoken = "; ".join(map(_spoken, curves))
+        figure = Figure(
+            f"Test accuracy in percent against inner step and against seconds of distilling: {title}. {spoken}.",
+            functools.partial(accuracy_curves, curves, colours),
+            name=name,
+        )
+        columns = [
+            Column("IPC"),
+            Column("Method", "head"),
+            Column("Result, %", exact=("accuracy", "accuracy_std")),
+            Column("Initial images, %", exact=("initial_accuracy", "initial_accuracy_std")),
+            Column("Inner steps", exact=("inner_steps",)),
+            Column("Distil", exact=("distil_seconds",)),
+            Column("Runs"),
+        ]
+        rows: list[list[Cell | str | int]] = [
+            [
+                curve.ipc,
+                Cell(curve.label, colour=colours[curve.label]),
+                _cell(curve.points[-1]),
+                _cell(curve.points[0]),
+                Cell(f"{curve.points[-1].step:,}", exact=(curve.points[-1].step,)),
+                Cell(human_seconds(curve.points[-1].seconds), exact=(curve.points[-1].seconds,)),
+                curve.runs,
+            ]
+            for curve in curves
+        ]
+        table = PlainTable(name, f"Accuracy of the initial images and of the result: {title}.", columns, rows)
+        figures.append({"name": title if len(found) > 1 else "", "table": table, "figure": figure})
+    return figures or None
+
+
+def _cell(point: GrowthPoint) -> Cell:
+    std = point.std if point.networks > 1 else None
+    return Cell(percent(point.mean, point.std, point.networks), exact=(point.mean, std))
+
+
+def _spoken(curve: Growth) -> str:
+    reached = ", ".join(f"{100 * point.mean:.1f} at step {point.step:,}" for point in curve.points)
+    return f"{curve.label}, IPC {curve.ipc}: {reached} ({human_seconds(curve.points[-1].seconds)})"
 
 
 def _growth(label: str, run: Run, seeds: Sequence[Sequence[dict[str, Any]]]) -> Growth:
