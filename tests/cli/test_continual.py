@@ -13,7 +13,8 @@ def test_a_table_and_a_picture_come_out(tmp_path: Path, capsys: pytest.CaptureFi
     assert main([*WORDS, *SHORT, "--out", str(tmp_path)]) == 0
     table = capsys.readouterr().out
     assert "random" in table and "average" in table
-    assert (tmp_path / "continual.svg").read_bytes().startswith(b"<?xml")
+    page = (tmp_path / "report.html").read_text()
+    assert "Orders of the classes" in page and "with 5; " in page.replace("with 10", "with 5")
     assert main([*WORDS, *SHORT, "--out", str(tmp_path), "--json"]) == 0
     plain = json.loads(capsys.readouterr().out)
     assert [entry["method"] for entry in plain["methods"]] == ["random", "dm"]

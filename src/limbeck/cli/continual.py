@@ -16,8 +16,9 @@ from limbeck.data import LoadOptions
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.protocols import ProtocolName, for_data
 from limbeck.registry import method
-from limbeck.reports.continual import continual_table, learning_curves
-from limbeck.storage.atomic import write_bytes
+from limbeck.reports.continual import continual_table
+from limbeck.reports.page import write_page
+from limbeck.reports.runs import read_run
 
 __all__ = ["Continual"]
 
@@ -53,7 +54,7 @@ class Continual:
     full: bool = False
     """Also train on all real images of the classes seen, which is a bound."""
     out: Path | None = None
-    """Folder for runs, continual.json and continual.svg; runs/continual-DATA by default."""
+    """Folder for runs, continual.json and report.html; runs/continual-DATA by default."""
     load: tyro.conf.OmitArgPrefixes[LoadOptions] = field(default_factory=LoadOptions)
     """How the data are loaded."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
@@ -84,7 +85,7 @@ class Continual:
         if self.length is not None:
             protocol = replace(protocol, length=self.length)
         out = run_folder(self.out, "continual", data.spec.name)
-        found_stages = learn_continually(
+        learnt = learn_continually(
             recipes,
             data,
             steps=self.steps,
@@ -95,13 +96,19 @@ class Continual:
             full=self.full,
             settings=self.settings,
         )
-        picture = out / "continual.svg"
-        write_bytes(picture, learning_curves(found_stages.curves))
+        page = out / "report.html"
+        # One order tells what the sets look like.
+        folders = [
+            out / f"{name}-ipc{self.ipc}-order0" / f"step-{step + 1}" for name in recipes for step in range(self.steps)
+        ]
+        title = f"Continual learning with {', '.join(self.methods)} on {data.spec.name}"
+        command = f"limbeck continual {' '.join(self.methods)}"
+        write_page(page, [read_run(folder) for folder in folders], None, title, command, stages=learnt)
         if self.json:
-            print_json({**found_stages.as_plain(), "picture": str(picture)})
+            print_json({**learnt.as_plain(), "report": str(page)})
         else:
             from rich.console import Console
 
-            Console().print(continual_table(found_stages))
-            note(f"picture: {picture}")
+            Console().print(continual_table(learnt))
+            note(f"report: {page}")
         return 0

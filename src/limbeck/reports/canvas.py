@@ -26,6 +26,7 @@ __all__ = [
     "POINTS",
     "Embedded",
     "Format",
+    "accuracy_line",
     "canvas",
     "data_uri",
     "images_per_class",
@@ -47,6 +48,8 @@ MARGIN = 58
 """CSS pixels left of the axes."""
 PHONE = 640
 """Figures below this width in CSS pixels are for phones."""
+_ASIDE, _MOST_ASIDE = 3.5, 16.0
+"""CSS pixels between lines at equal places, and at most between the first and the last."""
 
 
 def data_uri(content: bytes, form: Embedded) -> str:
@@ -142,6 +145,39 @@ def legend_line(name: str, colour: str) -> Any:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, linewidth=2, label=literal(name))
+
+
+def accuracy_line(
+    axis: Axes,
+    across: Sequence[float],
+    reached: Sequence[tuple[float, float]],
+    colour: str,
+    beside: tuple[int, int] = (0, 1),
+) -> None:
+    """A line of mean accuracies in percent with whiskers of one standard deviation, where there is any.
+
+    Args:
+        axis: where.
+        across: its places.
+        reached: mean and deviation at each, in [0, 1].
+        colour: of line and whiskers.
+        beside: number of this line and of all at these places, so that whiskers do not hide each other.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    index, count = beside
+    aside = min(_ASIDE, _MOST_ASIDE / count) * (index - (count - 1) / 2)
+    shift = ScaledTranslation(aside / PIXELS_PER_INCH, 0, axis.figure.dpi_scale_trans)
+    means, deviations = ([100 * value for value in values] for values in zip(*reached, strict=True))
+    look: dict[str, Any] = {"color": colour, "zorder": 3, "transform": axis.transData + shift}
+    if any(deviations):
+        axis.errorbar(across, means, yerr=deviations, fmt="none", elinewidth=1.0, capsize=2.2, capthick=1.0, **look)
+    axis.plot(across, means, linewidth=1.6, marker="o", markersize=4.2, **look)
+    # What is drawn aside does not count for the limits of the axes by itself.
+    for sign in (-1, 1):
+        ends = [mean + sign * deviation for mean, deviation in zip(means, deviations, strict=True)]
+        axis.update_datalim(list(zip(across, ends, strict=True)))
+    axis.autoscale_view()
 
 
 def literal(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.core.plain import encode
 from limbeck.evaluation.protocol import Protocol
-from limbeck.reports.canvas import Format, canvas, legend_line, plain, written
+from limbeck.reports.canvas import Format, accuracy_line, canvas, legend_line, plain, written
+from limbeck.reports.entries import Figure
 from limbeck.reports.figures import method_colours
+from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.tables import human_seconds, listing, percent
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["LearningCurve", "Stage", "Stages", "continual_table", "learning_curves"]
+__all__ = ["LearningCurve", "Stage", "Stages", "continual_section", "continual_table", "learning_curves"]
 
 
 @dataclass(frozen=True)
@@ -111,23 +114,57 @@ def continual_table(found: Stages) -> Table:
     Args:
         found: what came out.
     """
-    counts = [stage.classes for stage in found.curves[0].stages]
+    table = _table(found, method_colours(curve.method for curve in found.curves))
+    rows = [[cell.text for cell in row] for row in table.rows]
+    return listing([column.name for column in table.columns], rows, table.caption)
+
+
+def continual_section(found: Stages | None, colours: Mapping[str, str]) -> dict[str, Any] | None:
+    """The curve over the classes seen, the table, and in which order the classes came; None for nothing.
+
+    Args:
+        found: what came out, if classes came in steps.
+        colours: by method.
+    """
+    if found is None:
+        return None
+    spoken = "; ".join(
+        f"{curve.method} {', '.join(f'{100 * stage.mean:.1f} with {stage.classes}' for stage in curve.stages)}"
+        for curve in found.curves
+    )
+    return {
+        "figure": Figure(
+            f"Test accuracy in percent against the number of classes seen: {spoken}.",
+            functools.partial(learning_curves, found.curves, colours),
+            name="continual",
+        ),
+        "table": _table(found, colours),
+        "orders": [" | ".join(", ".join(step) for step in order) for order in found.orders],
+    }
+
+
+def _table(found: Stages, colours: Mapping[str, str]) -> PlainTable:
     orders = len(found.orders)
-    title = (
+    stages = [
+        Column(f"{stage.classes} classes", exact=(f"accuracy_{stage.classes}", f"accuracy_std_{stage.classes}"))
+        for stage in found.curves[0].stages
+    ]
+    columns = [Column("method", "head"), *stages, Column("average", exact=("average",)), Column("distil")]
+    rows: list[list[Cell | str | int]] = []
+    for curve in found.curves:
+        spent = sum(stage.seconds for stage in curve.stages)
+        reached = [
+            Cell(percent(stage.mean, stage.std, len(stage.every)), exact=(stage.mean, stage.std))
+            for stage in curve.stages
+        ]
+        average = Cell(f"{100 * curve.average:.1f}", exact=(curve.average,))
+        name = Cell(curve.method, colour=colours[curve.method])
+        rows.append([name, *reached, average, human_seconds(spent) if spent else "–"])
+    caption = (
         f"{found.data}, {found.ipc} images per class, protocol {found.protocol.name}, {orders} "
         f"order{'' if orders == 1 else 's'} of the classes"
     )
-    columns = ["method", *(f"{count} classes" for count in counts), "average", "distil"]
-    rows = [
-        [
-            curve.method,
-            *(percent(stage.mean, stage.std, len(stage.every)) for stage in curve.stages),
-            f"{100 * curve.average:.1f}",
-            human_seconds(spent) if (spent := sum(stage.seconds for stage in curve.stages)) else "–",
-        ]
-        for curve in found.curves
-    ]
-    return listing(columns, rows, title)
+    return PlainTable("continual", caption, columns, rows)
 
 
 def learning_curves(
@@ -154,13 +191,10 @@ def learning_curves(
     colours = {**method_colours(curve.method for curve in curves), **(colours or {})}
     legend = [legend_line(curve.method, colours[curve.method]) for curve in curves]
     figure, (axis,) = canvas(1, width, 320, legend, below=58)
-    for curve in curves:
+    for index, curve in enumerate(curves):
         across = [stage.classes for stage in curve.stages]
-        means = [100 * stage.mean for stage in curve.stages]
-        deviations = [100 * stage.std for stage in curve.stages]
-        look: dict[str, Any] = {"color": colours[curve.method], "zorder": 3}
-        axis.errorbar(across, means, yerr=deviations, fmt="none", elinewidth=1.0, capsize=2.2, capthick=1.0, **look)
-        axis.plot(across, means, linewidth=1.6, marker="o", markersize=4.2, **look)
+        reached = [(stage.mean, stage.std) for stage in curve.stages]
+        accuracy_line(axis, across, reached, colours[curve.method], (index, len(curves)))
     axis.set_xticks([stage.classes for stage in curves[0].stages])
     axis.set_xlabel("classes seen")
     axis.set_ylabel("test accuracy, %")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from limbeck.reports.canvas import (
     INK,
     PHONE,
-    PIXELS_PER_INCH,
     POINTS,
     Format,
+    accuracy_line,
     canvas,
     images_per_class,
     legend_line,
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Growth", "GrowthPoint", "accuracy_curves", "growth_section", "growths"]
 
 Over = Literal["step", "seconds"]
-
-_ASIDE, _MOST_ASIDE = 3.5, 16.0
-"""CSS pixels between lines at equal steps, and at most between the first and the last."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +129,10 @@ def accuracy_curves(
     for place, (axis, (ipc, over)) in enumerate(zip(axes, panels, strict=True)):
         shown = [curve for curve in curves if curve.ipc == ipc]
         for index, curve in enumerate(shown):
-            aside = _aside(index, len(shown)) if over == "step" else 0.0
-            _draw(axis, curve, over, colours[curve.label], aside)
+            places = [getattr(point, over) for point in curve.points]
+            beside = (index, len(shown)) if over == "step" else (0, 1)
+            reached = [(point.mean, point.std) for point in curve.points]
+            accuracy_line(axis, places, reached, colours[curve.label], beside)
         axis.set_title(images_per_class(ipc), loc="left", fontsize=POINTS, color=INK, pad=7)
         axis.set_xlabel("inner step" if over == "step" else "seconds of distilling")
         if place % across == 0:
@@ -224,24 +223,6 @@ def _point(seeds: Sequence[Sequence[dict[str, Any]]]) -> GrowthPoint:
         std=statistics.stdev(several) if len(several) > 1 else 0.0,
         networks=sum(map(len, reached)),
     )
-
-
-def _draw(axis: Axes, curve: Growth, over: Over, colour: str, aside: float) -> None:
-    """One line, ``aside`` CSS pixels to the right, so that whiskers at equal steps do not hide each other."""
-    from matplotlib.transforms import ScaledTranslation
-
-    shift = ScaledTranslation(aside / PIXELS_PER_INCH, 0, axis.figure.dpi_scale_trans)
-    across = [getattr(point, over) for point in curve.points]
-    means = [100 * point.mean for point in curve.points]
-    look: dict[str, Any] = {"color": colour, "zorder": 3, "transform": axis.transData + shift}
-    if any(point.std for point in curve.points):
-        deviations = [100 * point.std for point in curve.points]
-        axis.errorbar(across, means, yerr=deviations, fmt="none", elinewidth=1.0, capsize=2.2, capthick=1.0, **look)
-    axis.plot(across, means, linewidth=1.6, marker="o", markersize=4.2, **look)
-
-
-def _aside(index: int, count: int) -> float:
-    return min(_ASIDE, _MOST_ASIDE / count) * (index - (count - 1) / 2)
 
 
 def _limit(axis: Axes, shown: Sequence[Growth], over: Over) -> None:

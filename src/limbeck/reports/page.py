@@ -18,6 +18,7 @@ from limbeck.core.real import DataSpec
 from limbeck.reports.accuracy import accuracy_section, findings
 from limbeck.reports.citations import bibtex
 from limbeck.reports.compare import Comparison, Row, told_apart
+from limbeck.reports.continual import Stages, continual_section
 from limbeck.reports.cost import cost_section
 from limbeck.reports.diversity import diversity_section
 from limbeck.reports.entries import Entry, labelled
@@ -43,6 +44,7 @@ def write_page(
     title: str,
     command: str | None = None,
     *,
+    stages: Stages | None = None,
     files: bool = False,
 ) -> None:
     """Write the page, atomically.
@@ -53,6 +55,7 @@ def write_page(
         comparison: the table that they belong to, if they were compared.
         title: heading of the page.
         command: what was typed to make it, if known.
+        stages: what came out where classes came in steps; the runs are then those of some steps.
         files: also write its figures as SVG and PNG and its tables as CSV, Markdown and LaTeX, into a folder beside it
             (``report-files`` for ``report.html``), and link them.
 
@@ -72,7 +75,7 @@ def write_page(
         keep_trailing_newline=True,
     )
     path = Path(path)
-    content = _content(path, runs, comparison)
+    content = _content(path, runs, comparison, stages)
     folder = files_folder(path)
     if files:
         write_files(folder, content["sections"])
@@ -84,12 +87,14 @@ def write_page(
     write_text(path, html)
 
 
-def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> dict[str, Any]:
+def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None, stages: Stages | None) -> dict[str, Any]:
     """Everything that the template shows."""
     entries = labelled(runs, comparison)
     rows = told_apart(comparison.rows) if comparison is not None else []
-    colours = method_colours([*(row.method for row in rows), *(entry.label for entry in entries)])
+    known = [curve.method for curve in stages.curves] if stages is not None else []
+    colours = method_colours([*known, *(row.method for row in rows), *(entry.label for entry in entries)])
     sections = {
+        "continual": continual_section(stages, colours),
         "accuracy": accuracy_section(entries, colours, comparison, rows),
         "growth": growth_section(entries, colours),
         "images": images_section(entries, colours, comparison.rows if comparison is not None else ()),
@@ -103,7 +108,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
         "use": {"folder": json.dumps(_relative(_leading(entries)[0].run.folder, path.parent), ensure_ascii=False)},
     }
     return {
-        "summary": _summary(entries, rows),
+        "summary": _summary(entries, rows, stages),
         "findings": findings(rows),
         "heard": any(entry.distilled.spec.sound is not None for entry in entries),
         "sections": sections,
@@ -121,7 +126,7 @@ def _citation(entries: Sequence[Entry]) -> str | None:
     return bibtex([key for entry in _leading(entries) for key in entry.distilled.recipe.cite()]) or None
 
 
-def _summary(entries: Sequence[Entry], rows: Sequence[Row]) -> str:
+def _summary(entries: Sequence[Entry], rows: Sequence[Row], stages: Stages | None) -> str:
     """What was distilled, in one sentence."""
     full = next((row for row in rows if row.method == FULL), None)
     real = f"{full.training_images:,} real training images of " if full else ""
@@ -135,7 +140,13 @@ def _summary(entries: Sequence[Entry], rows: Sequence[Row]) -> str:
     ipcs = sorted({entry.distilled.ipc for entry in entries})
     counts = enumeration(map(str, ipcs)) + f" stored image{'' if ipcs == [1] else 's'} per class"
     methods = enumeration(dict.fromkeys(entry.label for entry in entries))
-    data = enumeration(spec.name for spec in specs)
+    data = enumeration(dict.fromkeys(spec.name for spec in specs))
+    if stages is not None:
+        steps = stages.orders[0]
+        return (
+            f"{counts}, made from {data} by {methods}; its {sum(map(len, steps))} classes came in {len(steps)} steps, in "
+            f"{len(stages.orders)} order{'' if len(stages.orders) == 1 else 's'}. Shown are the sets of the first."
+        )
     return f"{counts}, made from {data} by {methods}; {'; '.join(described)}."
 
 
