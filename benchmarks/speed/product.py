@@ -31,8 +31,7 @@ from limbeck.methods.mtt import mtt
 from limbeck.objectives.trajectory_matching import TrajectoryMatching
 from limbeck.pools.trained_on_real import TrainedOnReal
 from limbeck.samplers.representative import Representative
-from limbeck.training.descent import still
-from limbeck.training.supervised import fit
+from limbeck.training.supervised import fit, still
 
 __all__ = [
     "Clustering",

@@ -16,9 +16,7 @@ from limbeck.core.streams import Streams
 from limbeck.evaluation.protocols import idc
 from limbeck.networks import build
 from limbeck.ops import cutmix
-from limbeck.training.descent import still
-from limbeck.training.steps import supervised_step
-from limbeck.training.supervised import BatchDraws, Mix, Training, fit
+from limbeck.training.supervised import BatchDraws, Mix, Training, fit, still, supervised_step
 from tests.parity.vectors_dir import find
 from tests.parity.weights import load_convnet_weights
 

@@ -13,10 +13,9 @@ from limbeck.core.context import Context
 from limbeck.core.errors import InputError
 from limbeck.core.execution import Execution
 from limbeck.core.network import FunctionalNetwork, Weights
-from limbeck.training.descent import still
 from limbeck.training.expert_training import ExpertBatch, ExpertTraining, expert_step
 from limbeck.training.settings import Training
-from limbeck.training.steps import watched_step
+from limbeck.training.supervised import still, watched_step
 
 NETWORK = "convnet2:width=4"
 SHAPE = (1, 8, 8)

@@ -11,11 +11,9 @@ import torch
 from limbeck.core.batch import View
 from limbeck.core.context import Context
 from limbeck.core.execution import Execution, can_compile
-from limbeck.training.descent import still
 from limbeck.training.lessons import SoftLoss
 from limbeck.training.passes import as_convolved, forward, padded, portions
-from limbeck.training.steps import supervised_step, taught_step
-from limbeck.training.supervised import Training
+from limbeck.training.supervised import Training, still, supervised_step, taught_step
 
 ContextOf = Callable[..., Context]
 ViewOf = Callable[..., View]

@@ -92,26 +92,3 @@ def test_what_an_optimizer_remembers_is_counted() -> None:
 def test_whether_images_are_mixed() -> None:
     plain = Training()
     assert not plain.mixes and replace(plain, mixup=0.2).mixes and replace(plain, cutmix=0.5).mixes
-
-
-def test_looking_ahead_needs_momentum() -> None:
-    with pytest.raises(InputError, match="no momentum to look ahead with"):
-        Training(momentum=0.0, nesterov=True).check("pool 'pretrained'")
-    Training(momentum=0.5, nesterov=True).check("pool 'pretrained'")
-
-
-def test_draws_are_keyed_and_cutmix_has_its_probability(context_of: Callable[..., Context]) -> None:
-    training = Training(augmentation=IDCAugment(operations=("color",)), cutmix=0.3)
-    streams = context_of().streams
-    one, again, other = (training.draw(streams, SHAPE, 5, *key) for key in ((1, 2), (1, 2), (2, 1)))
-    assert torch.equal(one.augmentation["brightness"], again.augmentation["brightness"])
-    assert not torch.equal(one.augmentation["brightness"], other.augmentation["brightness"])
-    assert one.augmentation["brightness"].shape == (5,)
-    mixes = [training.draw(streams, SHAPE, 5, number).mix for number in range(1000)]
-    found = [mix for mix in mixes if mix is not None]
-    assert len(found) / 1000 == pytest.approx(0.3, abs=0.05)
-    assert all(sorted(mix.partner.tolist()) == list(range(5)) for mix in found)
-    # The kept share is uniform before the box is clipped at the border, which makes it larger.
-    assert 0.5 < sum(cutmix.ratio(mix.box, 8, 8) for mix in found) / len(found) < 0.8
-    assert all(Training(cutmix=0.0).draw(streams, SHAPE, 5, number).mix is None for number in range(20))
-    assert all(Training(cutmix=1.0).draw(streams, SHAPE, 5, number).mix is not None for number in range(20))

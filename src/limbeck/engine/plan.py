@@ -18,10 +18,8 @@ from limbeck.core.execution import Execution
 from limbeck.core.recipe import Recipe
 from limbeck.engine.workload import flops, workload
 from limbeck.storage.disk import free_bytes
-from limbeck.training.descent import still
 from limbeck.training.passes import forward
-from limbeck.training.steps import supervised_step
-from limbeck.training.supervised import Training
+from limbeck.training.supervised import Training, still, supervised_step
 
 __all__ = ["Plan", "disk_bytes", "memory_bytes", "plan", "shortage"]
 

@@ -13,9 +13,8 @@ from limbeck.core.contracts import Pool, State, SyntheticImages, Workload
 from limbeck.core.errors import InputError
 from limbeck.core.network import FunctionalNetwork
 from limbeck.pools.trained_on_synthetic import train_epoch
-from limbeck.training.descent import still
 from limbeck.training.passes import forward
-from limbeck.training.supervised import Training
+from limbeck.training.supervised import Training, still
 
 __all__ = ["ToPlateau"]
 

@@ -12,9 +12,7 @@ from limbeck.core.errors import InputError
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.storage.weights import check_weights, check_whitening, digest, read_weights, weight_files
 from limbeck.training.batches import epoch_batch
-from limbeck.training.descent import still
-from limbeck.training.steps import supervised_step
-from limbeck.training.supervised import Training
+from limbeck.training.supervised import Training, still, supervised_step
 
 __all__ = ["TrainedOnReal"]
 

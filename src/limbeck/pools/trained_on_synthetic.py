@@ -12,9 +12,7 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Pool, State, SyntheticImages, Workload
 from limbeck.core.errors import InputError
 from limbeck.core.network import FunctionalNetwork
-from limbeck.training.descent import still
-from limbeck.training.steps import supervised_step
-from limbeck.training.supervised import Training
+from limbeck.training.supervised import Training, still, supervised_step
 
 __all__ = ["TrainedOnSynthetic", "train_epoch"]
 

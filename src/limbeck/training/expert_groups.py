@@ -16,12 +16,12 @@ from limbeck.core.errors import RunError
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import RealSet
 from limbeck.core.streams import Streams
-from limbeck.training.descent import still
 from limbeck.training.expert_folders import Wanted
 from limbeck.training.expert_training import ExpertBatch, expert_step
 from limbeck.training.halfway import UNFINISHED, Halfway
 from limbeck.training.lessons import Shuffled
 from limbeck.training.pretraining import SILENCE, Voice
+from limbeck.training.supervised import still
 
 __all__ = ["Expert", "expert_seconds", "halfway_of", "mean_change", "squared_change", "train_group"]
 

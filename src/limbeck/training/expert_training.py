@@ -21,9 +21,9 @@ from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
 from limbeck.core.real import DataSpec
 from limbeck.ops import sharpness
 from limbeck.ops.gradient_penalty import penalties
-from limbeck.training.descent import Momenta, move
 from limbeck.training.passes import as_convolved, portions
 from limbeck.training.settings import BatchDraws, Training
+from limbeck.training.supervised import Momenta, move
 
 __all__ = ["ExpertBatch", "ExpertTraining", "expert_step"]
 
@@ -148,7 +148,7 @@ def expert_step(
     Args:
         network: the architecture.
         weights: parameters and buffers; of several experts along a first axis of each tensor.
-        velocity: what the optimizer remembers, from `limbeck.training.descent.still` for these weights.
+        velocity: what the optimizer remembers, from `limbeck.training.supervised.still` for these weights.
         batches: one for each expert, of one size.
         course: how to train.
         epoch: which epoch it is, from 0.

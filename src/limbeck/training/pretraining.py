@@ -31,10 +31,9 @@ from limbeck.core.real import RealSet
 from limbeck.core.streams import Streams
 from limbeck.storage.cache import cache_root
 from limbeck.storage.weights import SUFFIX, keep_weights, kept_weights
-from limbeck.training.descent import still
 from limbeck.training.halfway import UNFINISHED, Halfway, only_warned
 from limbeck.training.schedules import CONSTANT, Schedule
-from limbeck.training.supervised import Training, fit
+from limbeck.training.supervised import Training, fit, still
 
 __all__ = ["SILENCE", "Voice", "cache_folder", "cache_key", "content_key", "pretrained"]
 
