@@ -147,10 +147,8 @@ def _gradient(
         after = network.fresh_buffers(fixed)
         chances = F.log_softmax(network({**after, **leaves}, images), dim=1)
         mine, theirs = (chances.gather(1, which.unsqueeze(1)).squeeze(1) for which in (labels, partners))
-        return -(shares * own * mine + shares * (1 - own) * theirs).sum(), (
-            after,
-            chances.argmax(dim=1),
-        ) if watched else (after,)
+        total = -(shares * own * mine + shares * (1 - own) * theirs).sum()
+        return total, (after, chances.argmax(dim=1)) if watched else (after,)
 
     return gradient_and_value(loss, trained, functional=network.execution.functional)
 
