@@ -106,8 +106,8 @@ def summary(step: dict[str, Any]) -> dict[str, Any]:
         step: ``contenders`` by name, and ``warm`` if the product was started again; each has ``first`` and ``rounds``.
 
     Returns:
-        ``ratios`` of the oracle, and of the product's other peers, to the product, ``compile_seconds`` by kind (a first step less the fastest
-        one) and ``peak_bytes`` of each contender.
+        ``ratios`` of the oracle, and of the product's other peers, to the product, ``compile_seconds`` by kind (a
+        first step less the fastest one) and ``peak_bytes`` of each contender.
     """
     contenders = step["contenders"]
     rounds = {name: [Sample(**sample) for sample in one["rounds"]] for name, one in contenders.items()}
@@ -116,7 +116,7 @@ def summary(step: dict[str, Any]) -> dict[str, Any]:
     for peer in PEERS:
         for name in ("float32", "bfloat16"):
             if peer in rounds and name in rounds:
-                key = name if peer == "oracle" else f"{name} to oracle-allocator"
+                key = name if peer == "oracle" else f"{name} to {peer}"
                 each = ratios(rounds[peer], rounds[name])
                 found["ratios"][key] = {**asdict(each), "judged": each.judged}
     for kind, one in (("cold", contenders.get("float32")), ("warm", step.get("warm"))):

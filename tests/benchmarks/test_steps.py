@@ -137,9 +137,8 @@ def test_evaluation() -> None:
 
 def test_networks_side_by_side_are_those_of_the_oracle_and_those_apart() -> None:
     case = small("ensemble", samples=150, together=3, operations=(), cutmix=0.0, per_class=5)
-    orders = [
-        [Streams(case.seed + number)("epoch", epoch).permutation(50) for epoch in range(2)] for number in range(3)
-    ]
+    streams = [Streams(case.seed + number) for number in range(3)]
+    orders = [[own("epoch", epoch).permutation(50) for epoch in range(2)] for own in streams]
     plain = oracle.Ensemble(case, orders)
     ours, apart = (product.Evaluation(case, replace(EAGER, together=size)) for size in (3, 1))
     for _ in range(2):
