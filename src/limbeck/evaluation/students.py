@@ -1,9 +1,8 @@
-"""The networks of an evaluation: one fresh network trained as a protocol says, and judged."""
+"""The networks of an evaluation: fresh networks trained as a protocol says, alone or side by side, and judged."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,10 +16,11 @@ from limbeck.evaluation.labels import Labels
 from limbeck.evaluation.protocol import Protocol
 from limbeck.evaluation.scores import Reached
 from limbeck.networks import build
+from limbeck.training.ensemble import side_by_side, split, stack
 from limbeck.training.lessons import Shuffled
 from limbeck.training.supervised import accuracy, fit
 
-__all__ = ["RealImages", "Rows", "Source", "Student", "train", "train_and_judge"]
+__all__ = ["RealImages", "Rows", "Source", "Student", "train", "train_and_judge", "train_together"]
 
 Fetch = Callable[[Tensor], Tensor]
 
@@ -121,41 +121,77 @@ def train(
     Returns:
         The best look during training; None where there was none.
     """
-    total, training = len(labels), protocol.training.bound(spec)
-    batches = Shuffled(streams, training, spec.shape, total)
-    looks = []
+    source = Source(images, labels, spec, soft, 0, lr)
+    epochs = train_together(network, weights, source, protocol, lr, [streams])
+    return max((look() for epoch in epochs if look is not None and protocol.looks(epoch)), default=None)
+
+
+def train_together(
+    network: FunctionalNetwork,
+    weights: Weights,
+    source: Source,
+    protocol: Protocol,
+    lr: float,
+    streams: Sequence[Streams],
+) -> Iterator[int]:
+    """Train several networks side by side, each as it would be alone.
+
+    Args:
+        network: the architecture for so many networks (`limbeck.training.ensemble.side_by_side`).
+        weights: theirs, stacked; changed in place.
+        source: what they learn from.
+        protocol: how.
+        lr: step size at the beginning.
+        streams: random streams of each.
+
+    Yields:
+        Each epoch, when it is over.
+    """
+    total, training = len(source), protocol.training.bound(source.spec)
+    lessons = []
+    for own in streams:
+        batches = Shuffled(own, training, source.spec.shape, total)
+        lessons.append(batches if source.soft is None else source.soft.lessons(batches, protocol, source.spec.classes))
     for epoch, _ in fit(
         network,
         weights,
-        images,
-        labels,
+        source.images,
+        source.labels,
         training,
-        streams,
-        spec.shape,
+        streams[0],
+        source.spec.shape,
         lambda epoch: protocol.lr(epoch, total, lr),
         protocol.steps(total),
         protocol.forgets,
-        lessons=batches if soft is None else soft.lessons(batches, protocol, spec.classes),
+        lessons=lessons,
         soft=protocol.soft,
         momentum=None if protocol.momentum_after is None else protocol.momentum,
     ):
-        if protocol.looks(epoch) and look is not None:
-            looks.append(look())
-    return max(looks, default=None)
+        yield epoch
 
 
-def train_and_judge(source: Source, protocol: Protocol, student: Student) -> Reached:
-    """Test accuracy of one fresh network. A pure function of its arguments.
+def train_and_judge(source: Source, protocol: Protocol, students: Sequence[Student]) -> tuple[Reached, ...]:
+    """Test accuracy of fresh networks that are trained side by side, or of one. A pure function of its arguments.
 
     Args:
-        source: what it learns from.
+        source: what they learn from.
         protocol: how.
-        student: which network.
+        students: which networks, alike but for their seeds.
     """
-    network = build(student.network, source.spec).to(source.labels.device, torch.float32, student.execution)
-    streams = Streams(student.seed)
-    weights = network.initial(streams("network"))
-    look = functools.partial(accuracy, network, weights, RealImages(student.judges), student.judges.labels)
-    images, labels, spec = source.images, source.labels, source.spec
-    best = train(network, weights, images, labels, spec, protocol, student.lr, streams, soft=source.soft, look=look)
-    return Reached(look(), best)
+    first = students[0]
+    alone = build(first.network, source.spec).to(source.labels.device, torch.float32, first.execution)
+    alone, network = (side_by_side(alone, count) for count in (1, len(students)))
+    streams = [Streams(student.seed) for student in students]
+    weights = stack([alone.initial(own("network")) for own in streams])
+    images, labels = RealImages(first.judges), first.judges.labels
+
+    def look() -> tuple[float, ...]:
+        return tuple(accuracy(alone, own, images, labels) for own in split(network, weights))
+
+    looks = [
+        look()
+        for epoch in train_together(network, weights, source, protocol, first.lr, streams)
+        if protocol.looks(epoch)
+    ]
+    best: list[float | None] = [max(own, default=None) for own in zip(*looks, strict=True)] or [None] * len(students)
+    return tuple(Reached(*each) for each in zip(look(), best, strict=True))
