@@ -31,6 +31,7 @@ from limbeck.engine.run import Run
 from limbeck.engine.run_file import DataReference, RunFile
 from limbeck.engine.settings import Settings
 from limbeck.engine.snapshots import due_steps
+from limbeck.engine.watch import look_steps
 from limbeck.engine.workload import flops, lengths
 from limbeck.execution.processes import Processes
 from limbeck.networks import build
@@ -95,7 +96,7 @@ def distill(
         out: folder for checkpoints and the result. A run that was interrupted there is resumed, one that has finished
             is read back. None keeps everything in memory.
         storage: how stored pixels are kept at the end: ``float32``, or ``uint8`` like the real images.
-        settings: device, dtype, checkpoints, snapshots, progress.
+        settings: device, dtype, checkpoints, snapshots, looks, progress.
         executor: where independent tasks run; by default this process, and as many as the settings say for groups of
             images that are learnt apart.
 
@@ -115,6 +116,7 @@ def distill(
         check_processes(recipe, context, settings)
     loop = Loop(recipe, context, settings.class_block)
     _check_snapshots(settings.snapshots, loop, out)
+    _check_watch(settings.watch, loop, out)
     asked = RunFile(
         data=DataReference(
             name=data.spec.name,
@@ -130,12 +132,12 @@ def distill(
         storage=storage,
         recipe=recipe,
     )
-    steps = due_steps(settings.snapshots, loop.length())
+    steps, looks = due_steps(settings.snapshots, loop.length()), look_steps(settings.watch, loop.length())
     grouped = bool(chains(recipe, context))
     check_learnt_together(recipe, context)
     if grouped:
         _check_segments(recipe, ipc)
-    folder = RunFolder(Path(out), asked, steps) if out is not None else None
+    folder = RunFolder(Path(out), asked, steps, looks) if out is not None else None
     segments = recipe.curriculum.segments(ipc) if grouped and recipe.curriculum else ()
     identity = {"versions": versions()}
     empty = Distilled(torch.empty(0), context.spec, recipe, seed, storage, identity, segments=segments)
@@ -148,6 +150,7 @@ def distill(
 
     if folder is not None and folder.finished():
         folder.snapshots.require(loop.length())
+        folder.looks.require(loop.length())
         display.say(f"{folder.path} is finished already")
         return folder.result(empty)
     for warning in shortage(recipe, context, folder.path if folder else None, storage, settings.class_block):
@@ -254,4 +257,16 @@ def _check_snapshots(count: int, loop: Loop, out: str | Path | None) -> None:
         raise InputError(
             f"recipe '{loop.recipe.name}' learns its images group by group, so that there is no state of the whole set "
             "to take a snapshot of; leave --snapshots out."
+        )
+
+
+def _check_watch(count: int, loop: Loop, out: str | Path | None) -> None:
+    if count and out is None:
+        raise InputError("looks are kept in the folder of a run; give one (--out) or ask for none (--watch 0).")
+    if count and (loop.recipe.sampler is None or not loop.length()):
+        raise InputError(f"recipe '{loop.recipe.name}' samples no real images to look at; leave --watch out.")
+    if count and chains(loop.recipe, loop.context):
+        raise InputError(
+            f"recipe '{loop.recipe.name}' learns its images group by group, each with real images of its own; leave "
+            "--watch out."
         )

@@ -33,13 +33,16 @@ class RunFolder(Journal):
         path: the folder.
         run: what is asked for.
         snapshots: inner steps before which a snapshot is due.
+        looks: inner steps after which a look at the real batches is due.
 
     Raises:
         InputError: the folder holds another run, or files that are no run.
     """
 
-    def __init__(self, path: Path, run: RunFile, snapshots: Collection[int] = ()) -> None:
-        super().__init__(path, snapshots)
+    def __init__(
+        self, path: Path, run: RunFile, snapshots: Collection[int] = (), looks: Collection[int] = ()
+    ) -> None:
+        super().__init__(path, snapshots, looks)
         self.groups = GroupFolder(path / "groups")
         asked = encode(run)
         if path.exists() and not path.is_dir():

@@ -193,6 +193,10 @@ class Loop:
         """The network that the pool holds now."""
         return self.recipe.pool.view(state.parts["pool"], self.context) if self.recipe.pool else None
 
+    def sampled(self, state: LoopState, ordinal: int, label: int) -> Tensor:
+        """Rows of the real batch of a class in inner step number ``ordinal``, the last one taken; int64 ``[B]``."""
+        return self._rows(state.parts["sampler"], self.moment(ordinal), label)
+
     def _class_blocks(self, joined: bool) -> list[tuple[int, ...]]:
         labels = self.context.labels
         size = len(labels) if joined else self._class_block

@@ -18,6 +18,7 @@ from limbeck.engine.journal import Journal
 from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.progress import Progress
 from limbeck.engine.settings import Settings
+from limbeck.engine.watch import look
 
 __all__ = ["Run"]
 
@@ -38,7 +39,7 @@ class Run:
 
     Args:
         loop: the recipe on the data, or on a group of images.
-        journal: where the log, checkpoints and snapshots go; None keeps nothing.
+        journal: where the log, checkpoints, snapshots and looks go; None keeps nothing.
         as_set: makes a snapshot of a state.
         settings: how often to save.
         display: what is told how far it is.
@@ -106,7 +107,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Time that the run has taken so far, without interruptions and the writing of snapshots."""
+        """Time that the run has taken so far, without interruptions, the writing of snapshots and looks."""
         return self._seconds()
 
     @property
@@ -119,6 +120,7 @@ class Run:
         found = self._resume()
         if found is not None and self._journal is not None:
             self._journal.snapshots.require(found[0].ordinal)
+            self._journal.looks.require(found[0].ordinal)
             self._display.say(f"resumed at step {self._done + found[0].ordinal}")
             return found
         state, tally = self._loop.start(self._pool), self._no_losses()
@@ -142,12 +144,17 @@ class Run:
         return _Tally(torch.zeros((), dtype=self._loop.context.dtype, device=self._loop.context.device))
 
     def _keep_if_due(self, state: LoopState, tally: _Tally, before: int) -> None:
-        """Take the snapshots that are due since a step, if any; the clock of the run stands still meanwhile."""
-        due = self._journal.snapshots.due(before, state.ordinal) if self._journal is not None else ()
-        if self._journal is not None and due and _sound(state, tally):
+        """Take snapshots and looks that are due since a step, if any; the clock of the run stands still meanwhile."""
+        if self._journal is None:
+            return
+        due = self._journal.snapshots.due(before, state.ordinal)
+        looks = self._journal.looks.due(before, state.ordinal)
+        if (due or looks) and _sound(state, tally):
             seconds = self._seconds()
             for step in due:
                 self._journal.snapshots.write(self._as_set(state), step, seconds)
+            if looks:
+                self._journal.looks.write(looks, look(self._loop, state, before))
             self._began += self._seconds() - seconds
 
     def _save_if_due(self, state: LoopState, tally: _Tally, total: int) -> None:

@@ -43,6 +43,10 @@ class Settings(ExecutionSettings):
     """How many intermediate states of the images are kept beside the result, evenly spread over the run from the
     initial images on; to see how accuracy grows."""
 
+    watch: int = 0
+    """How many times along the run it is looked at which real images were sampled, evenly spread: how far they are from
+    their class, and how strongly they pull at the network. Changes nothing in the result."""
+
     network_cache: bool | Path = True
     """Keep networks that are trained before a run in $LIMBECK_CACHE or ~/.cache/limbeck (True), in this folder, or
     nowhere (False); a run that needs the same ones takes them from there."""
@@ -56,6 +60,8 @@ class Settings(ExecutionSettings):
             raise InputError(f"processes (--processes) must be at least 1, not {self.processes}.")
         if self.snapshots < 0:
             raise InputError(f"snapshots (--snapshots) must be 0 or more, not {self.snapshots}.")
+        if self.watch < 0:
+            raise InputError(f"watch (--watch) must be 0 or more, not {self.watch}.")
         if not self.checkpoint_minutes >= 0:
             raise InputError(
                 f"checkpoint_minutes (--checkpoint-minutes) must be 0 or more, not {self.checkpoint_minutes}."

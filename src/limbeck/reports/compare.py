@@ -153,7 +153,7 @@ def compare(
         labels: ``hard``, ``soft`` or both, which gives every set one row for each; what the protocol says by default.
             Hard labels are taught under the same protocol otherwise.
         teacher: who gives the soft labels of all sets; by default the teacher of the first recipe that brings one.
-        settings: device, snapshots and progress.
+        settings: device, snapshots, looks and progress.
         executor: where independent tasks run.
 
     Raises:
@@ -209,8 +209,9 @@ def compare(
         for done, (ipc, name, seed) in enumerate(work):
             display.say(f"{name}, IPC {ipc}, seed {seed}")
             folder = out / f"{name}-ipc{ipc}-seed{seed}"
-            # A coreset takes no steps, so there is nothing to keep snapshots of.
+            # A coreset takes no steps, so there is nothing to keep snapshots of; others may sample no real images.
             chosen = quiet if at[name, ipc].objective is not None else replace(quiet, snapshots=0)
+            chosen = chosen if at[name, ipc].sampler is not None else replace(chosen, watch=0)
             chosen = chosen if (name, ipc) in apart else replace(chosen, processes=1)
             began = time.monotonic()
             distilled = distill(
