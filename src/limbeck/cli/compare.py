@@ -105,6 +105,8 @@ class Compare:
         if (swaps or fields) and not learnt:
             raise InputError("--with and --SLOT.FIELD change no baseline; name a method that learns or leave them out.")
         seeds, metrics = seeds_of(self.seeds), chosen_metrics(self.metrics)
+        if "migration" in metrics:
+            raise InputError("a comparison with --snapshots always measures migration; leave it out of --metrics.")
         if "accuracy" not in metrics:
             raise InputError("a comparison always measures accuracy; use --metrics accuracy diversity.")
         data = load_data(self.data, self.load)

@@ -26,7 +26,7 @@ from limbeck.evaluation.protocols import Protocol, ProtocolName, for_set
 from limbeck.formats.native import load
 from limbeck.reports.compare import LabelChoice
 from limbeck.reports.diversity import relative_distances
-from limbeck.reports.judging import judge_diversity, judge_snapshots
+from limbeck.reports.judging import judge_diversity, judge_migration, judge_snapshots
 from limbeck.reports.runs import read_json, scores_as_plain, write_scores
 from limbeck.reports.tables import curve_table, diversity_table, listing, scores_table
 
@@ -67,7 +67,7 @@ class Evaluate:
     """Where a teacher that is trained on the real images is kept: the usual folder, this one, or nowhere."""
     metrics: tuple[Metric, ...] = ("accuracy",)
     """What to measure: accuracy (fresh networks trained on the set), diversity (its features beside those of the real
-    images), or both."""
+    images), migration (how far its images moved from snapshot to snapshot), or several of these."""
     diversity: tyro.conf.OmitArgPrefixes[DiversityOptions] = field(default_factory=DiversityOptions)
     """How diversity is measured."""
     beside: tuple[Path, ...] = ()
@@ -95,13 +95,18 @@ class Evaluate:
         device = Settings(device=self.device).torch_device()
         metrics = chosen_metrics(self.metrics)
         if self.curve and metrics != ("accuracy",):
-            raise InputError("--curve judges accuracy; measure diversity in a command of its own.")
+            raise InputError("--curve judges accuracy; measure anything else in a command of its own.")
         distilled, beside = load(self.run_), {folder: load(folder) for folder in self.beside}
         if beside and "diversity" not in metrics:
             raise InputError("--beside names sets whose diversity is compared; add --metrics diversity.")
         for folder, other in beside.items():
             if other.spec.digest != distilled.spec.digest:
                 raise InputError(f"{folder} was made from other data than {self.run_}; name runs on the same data.")
+        found: dict[str, Any] = {}
+        if "migration" in metrics:
+            found["migration"] = self._migration(device)
+        if metrics == ("migration",):  # asks for no real images
+            return self._printed(found)
         data = data_of(self.run_, distilled, self.data, self.load)
         protocol = for_set(self.protocol, distilled, self.networks, self.repeats, self.lr)
         if self.length is not None:
@@ -112,14 +117,32 @@ class Evaluate:
         if self.curve:
             data.require_test()
             return self._curve(distilled, data, protocol, device)
-        found: dict[str, Any] = {}
         if "accuracy" in metrics:
             found |= self._accuracy(distilled, data, protocol, device)
         if "diversity" in metrics:
             found["diversity"] = self._diversity(distilled, beside, data, device)
+        return self._printed(found)
+
+    def _printed(self, found: dict[str, Any]) -> int:
         if self.json:
             print_json(found)
         return 0
+
+    def _migration(self, device: torch.device) -> dict[str, Any]:
+        """Measure how far the images moved unless it has been; the figures and their file."""
+        path = judge_migration(self.run_, seed=self.seed, device=device)
+        plain = read_json(path)
+        if not self.json:
+            from rich.console import Console
+
+            rows = [
+                (f"{step:,}", f"{distance:.4g}")
+                for step, distance in zip(plain["steps"][1:], plain["distances"], strict=True)
+            ]
+            title = f"{self.run_}: mean distance to the state before, features of a random {plain['network']}"
+            Console().print(listing(("inner step", "distance"), rows, title))
+            note(f"written to {path}; draw it with: limbeck report {self.run_}")
+        return {**plain, "file": str(path)}
 
     def _accuracy(self, distilled: Distilled, data: Data, protocol: Protocol, device: torch.device) -> dict[str, Any]:
         """Train networks and write what they reach; the scores and their file."""

@@ -36,7 +36,7 @@ __all__ = [
     "seeds_of",
 ]
 
-Metric = Literal["accuracy", "diversity"]
+Metric = Literal["accuracy", "diversity", "migration"]
 
 _OURS = ("digits", "fsdd")
 """Data sets whose settings are ours, for a CPU, and not published ones."""
@@ -68,7 +68,7 @@ def chosen_metrics(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
         InputError: nothing, or something twice.
     """
     if not metrics or len(set(metrics)) < len(metrics):
-        raise InputError("--metrics takes accuracy, diversity or both, each once.")
+        raise InputError("--metrics takes accuracy, diversity and migration, one or several, each once.")
     return tuple(metrics)
 
 

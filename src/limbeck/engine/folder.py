@@ -39,9 +39,7 @@ class RunFolder(Journal):
         InputError: the folder holds another run, or files that are no run.
     """
 
-    def __init__(
-        self, path: Path, run: RunFile, snapshots: Collection[int] = (), looks: Collection[int] = ()
-    ) -> None:
+    def __init__(self, path: Path, run: RunFile, snapshots: Collection[int] = (), looks: Collection[int] = ()) -> None:
         super().__init__(path, snapshots, looks)
         self.groups = GroupFolder(path / "groups")
         asked = encode(run)

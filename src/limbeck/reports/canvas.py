@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "DASHES",
     "FAINT",
     "GRID",
     "INK",
@@ -41,6 +42,8 @@ Format = Literal["svg", "png"]
 Embedded = Literal["svg", "png", "wav"]
 
 INK, FAINT, GRID = "#1f2933", "#66727f", "#e3e7eb"
+DASHES = (0, (4, 2))
+"""Lines of what others are compared with."""
 PIXELS_PER_INCH = 96
 POINTS = 9.75
 """Size of all text: 13 CSS pixels."""
@@ -140,11 +143,12 @@ def _add_legend(figure: Figure, legend: Sequence[Any], columns: int, corner: tup
     )
 
 
-def legend_line(name: str, colour: str) -> Any:
+def legend_line(name: str, colour: str, dashed: bool = False) -> Any:
     """Entry of a legend for a curve."""
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=colour, linewidth=2, label=literal(name))
+    look: dict[str, Any] = {"linewidth": 1.2, "linestyle": DASHES} if dashed else {"linewidth": 2}
+    return Line2D([], [], color=colour, label=literal(name), **look)
 
 
 def accuracy_line(

@@ -27,7 +27,7 @@ from limbeck.evaluation.evaluate import check, evaluate_real
 from limbeck.evaluation.labels import ByTeacher, LabelKind
 from limbeck.evaluation.protocols import Protocol
 from limbeck.evaluation.teaching import recipe_teacher, teacher_labels
-from limbeck.reports.judging import judge, judge_diversity, judge_snapshots
+from limbeck.reports.judging import judge, judge_diversity, judge_migration, judge_snapshots
 from limbeck.reports.runs import evaluation_file, scores_as_plain
 from limbeck.storage.atomic import write_text
 
@@ -230,6 +230,7 @@ def compare(
                 path = judge(folder, distilled, data, way, executor=executor, **how)
                 if chosen.snapshots:
                     judge_snapshots(folder, data, way, executor=executor, **how)
+                    judge_migration(folder, device=device)
                 entry = json.loads(path.read_text(encoding="utf-8"))
                 found.setdefault((ipc, name, kind), []).append({**entry, "distil_seconds": spent})
             if diversity is not None:

@@ -1,4 +1,4 @@
-"""Bars of accuracies, curves of losses and of learned step sizes.
+"""Bars of accuracies; curves of losses, of learned step sizes and of anything else over inner steps.
 
 Every function returns the bytes of one picture. Sizes are in CSS pixels, at which text is meant to be read.
 """
@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from limbeck.reports.canvas import (
+    DASHES,
+    FAINT,
     GRID,
     INK,
     MARGIN,
@@ -31,7 +33,7 @@ from limbeck.reports.runs import Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["FULL", "accuracy_bars", "loss_curves", "method_colours", "rate_curves"]
+__all__ = ["FULL", "accuracy_bars", "loss_curves", "method_colours", "rate_curves", "step_curves"]
 
 FULL = "full"
 """Name of the row of a comparison that was trained on all real images."""
@@ -144,7 +146,7 @@ def loss_curves(
         ValueError: no run has logged a loss.
     """
     logged = [run.losses for run in runs]
-    return _curves(runs, logged, "loss", colours, labels, width, form, smooth=True)
+    return step_curves(runs, logged, "loss", colours, labels, width, form, smooth=True)
 
 
 def rate_curves(
@@ -159,31 +161,50 @@ def rate_curves(
     Raises:
         ValueError: no run has learnt a step size.
     """
-    return _curves(runs, [run.rates for run in runs], "step size", colours, labels, width, form, smooth=False)
+    return step_curves(runs, [run.rates for run in runs], "step size", colours, labels, width, form, smooth=False)
 
 
-def _curves(
+def step_curves(
     runs: Sequence[Run],
     logged: Sequence[Logged],
     name: str,
-    colours: Mapping[str, str] | None,
-    labels: Sequence[str] | None,
-    width: int,
-    form: Format,
-    smooth: bool,
+    colours: Mapping[str, str] | None = None,
+    labels: Sequence[str] | None = None,
+    width: int = 960,
+    form: Format = "svg",
+    smooth: bool = False,
+    beside: tuple[str, Sequence[Logged]] | None = None,
 ) -> bytes:
-    """What was logged over inner steps, one panel per IPC."""
+    """Anything against inner step; looks as of `loss_curves`.
+
+    Args:
+        runs: finished runs.
+        logged: of each run pairs of inner step and value; runs without any are left out.
+        name: what the values are.
+        colours: by method.
+        labels: the method of each run.
+        width: of the picture in CSS pixels.
+        form: ``svg`` or ``png``.
+        smooth: whether the mean over neighbours is drawn over long logs.
+        beside: something to compare with, which is dashed: what it is, and pairs of each run.
+
+    Raises:
+        ValueError: there are no values.
+    """
     labels = labels if labels is not None else [run.method for run in runs]
-    drawn = [(label, run, pairs) for label, run, pairs in zip(labels, runs, logged, strict=True) if pairs]
+    compared = beside[1] if beside is not None else [()] * len(runs)
+    drawn = [one for one in zip(labels, runs, logged, compared, strict=True) if one[2]]
     if not drawn:
         raise ValueError(f"no run has logged a {name}")
     colours = {**method_colours(label for label, *_ in drawn), **(colours or {})}
-    panels: dict[int, list[tuple[str, Logged]]] = {}
-    for label, run, pairs in drawn:
-        panels.setdefault(run.distilled.ipc, []).append((label, pairs))
+    panels: dict[int, list[tuple[str, Logged, Logged]]] = {}
+    for label, run, pairs, others in drawn:
+        panels.setdefault(run.distilled.ipc, []).append((label, pairs, others))
     across = max(1, min(len(panels), width // 320))
     down = math.ceil(len(panels) / across)
     legend = [legend_line(label, colours[label]) for label in dict.fromkeys(label for label, *_ in drawn)]
+    if beside is not None:
+        legend.append(legend_line(beside[0], FAINT, dashed=True))
     figure, axes = canvas(down, width, 230, legend, below=58, across=across, titles=24)
     for place, (axis, ipc) in enumerate(zip(axes, sorted(panels), strict=False)):
         _draw_curves(axis, panels[ipc], colours, smooth)
@@ -246,14 +267,19 @@ def _draw_bars(
     axis.set_xlim(0, max(length, position - 0.4))
 
 
-def _draw_curves(axis: Axes, runs: Sequence[tuple[str, Logged]], colours: Mapping[str, str], smooth: bool) -> None:
+def _draw_curves(
+    axis: Axes, runs: Sequence[tuple[str, Logged, Logged]], colours: Mapping[str, str], smooth: bool
+) -> None:
     lowest, highest = math.inf, -math.inf
-    for label in dict.fromkeys(label for label, _ in runs):
-        same = [pairs for name, pairs in runs if name == label]
-        for index, pairs in enumerate(same):
+    for label in dict.fromkeys(label for label, *_ in runs):
+        same = [(pairs, others) for name, pairs, others in runs if name == label]
+        for index, (pairs, others) in enumerate(same):
             steps, values = zip(*pairs, strict=True)
-            lowest, highest = min(lowest, *values), max(highest, *values)
+            every = [*values, *(value for _, value in others)]
+            lowest, highest = min(lowest, *every), max(highest, *every)
             shade = lightened(colours[label], 0.55 * index / max(1, len(same) - 1))
+            if others:
+                axis.plot(*zip(*others, strict=True), color=shade, linewidth=1.0, linestyle=DASHES, zorder=2)
             smoothed = smooth and len(steps) >= _MANY
             if smoothed:
                 axis.plot(steps, values, color=shade, alpha=0.3, linewidth=0.7, zorder=2)

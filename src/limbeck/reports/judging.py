@@ -19,19 +19,21 @@ from limbeck.engine.snapshots import Snapshot, iterations_done, read_snapshots
 from limbeck.evaluation.diversity import DiversityProtocol, Reference, diversity
 from limbeck.evaluation.evaluate import evaluate
 from limbeck.evaluation.labels import Labels
+from limbeck.evaluation.migration import NETWORK, migration
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats.native import load
 from limbeck.reports.runs import (
     curve_file,
     diversity_file,
     evaluation_file,
+    migration_file,
     read_json,
     write_diversity,
     write_scores,
 )
 from limbeck.storage.atomic import write_text
 
-__all__ = ["judge", "judge_diversity", "judge_snapshots"]
+__all__ = ["judge", "judge_diversity", "judge_migration", "judge_snapshots"]
 
 Done = Callable[[int, int], None]
 
@@ -180,6 +182,35 @@ def judge_snapshots(
     )
     write_text(file, json.dumps(content, indent=2) + "\n")
     return file
+
+
+def judge_migration(run: Path, *, seed: int = 0, device: torch.device | None = None) -> Path:
+    """The file that says how far the images of a finished run moved from snapshot to snapshot, made unless it is there.
+
+    Args:
+        run: its folder.
+        seed: seed of the random network that looks at them.
+        device: where to compute; the CPU by default.
+
+    Raises:
+        InputError: the run has no snapshots, is not finished or has lost its record.
+    """
+    path = run / migration_file(seed)
+    if path.is_file():
+        return path
+    result = load(run)
+    moments = [*_snapshots(run), _end(run, result)]
+    sets = (result if moment.folder == run else load(moment.folder) for moment in moments)
+    content = {
+        "network": NETWORK,
+        "seed": seed,
+        "images": len(result.decoded()[0]),
+        "steps": [moment.step for moment in moments],
+        "seconds": [moment.seconds for moment in moments],
+        "distances": migration(sets, seed=seed, device=device),
+    }
+    write_text(path, json.dumps(content, indent=2) + "\n")
+    return path
 
 
 def _networks(protocol: Protocol) -> int:

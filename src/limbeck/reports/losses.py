@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from limbeck.objectives.gradient import GradientMatching
 from limbeck.reports.canvas import Format
 from limbeck.reports.entries import Entry, Figure, by_data, numbered
 from limbeck.reports.figures import loss_curves, rate_curves
@@ -34,7 +35,8 @@ def losses_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> dict
     if not losses:
         return None
     experts = any(entry.run.record.get("experts") for entry in entries)
-    return {"losses": losses, "skipped": _skipped(entries), "rates": rates, "experts": experts}
+    matched = any(isinstance(entry.distilled.recipe.objective, GradientMatching) for entry in entries)
+    return {"losses": losses, "gradients": matched, "skipped": _skipped(entries), "rates": rates, "experts": experts}
 
 
 def _losses(members: Sequence[Entry], colours: Mapping[str, str], name: str) -> Figure:

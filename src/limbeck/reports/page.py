@@ -30,6 +30,7 @@ from limbeck.reports.page_files import files_folder, write_files
 from limbeck.reports.plain_table import FORMS
 from limbeck.reports.recipes import protocol_section, recipes_section
 from limbeck.reports.runs import Run
+from limbeck.reports.sampling import sampling_section
 from limbeck.reports.sheets import images_section
 from limbeck.reports.wording import enumeration
 from limbeck.storage.atomic import write_text
@@ -101,6 +102,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None, sta
         "diversity": diversity_section(entries, colours),
         "experts": experts_section(entries, colours),
         "losses": losses_section(entries, colours),
+        "sampling": sampling_section(entries, colours),
         "cost": cost_section(entries, colours),
         "protocol": protocol_section(entries, comparison),
         "recipes": recipes_section(entries, colours),

@@ -18,6 +18,8 @@ from limbeck.core.plain import encode
 from limbeck.core.real import DataSpec
 from limbeck.engine.folder import RECORD
 from limbeck.engine.journal import LOG
+from limbeck.engine.lines import Lines
+from limbeck.engine.watch import WATCH
 from limbeck.evaluation.diversity import DiversityProtocol, DiversityScores
 from limbeck.evaluation.protocols import Protocol
 from limbeck.evaluation.scores import Scores
@@ -30,6 +32,7 @@ __all__ = [
     "diversity_as_plain",
     "diversity_file",
     "evaluation_file",
+    "migration_file",
     "read_json",
     "read_run",
     "scores_as_plain",
@@ -52,6 +55,8 @@ class Run:
         diversities: contents of its ``diversity-*.json``, likewise.
         rates: pairs of inner step and learned step size of the student, where there is one.
         skipped: inner steps that were not taken because their loss was too large or no number.
+        looks: lines of its ``watch.jsonl``.
+        migrations: contents of its ``migration-*.json``.
     """
 
     folder: Path
@@ -63,6 +68,8 @@ class Run:
     diversities: tuple[dict[str, Any], ...] = ()
     rates: tuple[tuple[int, float], ...] = ()
     skipped: int = 0
+    looks: tuple[dict[str, Any], ...] = ()
+    migrations: tuple[dict[str, Any], ...] = ()
 
     @property
     def method(self) -> str:
@@ -88,11 +95,21 @@ def read_run(folder: Path) -> Run:
     losses = tuple((line.step, line.loss) for line in lines)
     rates = tuple((line.step, line.student_lr) for line in lines if line.student_lr is not None)
     skipped = max((line.skipped for line in lines), default=0)
-    evaluations, curves, diversities = (
+    evaluations, curves, diversities, migrations = (
         tuple(read_json(path) for path in sorted(folder.glob(f"{kind}-*.json")))
-        for kind in ("evaluation", "curve", "diversity")
+        for kind in ("evaluation", "curve", "diversity", "migration")
     )
-    return Run(folder, distilled, record, losses, evaluations, curves, diversities, rates, skipped)
+    return Run(
+        folder, distilled, record, losses, evaluations, curves, diversities, rates, skipped, _looks(folder), migrations
+    )
+
+
+def _looks(folder: Path) -> tuple[dict[str, Any], ...]:
+    """What was seen of the real batches."""
+    try:
+        return tuple(Lines(folder / WATCH).read())
+    except ValueError as error:
+        raise InputError(f"{folder / WATCH} is damaged; remove it to go without what was watched.") from error
 
 
 class _Line(NamedTuple):
@@ -161,6 +178,11 @@ def diversity_file(
 ) -> str:
     """Name of the file for the diversity of a set; the arguments are those of `evaluation_file`."""
     return f"diversity-{_digest(protocol, seed, storage, elsewhere, precision)}.json"
+
+
+def migration_file(seed: int) -> str:
+    """Name of the file that says how far images moved, as the random network of this seed sees them."""
+    return f"migration-seed{seed}.json"
 
 
 def _name(protocol: Protocol, seed: int, storage: str, elsewhere: str, precision: Precision, labels: str) -> str:
