@@ -131,3 +131,14 @@ def test_a_step_size_for_sets_that_have_learnt_none(limbeck: Command) -> None:
     assert "selected on test data" in Path("c/report.html").read_text()
     (file,) = Path("c/random-ipc1-seed0").glob("evaluation-ast_official-*.json")
     assert json.loads(file.read_text())["networks"][0]["lr"] == 0.02
+
+
+def test_sampling_in_the_page(limbeck: Command) -> None:
+    words = ["compare", "random", "idc", *QUICK, "--out", "c"]
+    assert "always measures migration" in limbeck(*words, "--metrics", "accuracy", "migration").sentence
+    assert limbeck(*words, "--watch", "2", "--snapshots", "2").status == 0
+    page = Path("c/report.html").read_text(encoding="utf-8")
+    assert 'id="sampling"' in page and "Feature migration" in page
+    # A coreset samples nothing and moves nowhere.
+    assert [path.parent.name for path in Path("c").glob("*/watch.jsonl")] == ["idc-ipc1-seed0"]
+    assert [path.parent.name for path in Path("c").glob("*/migration-*.json")] == ["idc-ipc1-seed0"]

@@ -238,3 +238,15 @@ def test_the_learnt_step_size_is_for_protocols_that_take_it(limbeck: Command, ru
     assert "learnt a step size, 0.0123, which protocol 'limbeck' does not use" in done.err
     done = limbeck("evaluate", run, *QUICK, "--protocol", "ast_official")
     assert "selected on" in done.out and "learnt a step size" not in done.err
+
+
+def test_migration_alone_asks_for_no_data(limbeck: Command, run: Path) -> None:
+    refused = limbeck("evaluate", run, *QUIET, "--metrics", "migration")
+    assert refused.status == 2 and "has no snapshots" in refused.sentence
+    assert limbeck("distill", "idc", *TINY, "--ipc", "1", "--snapshots", "2", "--out", "kept").status == 0
+    (Path("kept") / "run.yaml").unlink()
+    found = limbeck("evaluate", "kept", *QUIET, "--metrics", "migration", "--seed", "3", "--json").json["migration"]
+    assert found["steps"] == [0, 3, 6] and len(found["distances"]) == 2
+    assert found["file"] == "kept/migration-seed3.json" and Path(found["file"]).is_file()
+    done = limbeck("evaluate", "kept", *QUIET, "--metrics", "migration")
+    assert done.status == 0 and "random convnet3" in done.out and "limbeck report kept" in done.err

@@ -19,7 +19,15 @@ from limbeck.data.splits import Data
 from limbeck.methods.idc import idc
 from limbeck.reports.canvas import data_uri
 from limbeck.reports.compare import Row
-from limbeck.reports.figures import FULL, _smoothed, accuracy_bars, loss_curves, method_colours, rate_curves
+from limbeck.reports.figures import (
+    FULL,
+    _smoothed,
+    accuracy_bars,
+    loss_curves,
+    method_colours,
+    rate_curves,
+    step_curves,
+)
 from limbeck.reports.runs import Run, read_run
 
 
@@ -206,3 +214,16 @@ def test_figures_need_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     accuracy_bars(ROWS)
     assert not list(tmp_path.iterdir())
+
+
+def test_anything_is_drawn_over_steps_beside_what_it_is_compared_with(run: Run) -> None:
+    pairs = [((1, 1.0), (2, 2.0)), ()]
+    svg = step_curves([run, run], pairs, "distance", beside=("others", [((1, 3.0), (2, 50.0)), ()]))
+    assert {"distance", "others", "inner step"} <= texts(svg)
+    assert svg.count(b"stroke-dasharray") == 2  # the line and the legend
+    alone = step_curves([run, run], pairs, "distance")
+    assert b"stroke-dasharray" not in alone and "others" not in texts(alone)
+    # What it is compared with counts for the axis, which is logarmithic for it.
+    assert curves_of(alone) == 1
+    with pytest.raises(ValueError, match="logged a distance"):
+        step_curves([run], [()], "distance")

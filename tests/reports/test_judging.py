@@ -14,10 +14,11 @@ from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.diversity import DiversityProtocol, Reference, refer
 from limbeck.evaluation.evaluate import evaluate
+from limbeck.evaluation.migration import migration
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats import native
 from limbeck.reports import judging
-from limbeck.reports.judging import judge, judge_diversity, judge_snapshots
+from limbeck.reports.judging import judge, judge_diversity, judge_migration, judge_snapshots
 from limbeck.reports.runs import read_run
 from tests.engine.tiny import NETWORK, tiny_idc
 
@@ -149,3 +150,22 @@ def test_diversity_is_measured_once(run: Path, digits: Data) -> None:
         judge_diversity(run, native.load(run), digits, replace(protocol, epochs=2), reference)
     protocol = replace(protocol, epochs=2)
     assert judge_diversity(run, native.load(run), digits, protocol, reference) != first
+
+
+def test_migration_is_measured_once_from_snapshot_to_snapshot(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = judge_migration(run, seed=3)
+    found = json.loads(path.read_text())
+    assert path == run / "migration-seed3.json"
+    assert (found["network"], found["seed"], found["images"], found["steps"]) == ("convnet3", 3, 10, [0, 3, 6])
+    assert len(found["seconds"]) == 3 and found["seconds"] == sorted(found["seconds"])
+    states = [native.load(run / "snapshots" / f"step-00000000{step}") for step in (0, 3)]
+    assert found["distances"] == migration([*states, native.load(run)], seed=3) and min(found["distances"]) > 0
+    assert read_run(run).migrations == (found,)
+    monkeypatch.setattr(judging, "migration", lambda *_, **__: pytest.fail("measured again"))
+    assert judge_migration(run, seed=3) == path
+
+
+def test_migration_needs_snapshots(run: Path) -> None:
+    shutil.rmtree(run / "snapshots")
+    with pytest.raises(InputError, match="has no snapshots"):
+        judge_migration(run)

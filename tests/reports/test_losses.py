@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from limbeck.methods.dm import dm
 from limbeck.methods.random import random
 from limbeck.reports.entries import Entry
 from limbeck.reports.losses import losses_section
@@ -25,3 +26,9 @@ def test_final_losses_and_steps_not_taken_are_said(entry: Callable[..., Entry]) 
     assert "0.01 at first, 0.02 at the end" in rate["figure"].alt
     assert section["skipped"] == ["idc, digits, IPC 1, seed 0: 3 of 2,000"]
     assert not section["experts"]
+
+
+def test_losses_of_gradient_matching_are_said_to_be_the_gradient_difference(entry: Callable[..., Entry]) -> None:
+    for recipe, gradients in ((None, True), (dm("digits"), False)):
+        section = losses_section([entry(recipe=recipe, losses=((1, 9.0),))], COLOURS)
+        assert section is not None and section["gradients"] is gradients

@@ -159,6 +159,13 @@ def test_curves_are_read_beside_evaluations(folder: Path) -> None:
     assert read_run(folder).curves == ({"points": []},)
 
 
+def test_looks_and_migrations_are_read_too(folder: Path) -> None:
+    assert (read_run(folder).looks, read_run(folder).migrations) == ((), ())
+    (folder / "watch.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
+    (folder / "migration-seed0.json").write_text('{"seed": 0}')
+    assert (read_run(folder).looks, read_run(folder).migrations) == (({"step": 1}, {"step": 2}), ({"seed": 0},))
+
+
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -170,6 +177,8 @@ def test_curves_are_read_beside_evaluations(folder: Path) -> None:
         ("evaluation-tiny-0.json", lambda path: path.write_text("")),
         ("curve-tiny-0.json", lambda path: path.write_text("[]")),
         ("diversity-0.json", lambda path: path.write_text("{")),
+        ("migration-seed0.json", lambda path: path.write_text("")),
+        ("watch.jsonl", lambda path: path.write_text('{"step": 1, "cla')),
         ("distilled.json", lambda path: path.unlink()),
     ],
 )
