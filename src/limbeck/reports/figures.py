@@ -211,7 +211,7 @@ def step_curves(
         axis.set_title(images_per_class(ipc), loc="left", fontsize=POINTS, color=INK, pad=7)
         axis.set_xlabel("inner step")
         if place % across == 0:
-            axis.set_ylabel(name)
+            axis.set_ylabel(name, labelpad=1)
         plain(axis)
     for axis in axes[len(panels) :]:
         axis.remove()
@@ -291,14 +291,17 @@ def _draw_curves(
                 marker="o" if len(steps) == 1 else None,
                 zorder=3 - index / 100,
             )
+    from matplotlib.ticker import MaxNLocator
+
     if lowest > 0 and highest > 20 * lowest:
         axis.set_yscale("log")
         axis.grid(True, axis="y", which="minor", color=GRID, linewidth=0.4)
-    elif not highest < 2 * lowest:
-        # Where all is far from zero, an axis from there would hide what there is to see.
-        axis.set_ylim(bottom=min(0.0, lowest))
-    from matplotlib.ticker import MaxNLocator
-
+    else:
+        # Few marks have few digits, which leave room for what stands beside them.
+        axis.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+        if not highest < 2 * lowest:
+            # Where all is far from zero, an axis from there would hide what there is to see.
+            axis.set_ylim(bottom=min(0.0, lowest))
     axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 
