@@ -15,7 +15,7 @@ from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import DataSpec, RealSet
 from limbeck.core.streams import Streams
 
-__all__ = ["Context", "Group"]
+__all__ = ["Context", "Group", "Pieces"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,33 @@ class Group:
     number: int
     labels: range
     images: range
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Which pieces of trajectories a segment of images imitates, where its pool has experts.
+
+    Args:
+        experts: experts of the segment's own, which go on from networks of the bank and learn what the focus shows;
+            0 for those of the whole run.
+        epochs: for how many epochs these are trained.
+        starts: epochs that a piece of these may begin with, from 0.
+        place: where the window of epochs lies that a piece of the whole run's experts may begin with: 0 for the
+            earliest, 1 for the latest.
+        width: share of these epochs that the window takes.
+    """
+
+    experts: int = 0
+    epochs: int = 0
+    starts: int = 0
+    place: float = 0.0
+    width: float = 1.0
+
+    def window(self, starts: int) -> range:
+        """Epochs that a piece may begin with, of ``starts`` that there are."""
+        size = max(1, round(self.width * starts))
+        first = round(self.place * (starts - size))
+        return range(first, first + size)
 
 
 @dataclass(frozen=True)
@@ -52,6 +79,7 @@ class Context:
         focus: what initializer and sampler are shown of the real images, if not all.
         bank: weights of networks that were trained before, which matching may begin with.
         recall: probability that it does, in the place of fresh weights.
+        pieces: which trajectories a segment imitates; None for all of the pool's.
     """
 
     data: RealSet
@@ -68,6 +96,7 @@ class Context:
     focus: Focus | None = None
     bank: tuple[Weights, ...] = ()
     recall: float = 0.0
+    pieces: Pieces | None = None
     _networks: dict[str, FunctionalNetwork] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from limbeck.core.batch import Block, ClassBatch, Draws, Moment, View
-from limbeck.core.context import Context, Group
+from limbeck.core.context import Context, Group, Pieces
 from limbeck.core.guard import Guard
 from limbeck.core.network import FunctionalNetwork
 from limbeck.core.real import DataSpec
@@ -268,6 +268,14 @@ class Pool(Part):
     def architecture(self, context: Context) -> FunctionalNetwork:
         """What its networks look like."""
 
+    def of_segment(self, context: Context) -> Pool:
+        """The pool of a segment, which begins anew with `init`; this one, with the state that all segments begin with.
+
+        Args:
+            context: the surroundings of the segment.
+        """
+        return self
+
     def prepare(self, state: State, context: Context, moment: Moment, shown: SyntheticImages) -> State:
         """The state before the first inner step of an outer iteration, given the images that it will show.
 
@@ -509,6 +517,15 @@ class Curriculum(Part):
     def of_segment(self, ipc: int, number: int) -> Curriculum:
         """The schedule of one segment: how it is learnt when it is looked at alone."""
         return self
+
+    def pieces(self, ipc: int, number: int) -> Pieces | None:
+        """Which pieces of trajectories a segment imitates, where the pool has experts; None for all of them.
+
+        Args:
+            ipc: stored images per class of the whole set.
+            number: which segment, from 0.
+        """
+        return None
 
     def lesson(self, context: Context, earlier: Earlier) -> State:
         """What a segment makes of those before it, once, before it begins; kept until it is done.

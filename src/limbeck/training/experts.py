@@ -34,6 +34,7 @@ from limbeck.storage.trajectories import (
     write_trajectory,
 )
 from limbeck.storage.weights import SUFFIX, digest
+from limbeck.training.beginnings import Beginning
 from limbeck.training.expert_training import ExpertBatch, ExpertTraining, expert_step
 from limbeck.training.halfway import UNFINISHED, Halfway
 from limbeck.training.lessons import Shuffled
@@ -69,6 +70,7 @@ class Wanted:
         epochs: epochs whose snapshots are kept, 0 for the initial weights; ascending.
         half: whether snapshots are kept in float16.
         seed: seed of their random numbers.
+        beginning: networks that they go on from and the real images that they learn; None for fresh ones and all.
     """
 
     network: str
@@ -77,6 +79,25 @@ class Wanted:
     epochs: tuple[int, ...]
     half: bool
     seed: int
+    beginning: Beginning | None = None
+
+    def initial(self, network: FunctionalNetwork, streams: Streams, number: int) -> Weights:
+        """What an expert begins with."""
+        if self.beginning is not None:
+            return self.beginning.initial(network, streams, number)
+        return network.initial(streams("expert", number))
+
+    def lessons(self, streams: Streams, data: RealSet, number: int) -> Shuffled:
+        """The batches of an expert."""
+        own, training, shape = Streams(streams("expert training", number).seed), self.course.training, data.spec.shape
+        if self.beginning is not None:
+            return self.beginning.lessons(own, training, shape)
+        return Shuffled(own, training, shape, len(data))
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What tells them from fresh ones that learn all images: nothing, or the hash of their beginning."""
+        return {} if self.beginning is None else {"beginning": self.beginning.digest}
 
 
 @dataclass(frozen=True)
@@ -159,7 +180,7 @@ def _key(context: Context, wanted: Wanted) -> str:
     settings = _settings(context, wanted)
     if wanted.course.together > 1:  # else nothing is rounded otherwise
         settings["together"] = wanted.course.together
-    kept = {"epochs": wanted.epochs, "half": wanted.half}
+    kept = {"epochs": wanted.epochs, "half": wanted.half, **wanted.facts}
     return content_key(context, wanted.network, wanted.seed, experts=_VERSION, training=settings, **kept)
 
 
@@ -189,6 +210,7 @@ def _manifest(context: Context, wanted: Wanted) -> dict[str, Any]:
         "seed": wanted.seed,
         "dtype": _dtype(context.dtype, wanted.half),
         "epochs": list(wanted.epochs),
+        **wanted.facts,
         "computed": {
             "torch": torch.__version__,
             "device": context.device.type,
@@ -487,16 +509,14 @@ def _train(
     """The experts of a group, trained to the last epoch, from where they were kept on their way."""
     course, streams = wanted.course, Streams(wanted.seed)
     numbers, stacked = range(first, first + course.together), course.together > 1
-    training, epochs, shape = course.training, course.epochs, data.spec.shape
+    training, epochs = course.training, course.epochs
     labels, normalize = data.labels.to(network.device), data.spec.normalization.apply
-    lessons = [
-        Shuffled(Streams(streams("expert training", number).seed), training, shape, len(data)) for number in numbers
-    ]
-    weights = _stack([network.initial(streams("expert", number)) for number in numbers], stacked)
+    lessons = [wanted.lessons(streams, data, number) for number in numbers]
+    weights = _stack([wanted.initial(network, streams, number) for number in numbers], stacked)
     velocity, halfway = still(network, weights, training), _halfway(folder, first)
     snapshots: dict[int, list[Weights]] = {}
     changes: list[list[float]] = []
-    right = torch.zeros(len(numbers), dtype=torch.int64, device=network.device)
+    right, shown = torch.zeros(len(numbers), dtype=torch.int64, device=network.device), 0
     begun, title = 0, _title(wanted, numbers)
     kept = halfway.kept(network.device, {"weights": weights, "velocity": velocity})
     if kept is not None:
@@ -521,6 +541,7 @@ def _train(
             loss, guesses = expert_step(network, weights, velocity, batches, course, epoch, stacked=stacked)
             losses.append(loss)
             if epoch == epochs - 1:
+                shown += len(rows[0])
                 right += (guesses == torch.stack([batch.labels for batch in batches])).sum(dim=1)
         _require_finite(network, torch.stack(losses).mean(dim=0), epoch, numbers)
         changes.append(
@@ -538,7 +559,7 @@ def _train(
     return [
         Expert(
             {
-                "accuracy": int(right[place]) / len(data),
+                "accuracy": int(right[place]) / shown,
                 "avg_var": mean_change([change[place] for change in changes]),
                 "changes": [change[place] for change in changes],
             },

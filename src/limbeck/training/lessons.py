@@ -6,13 +6,15 @@ import abc
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from limbeck.core.errors import InputError
+from limbeck.core.focus import Focus
 from limbeck.core.streams import Streams
 from limbeck.training.settings import BatchDraws, Training
 
-__all__ = ["Lessons", "Shuffled", "SoftLoss"]
+__all__ = ["Focused", "Lessons", "Shuffled", "SoftLoss"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,3 +99,34 @@ class Shuffled(Lessons):
     def logits(self, epoch: int, batch: int, images: Tensor) -> Tensor | None:
         """None: images are taught by their labels."""
         return None
+
+
+class Focused(Shuffled):
+    """Epochs over the real images of a focus, all classes together: each batch with its share of the others.
+
+    An epoch shows every image of the pools once, in batches of ``B - round(mixing * B)`` of them, the last of which may
+    be smaller, and beside them as many random different images of ``rest`` as the share asks for.
+
+    Args:
+        streams: random streams of this network's training.
+        training: how it is trained.
+        shape: ``(C, H, W)``.
+        focus: which real images.
+    """
+
+    def __init__(self, streams: Streams, training: Training, shape: tuple[int, int, int], focus: Focus) -> None:
+        self._pool, self._rest = torch.cat(focus.pool), torch.cat(focus.rest)
+        # Where every image is in the pools, there are no others.
+        self._others = min(round(focus.mixing * training.batch_size), len(self._rest), training.batch_size - 1)
+        super().__init__(streams, training, shape, len(self._pool))
+
+    def order(self, epoch: int) -> list[Tensor]:
+        """The pools in a fresh order, cut into batches and mixed."""
+        own = self._pool[self._streams("epoch", epoch).permutation(self._total)]
+        size = self._training.batch_size - self._others
+        return [self._mixed(some, size, epoch, number) for number, some in enumerate(own.split(size))]
+
+    def _mixed(self, own: Tensor, size: int, epoch: int, number: int) -> Tensor:
+        others = round(self._others * len(own) / size)
+        drawn = self._streams("mixing", epoch, number).permutation(len(self._rest))[:others]
+        return torch.cat([own, self._rest[drawn]])
