@@ -29,7 +29,17 @@ from limbeck.reports.tables import human_seconds, percent
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Growth", "GrowthPoint", "accuracy_curves", "growth_section", "growths"]
+__all__ = [
+    "Growth",
+    "GrowthPoint",
+    "accuracy_curves",
+    "growth_section",
+    "growths",
+    "judged_on",
+    "over_seeds",
+    "protocol_of",
+    "whiskered",
+]
 
 Over = Literal["step", "seconds"]
 
@@ -179,12 +189,11 @@ def _spoken(curve: Growth) -> str:
 def _growth(label: str, run: Run, seeds: Sequence[Sequence[dict[str, Any]]]) -> Growth:
     """One curve; each seed may have been judged several times, by networks of other seeds."""
     judged = seeds[0][0]
-    name = run.distilled.spec.name
     return Growth(
         label=label,
         ipc=run.distilled.ipc,
-        data=f"{name}, judged on {judged['data']}" if "data" in judged else name,
-        protocol=judged["protocol"]["name"] + (", soft labels" if judged.get("labels") else ""),
+        data=judged_on(run, judged),
+        protocol=protocol_of(judged),
         runs=len(seeds),
         points=tuple(
             _point([[curve["points"][index] for curve in curves] for curves in seeds])
@@ -193,33 +202,64 @@ def _growth(label: str, run: Run, seeds: Sequence[Sequence[dict[str, Any]]]) -> 
     )
 
 
-def _point(seeds: Sequence[Sequence[dict[str, Any]]]) -> GrowthPoint:
-    """One point, seed by seed as it was judged."""
+def judged_on(run: Run, judged: Mapping[str, Any]) -> str:
+    """What was distilled, and on what it was judged if that is something else."""
+    name = run.distilled.spec.name
+    return f"{name}, judged on {judged['data']}" if "data" in judged else name
+
+
+def protocol_of(judged: Mapping[str, Any]) -> str:
+    """Name of the protocol, and whether labels were soft."""
+    return judged["protocol"]["name"] + (", soft labels" if judged.get("labels") else "")
+
+
+def over_seeds(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """``mean``, ``std`` and ``networks`` of one point of several runs, as `GrowthPoint` has them.
+
+    Args:
+        seeds: of each seed the point as it was judged, once or several times.
+    """
     reached = [
         [value for point in points for network in point["networks"] for value in network["accuracies"]]
         for points in seeds
     ]
     per_seed = [statistics.fmean(values) for values in reached]
     several = per_seed if len(per_seed) > 1 else reached[0]
-    return GrowthPoint(
-        step=seeds[0][0]["step"],
-        seconds=statistics.fmean(points[0]["seconds"] for points in seeds),
-        mean=statistics.fmean(per_seed),
-        std=statistics.stdev(several) if len(several) > 1 else 0.0,
-        networks=sum(map(len, reached)),
-    )
+    deviation = statistics.stdev(several) if len(several) > 1 else 0.0
+    return {"mean": statistics.fmean(per_seed), "std": deviation, "networks": sum(map(len, reached))}
+
+
+def _point(seeds: Sequence[Sequence[dict[str, Any]]]) -> GrowthPoint:
+    """One point, seed by seed as it was judged."""
+    seconds = statistics.fmean(points[0]["seconds"] for points in seeds)
+    return GrowthPoint(step=seeds[0][0]["step"], seconds=seconds, **over_seeds(seeds))
 
 
 def _draw(axis: Axes, curve: Growth, over: Over, colour: str, aside: float) -> None:
-    """One line, ``aside`` CSS pixels to the right, so that whiskers at equal steps do not hide each other."""
+    """One line."""
+    across = [getattr(point, over) for point in curve.points]
+    accuracies = [(point.mean, point.std) for point in curve.points]
+    whiskered(axis, across, accuracies, colour, aside)
+
+
+def whiskered(
+    axis: Axes, across: Sequence[float], accuracies: Sequence[tuple[float, float]], colour: str, aside: float = 0.0
+) -> None:
+    """Draw a line of accuracies in percent, with whiskers of one standard deviation where there is any.
+
+    Args:
+        axis: where.
+        across: where each point stands.
+        accuracies: mean and deviation of each, in [0, 1].
+        colour: of the line.
+        aside: CSS pixels to the right, so that whiskers at equal places do not hide each other.
+    """
     from matplotlib.transforms import ScaledTranslation
 
     shift = ScaledTranslation(aside / PIXELS_PER_INCH, 0, axis.figure.dpi_scale_trans)
-    across = [getattr(point, over) for point in curve.points]
-    means = [100 * point.mean for point in curve.points]
+    means, deviations = ([100 * value for value in values] for values in zip(*accuracies, strict=True))
     look: dict[str, Any] = {"color": colour, "zorder": 3, "transform": axis.transData + shift}
-    if any(point.std for point in curve.points):
-        deviations = [100 * point.std for point in curve.points]
+    if any(deviations):
         axis.errorbar(across, means, yerr=deviations, fmt="none", elinewidth=1.0, capsize=2.2, capthick=1.0, **look)
     axis.plot(across, means, linewidth=1.6, marker="o", markersize=4.2, **look)
 

@@ -24,6 +24,7 @@ from limbeck.reports.experts import experts_section
 from limbeck.reports.figures import FULL, method_colours
 from limbeck.reports.growth import growth_section
 from limbeck.reports.losses import losses_section
+from limbeck.reports.prefixes import prefixes_section
 from limbeck.reports.recipes import protocol_section, recipes_section
 from limbeck.reports.runs import Run
 from limbeck.reports.sheets import images_section
@@ -77,6 +78,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
     sections = {
         "accuracy": accuracy_section(entries, colours, comparison, rows),
         "growth": growth_section(entries, colours),
+        "prefixes": prefixes_section(entries, colours),
         "images": images_section(entries, colours, comparison.rows if comparison is not None else ()),
         "diversity": diversity_section(entries, colours),
         "experts": experts_section(entries, colours),
