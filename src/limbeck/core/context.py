@@ -10,7 +10,7 @@ import torch
 
 from limbeck.core.execution import Execution
 from limbeck.core.executor import Executor, InProcess
-from limbeck.core.focus import Focus
+from limbeck.core.focus import Company, Focus, Taught
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import DataSpec, RealSet
 from limbeck.core.streams import Streams
@@ -80,6 +80,10 @@ class Context:
         bank: weights of networks that were trained before, which matching may begin with.
         recall: probability that it does, in the place of fresh weights.
         pieces: which trajectories a segment imitates; None for all of the pool's.
+        company: finished images that objectives show beside those that are learnt; None for none.
+        taught: what networks are trained on between matchings, if not on all real images.
+        scratch: folder of the run where long preparations are kept on their way; None keeps none.
+        pause: called between two pieces of a long preparation; raises `Interrupted` where somebody asked to stop.
     """
 
     data: RealSet
@@ -97,6 +101,10 @@ class Context:
     bank: tuple[Weights, ...] = ()
     recall: float = 0.0
     pieces: Pieces | None = None
+    company: Company | None = None
+    taught: Taught | None = None
+    scratch: Path | None = None
+    pause: Callable[[], None] = lambda: None
     _networks: dict[str, FunctionalNetwork] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -113,6 +121,11 @@ class Context:
     def positions(self) -> range:
         """Stored images of each class that are worked on."""
         return range(self.ipc) if self.group is None else self.group.images
+
+    @property
+    def shown(self) -> int:
+        """Stored images of a class that objectives show together: those that are learnt, and their company."""
+        return self.ipc + (self.company.stored if self.company is not None else 0)
 
     @property
     def stored_shape(self) -> tuple[int, int, int, int, int]:

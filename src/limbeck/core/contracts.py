@@ -63,6 +63,8 @@ FACTS: dict[str, str] = {
     "labelling networks": "pool",
     "image updates": "optimizer",
     "image gradients": "objective",
+    "unions of segments": "objective",
+    "networks trained on chosen images": "pool",
 }
 """What parts can offer to one another, and the slot where each is usually found."""
 
@@ -385,6 +387,13 @@ class Objective(Part):
     def loss(self, view: View, batch: ClassBatch, peers: Peers) -> Tensor:
         """The distance for one class, a scalar; differentiable in ``batch.stored``."""
 
+    def room(self, decoded: int) -> int | None:
+        """Finished images of a class that it shows at most beside ``decoded`` ones; None for any number.
+
+        Asked of objectives that offer "unions of segments".
+        """
+        return None
+
     def joins_classes(self, network: FunctionalNetwork) -> bool:
         """Whether what is said of a class depends on the others, so that all must stand in one block.
 
@@ -482,6 +491,8 @@ class Earlier:
         lesson: what `Curriculum.remembered` kept of the lesson of the segment before; empty before the second one.
         decoded: decoded images of a class that the coming segment has.
         real: real images of a class in a step, at most.
+        iteration: outer iterations of the segment that are done, where its lesson is made anew; what it has become by
+            then stands behind the segments before it.
     """
 
     number: int
@@ -492,6 +503,7 @@ class Earlier:
     lesson: State
     decoded: int
     real: int
+    iteration: int = 0
 
 
 class Curriculum(Part):
@@ -536,13 +548,45 @@ class Curriculum(Part):
         """
         return {}
 
-    def focus(self, context: Context, lesson: State) -> Context:
-        """The surroundings of a segment: ``context.focus`` and ``context.bank`` as its lesson says."""
+    def renewed(self, number: int) -> int:
+        """Outer iterations of a segment after which its lesson is made anew, again and again; 0 for never.
+
+        Args:
+            number: which segment, from 0.
+        """
+        return 0
+
+    def copies(self, ipc: int) -> int:
+        """Sets of weights that a lesson holds at most; for memory and disk.
+
+        Args:
+            ipc: stored images per class of the whole set.
+        """
+        return 0
+
+    def focus(self, context: Context, lesson: State, earlier: Earlier) -> Context:
+        """The surroundings of a segment as its lesson says: ``context.focus``, ``context.bank`` and what is beside.
+
+        Args:
+            context: those of the segment as a run of its own.
+            lesson: the newest one.
+            earlier: what is finished; nothing of the segment itself.
+        """
         return context
 
     def remembered(self, lesson: State) -> State:
         """What of a lesson the next segment and the record of the run need; nothing large."""
         return {}
+
+    def concluded(self, context: Context, earlier: Earlier, remembered: State) -> State:
+        """What is remembered of a segment that is done.
+
+        Args:
+            context: the run, with all real images.
+            earlier: what is finished, the segment itself last.
+            remembered: what `remembered` keeps of its last lesson.
+        """
+        return remembered
 
     def record(self, remembered: Sequence[State]) -> dict[str, Any]:
         """What the record of a run tells of its segments, as plain data."""

@@ -29,6 +29,7 @@ from limbeck.engine.plan import shortage
 from limbeck.engine.progress import progress
 from limbeck.engine.run import Run
 from limbeck.engine.run_file import DataReference, RunFile
+from limbeck.engine.segments import check_segments
 from limbeck.engine.settings import Settings
 from limbeck.engine.snapshots import due_steps
 from limbeck.engine.workload import flops, lengths
@@ -134,7 +135,7 @@ def distill(
     grouped = bool(chains(recipe, context))
     check_learnt_together(recipe, context)
     if grouped:
-        _check_segments(recipe, ipc)
+        check_segments(recipe, ipc)
     folder = RunFolder(Path(out), asked, steps) if out is not None else None
     segments = recipe.curriculum.segments(ipc) if grouped and recipe.curriculum else ()
     identity = {"versions": versions()}
@@ -224,24 +225,6 @@ def check_learnt_together(recipe: Recipe, context: Context) -> None:
         raise InputError(
             f"{whose}, but curriculum '{part_name(recipe.curriculum)}' learns images group by group; use another "
             "curriculum (--with curriculum=all_at_once)."
-        )
-
-
-def _check_segments(recipe: Recipe, ipc: int) -> None:
-    """Refuse segments where images of one would be decoded otherwise in the whole set, or matter to another's pool."""
-    sizes = recipe.curriculum.segments(ipc) if recipe.curriculum is not None else ()
-    parts = recipe.parametrization.parts
-    if not sizes:
-        return
-    if parts(ipc) != sum(map(parts, sizes)):
-        raise InputError(
-            f"parametrization '{part_name(recipe.parametrization)}' decodes {ipc} images of a class otherwise than "
-            f"segments of {sizes} of them; use another one (--with parametrization=plain) or one segment."
-        )
-    if recipe.pool is not None and recipe.pool.chained():
-        raise InputError(
-            f"pool '{part_name(recipe.pool)}' lets images change the network of those that follow, which segments, "
-            "each with networks of its own, cannot do; use another pool, or --with curriculum=one_by_one."
         )
 
 
