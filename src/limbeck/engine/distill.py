@@ -29,7 +29,7 @@ from limbeck.engine.plan import shortage
 from limbeck.engine.progress import progress
 from limbeck.engine.run import Run
 from limbeck.engine.run_file import DataReference, RunFile
-from limbeck.engine.segments import check_segments
+from limbeck.engine.segments import check_segments, united
 from limbeck.engine.settings import Settings
 from limbeck.engine.snapshots import due_steps
 from limbeck.engine.workload import flops, lengths
@@ -135,7 +135,7 @@ def distill(
     grouped = bool(chains(recipe, context))
     check_learnt_together(recipe, context)
     if grouped:
-        check_segments(recipe, ipc)
+        check_segments(recipe, context)
     folder = RunFolder(Path(out), asked, steps) if out is not None else None
     segments = recipe.curriculum.segments(ipc) if grouped and recipe.curriculum else ()
     identity = {"versions": versions()}
@@ -161,8 +161,11 @@ def distill(
         if grouped:
             workers = executor or (Processes(settings.processes) if settings.processes > 1 else None)
             run = GroupRun(recipe, context, groups, settings, display, stop, pool, workers)
-            distilled = as_set(run.to_the_end())
+            stored = run.to_the_end()
+            distilled = as_set(stored, run.learnt)
             told = recipe.curriculum.record(run.lessons) if segments and recipe.curriculum else {}
+            for entry, own in zip(told.get("segments", ()), run.told, strict=bool(told)):
+                entry |= own
             if folder is not None:
                 folder.write_log(run.lines)
         else:
@@ -217,7 +220,7 @@ def check_learnt_together(recipe: Recipe, context: Context) -> None:
         return
     objective, labeler = recipe.objective, recipe.labeler
     whose = None
-    if objective is not None and objective.learnt(objective.init(context)):
+    if objective.learnt(objective.init(context)) and not united(recipe):
         whose = f"objective '{part_name(objective)}' learns a number for all images"
     elif type(labeler).soft is not Labeler.soft:
         whose = f"labeler '{part_name(labeler)}' labels the whole set at its end"

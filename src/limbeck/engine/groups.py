@@ -6,7 +6,7 @@ import copy
 import functools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from limbeck.core.context import Context, Group
 from limbeck.core.contracts import State
-from limbeck.core.distilled import Distilled
+from limbeck.core.distilled import Distilled, by_segment
 from limbeck.core.errors import InputError, Interrupted, RunError
 from limbeck.core.executor import Executor, InProcess
 from limbeck.core.recipe import Recipe
@@ -44,6 +44,8 @@ class Learnt:
         loss: the last loss.
         pool: the state of the pool after it, where the next group needs it.
         lesson: of a segment, what the next one needs of its lesson.
+        beside: of a segment, what was learnt beside its images, by name.
+        told: of a segment, what the record tells of networks of its own.
     """
 
     stored: Tensor
@@ -52,6 +54,8 @@ class Learnt:
     loss: float | None
     pool: State | None = None
     lesson: State | None = None
+    beside: dict[str, Tensor] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
 
 
 class GroupFolder:
@@ -240,6 +244,8 @@ class GroupRun:
         self.seconds = 0.0
         self.loss: float | None = None
         self.lessons: list[State] = []
+        self.told: list[dict[str, Any]] = []
+        self.learnt: dict[str, Tensor] = {}
 
     def to_the_end(self) -> Tensor:
         """The stored images of all groups, ``[K, n, C, H, W]`` on the CPU."""
@@ -252,6 +258,7 @@ class GroupRun:
         spec = self._context.spec
         stored = torch.empty(spec.classes, self._context.ipc, *spec.shape)
         losses: list[float] = []
+        beside: list[dict[str, Tensor]] = []
         for group, learnt in self._learn():
             stored[group.labels.start : group.labels.stop, group.images.start : group.images.stop] = learnt.stored
             offset = self._work.before(group)
@@ -267,8 +274,11 @@ class GroupRun:
             self.seconds += learnt.seconds
             losses += [] if learnt.loss is None else [learnt.loss]
             self.lessons += [] if learnt.lesson is None else [learnt.lesson]
+            self.told.append(learnt.told)
+            beside.append(learnt.beside)
             self._display.advance(offset + self._work.steps(group), learnt.loss)
         self.loss = sum(losses) / len(losses) if losses else None
+        self.learnt = by_segment(beside)
         return stored
 
     def _learn(self) -> Iterator[tuple[Group, Learnt]]:
@@ -342,7 +352,7 @@ def _learn_segment(
     before = [Finished(one.stored, one.lesson or {}) for one in finished]
     segment = Segment(work.recipe, work.context, group, before, home, stop, work.settings.class_block)
     try:
-        learnt, state = _run(work, group, segment.loop, copy.deepcopy(pool), display, stop, segment.renew)
+        learnt, state = _run(work, group, segment.loop, segment.pool(pool), display, stop, segment.renew)
     except LessonLost as error:
         if work.folder is None:
             raise
@@ -351,7 +361,8 @@ def _learn_segment(
         return _learn_segment(work, group, pool, finished, display, stop)
     seconds, lesson = segment.seconds, segment.concluded(state)
     lines = [{**line, "seconds": line["seconds"] + seconds} for line in learnt.lines]
-    return replace(learnt, lines=lines, seconds=learnt.seconds + seconds, lesson=lesson)
+    beside, told = segment.loop.result(state)[1], segment.told(state)
+    return replace(learnt, lines=lines, seconds=learnt.seconds + seconds, lesson=lesson, beside=beside, told=told)
 
 
 def _run(

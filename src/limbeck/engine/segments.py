@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +22,7 @@ from limbeck.engine.interrupt import Stop
 from limbeck.engine.loop import Loop, LoopState
 from limbeck.storage.tree import load_tree, save_tree
 
-__all__ = ["Finished", "LessonLost", "Segment", "check_segments"]
+__all__ = ["Finished", "LessonLost", "Segment", "check_segments", "united"]
 
 
 class LessonLost(RunError):
@@ -74,7 +76,8 @@ class Segment:
         self._context = replace(context, pause=self._pause)
         # Random numbers of its own, but for the first segment: it is a smaller run of the same recipe.
         streams = Streams(context.streams("segment", group.number).seed) if group.number else context.streams
-        self._own = replace(self._context, ipc=len(group.images), streams=streams)
+        pieces = curriculum.pieces(context.ipc, group.number)
+        self._own = replace(self._context, ipc=len(group.images), streams=streams, pieces=pieces)
         self._finished = tuple(finished)
         self._earlier = self._seen([one.stored for one in finished])
         self._iterations = curriculum.renewed(group.number)
@@ -131,7 +134,27 @@ class Segment:
     def _looped(self) -> Loop:
         curriculum = self._whole.curriculum
         assert curriculum is not None
-        return Loop(self._recipe, curriculum.focus(self._own, self._lesson, self._earlier), self._class_block)
+        context, recipe = curriculum.focus(self._own, self._lesson, self._earlier), self._recipe
+        if recipe.pool is not None:
+            recipe = replace(recipe, pool=recipe.pool.of_segment(context))
+        return Loop(recipe, context, self._class_block)
+
+    def pool(self, first: State | None) -> State | None:
+        """The state of the pool that the segment begins with: a copy of the first one; None if it is the segment's own.
+
+        Args:
+            first: what all segments begin with.
+        """
+        return copy.deepcopy(first) if self.loop.recipe.pool is self._whole.pool else None
+
+    def told(self, state: LoopState) -> dict[str, Any]:
+        """What the record tells of the networks that are the segment's own; nothing where they are not.
+
+        Args:
+            state: its last one.
+        """
+        pool = self.loop.recipe.pool
+        return {} if pool is None or pool is self._whole.pool else pool.record(state.parts["pool"], self.loop.context)
 
     def _taught(self, number: int, state: LoopState | None) -> tuple[State, float]:
         """A lesson as it was kept, or made now and kept, and the seconds that it took."""
@@ -193,20 +216,26 @@ class Segment:
             raise Interrupted(f"stopped by {number.name} while segment {self._group.number} was prepared{resumes}.")
 
 
-def check_segments(recipe: Recipe, ipc: int) -> None:
+def check_segments(recipe: Recipe, context: Context) -> None:
     """Refuse segments where images of one would be decoded otherwise in the whole set, or matter to another's pool.
 
     Args:
         recipe: a checked recipe.
-        ipc: stored images per class of the whole set.
+        context: the run.
 
     Raises:
-        InputError: they would, or an objective has no room for images of the segments before.
+        InputError: they would, an objective has no room for images of the segments before, or a pool cannot give a
+            segment what it wants.
     """
-    sizes = recipe.curriculum.segments(ipc) if recipe.curriculum is not None else ()
+    curriculum, ipc = recipe.curriculum, context.ipc
+    sizes = curriculum.segments(ipc) if curriculum is not None else ()
     parts = recipe.parametrization.parts
-    if not sizes:
+    if curriculum is None or not sizes:
         return
+    for number in range(len(sizes)):
+        its = replace(context, pieces=curriculum.pieces(ipc, number))
+        if recipe.pool is not None and its.pieces is not None:
+            recipe.pool.of_segment(its).check(its)
     if parts(ipc) != sum(map(parts, sizes)):
         raise InputError(
             f"parametrization '{part_name(recipe.parametrization)}' decodes {ipc} images of a class otherwise than "

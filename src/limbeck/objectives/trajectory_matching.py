@@ -88,6 +88,10 @@ class TrajectoryMatching(Objective):
         """A transformation, when there is one."""
         return frozenset({"shared augmentation"})
 
+    def offers(self) -> frozenset[str]:
+        """Gradients, also where the student learns finished images beside those that are learnt."""
+        return super().offers() | {"unions of segments"}
+
     def check(self, context: Context) -> None:
         """Numbers are in their ranges."""
         if self.student_steps < 1 or self.synthetic_batch < 0 or not 0 <= self.student_momentum < 1:
@@ -168,7 +172,7 @@ class TrajectoryMatching(Objective):
 
         A ragged batch comes first: a permutation is cut into batches and used from its end (MTT's code).
         """
-        images = context.spec.classes * peers.parametrization.parts(len(context.positions))
+        images = context.spec.classes * (peers.parametrization.parts(len(context.positions)) + _beside(context))
         size = min(self.synthetic_batch or images, images)
         place = (moment.iteration, moment.step)
         found: Draws = {"seed": torch.tensor(context.streams("student", *place).seed)}
@@ -188,7 +192,7 @@ class TrajectoryMatching(Objective):
 
     def shown(self, block: Block, peers: Peers) -> tuple[Tensor, Tensor]:
         """The images of the student's first step."""
-        images = _decoded(block.stored, peers)
+        images = _decoded(block.stored, block, peers)
         rows = block.draws[0]["batch/0"].to(images.device)
         return _show(images, block.draws[0], 0, peers), block.targets.flatten()[rows]
 
@@ -266,7 +270,8 @@ class _Student:
 
     def _taught(self, path: Trajectory) -> Tensor:
         """Probabilities ``[N, classes]`` of all decoded images."""
-        images, labels = _decoded(self._block.stored.detach(), self._peers), self._block.targets.flatten()
+        images = _decoded(self._block.stored.detach(), self._block, self._peers)
+        labels = self._block.targets.flatten()
         classes = self._peers.spec.classes
         if self._objective.labels == "hard":
             return F.one_hot(labels, classes).to(images.dtype)
@@ -277,7 +282,7 @@ class _Student:
         """Terms of the loss, gradients in the stored images and in the step size, through the graph of all steps."""
         stored, lr = self._block.stored.detach().requires_grad_(), self._lr.detach().requires_grad_()
         with torch.enable_grad():
-            images = _decoded(stored, self._peers)
+            images = _decoded(stored, self._block, self._peers)
             theta, velocity, after = self._start, [torch.zeros_like(part) for part in self._start], {}
             for number in range(self._objective.student_steps):
                 shown = _show(images, self._draws, number, self._peers)
@@ -300,7 +305,7 @@ class _Student:
         objective = self._objective
         stored = self._block.stored.detach().requires_grad_()
         with torch.enable_grad():
-            decoded = _decoded(stored, self._peers)
+            decoded = _decoded(stored, self._block, self._peers)
         images = decoded.detach().requires_grad_()
         total = torch.zeros_like(images)
         frozen = objective.engine == "tesla"
@@ -383,10 +388,17 @@ def _moved(weights: Weights, objective: TrajectoryMatching, streams: Streams) ->
     return weights
 
 
-def _decoded(stored: Tensor, peers: Peers) -> Tensor:
-    """All decoded images in normalized space, class by class, ``[N, C, H, W]``."""
-    decoded = torch.cat([peers.parametrization.decode(some) for some in stored])
-    return peers.normalize(decoded, peers.parametrization.space)
+def _beside(context: Context) -> int:
+    """Finished images of a class that stand beside those that are learnt."""
+    return 0 if context.company is None else context.company.images.shape[1]
+
+
+def _decoded(stored: Tensor, block: Block, peers: Peers) -> Tensor:
+    """All decoded images in normalized space, class by class and finished ones last, ``[N, C, H, W]``."""
+    decoded = [peers.normalize(peers.parametrization.decode(some), peers.parametrization.space) for some in stored]
+    if block.beside is not None:
+        decoded = [torch.cat(pair) for pair in zip(decoded, block.beside, strict=True)]
+    return torch.cat(decoded)
 
 
 def _show(images: Tensor, draws: Draws, number: int, peers: Peers) -> Tensor:

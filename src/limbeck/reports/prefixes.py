@@ -15,7 +15,7 @@ from limbeck.reports.growth import judged_on, over_seeds, protocol_of, whiskered
 from limbeck.reports.runs import Run
 from limbeck.reports.tables import human_bytes, percent
 
-__all__ = ["Prefixes", "PrefixPoint", "prefix_curves", "prefixes", "prefixes_section"]
+__all__ = ["PrefixPoint", "Prefixes", "prefix_curves", "prefixes", "prefixes_section"]
 
 _ASIDE = 3.5
 """CSS pixels between lines at equal images per class."""
