@@ -11,6 +11,7 @@ import torch
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
 from limbeck.curricula.segments import DifficultySegments
+from limbeck.curricula.trajectory_segments import TrajectorySegments
 from limbeck.data import Data
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
@@ -19,6 +20,7 @@ from limbeck.methods.dasm import PRESETS, dasm
 from limbeck.methods.dm import dm
 from limbeck.methods.dream import dream
 from limbeck.methods.dsdm import dsdm
+from limbeck.methods.dwa import dwa
 from limbeck.methods.idc import idc
 from limbeck.methods.mtt import mtt
 from limbeck.methods.random import random
@@ -85,8 +87,20 @@ def test_it_plugs_into_other_recipes(base: Recipe) -> None:
     assert recipe.curriculum.training == (seen if base.name == "dm" else fields(base).pool.training)
 
 
-@pytest.mark.parametrize("base", [mtt("cifar10"), ast("cifar10"), sre2l("cifar100"), random()], ids=lambda b: b.name)
-def test_bases_without_real_batches_are_refused(base: Recipe) -> None:
+@pytest.mark.parametrize("base", [mtt("cifar10", ipc=50), ast("cifar10", ipc=50)], ids=lambda base: base.name)
+def test_it_plugs_into_recipes_that_imitate_experts(base: Recipe) -> None:
+    recipe = fields(dasm(base=base))
+    recipe.check()
+    assert recipe.with_(name=base.name, base="", curriculum=base.curriculum, references=base.references) == base
+    curriculum = recipe.curriculum
+    assert isinstance(curriculum, TrajectorySegments) and curriculum.scope == "union"
+    assert (curriculum.iterations, curriculum.steps) == (5000, 1)
+    assert (curriculum.experts, curriculum.expert_epochs, curriculum.expert_starts) == (20, 20, 11)
+    assert fields(dasm("small", base=base)).curriculum.expert_epochs == 8
+
+
+@pytest.mark.parametrize("base", [sre2l("cifar100"), dwa("cifar100"), random()], ids=lambda b: b.name)
+def test_bases_with_neither_real_batches_nor_experts_are_refused(base: Recipe) -> None:
     with pytest.raises(InputError, match=f"'{base.name}' does not learn all images together by comparing"):
         dasm(base=base)
 
@@ -100,6 +114,9 @@ BASES = {
     "idc": idc("digits").with_(curriculum__iterations=2, curriculum__steps=3, pool__samples=16),
     "dream": dream("digits").with_(curriculum__iterations=2, curriculum__steps=3, pool__samples=16),
     "dm": dm("digits").with_(curriculum__iterations=4),
+    "mtt": mtt("digits").with_(
+        curriculum__iterations=3, pool__count=1, pool__course__epochs=3, pool__starts=2, objective__student_steps=2
+    ),
 }
 
 
