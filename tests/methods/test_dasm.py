@@ -101,7 +101,7 @@ def test_it_plugs_into_recipes_that_imitate_experts(base: Recipe) -> None:
 
 @pytest.mark.parametrize("base", [sre2l("cifar100"), dwa("cifar100"), random()], ids=lambda b: b.name)
 def test_bases_with_neither_real_batches_nor_experts_are_refused(base: Recipe) -> None:
-    with pytest.raises(InputError, match=f"'{base.name}' does not learn all images together by comparing"):
+    with pytest.raises(InputError, match=f"'{base.name}' does not learn all its images together from either"):
         dasm(base=base)
 
 

@@ -71,9 +71,8 @@ def dasm(preset: str | None = None, base: Recipe | None = None, ipc: int = 10) -
     learns = base.objective is not None and base.pool is not None and isinstance(schedule, AllAtOnce)
     if not learns or not (imitates or base.sampler is not None):
         raise InputError(
-            f"dasm gives each segment real batches or experts of its own, and '{base.name}' does not learn all images "
-            "together by comparing them with real batches or with what experts do; use a base like idc, dream, dm, "
-            "dsdm, mtt or ast."
+            f"dasm gives each segment real batches or experts of its own, and '{base.name}' does not learn all its "
+            "images together from either; use a base like idc, dream, dm, dsdm, mtt or ast."
         )
     assert isinstance(schedule, AllAtOnce)
     training = Training(batch_size=256, augmentation=base.augmentation)
