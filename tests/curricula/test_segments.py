@@ -203,7 +203,7 @@ def test_no_two_segments_begin_with_the_same_images(context: Context) -> None:
 def test_what_a_segment_is_shown(context: Context) -> None:
     curriculum = segments(mixing=0.125, previous=0.75)
     lesson = curriculum.lesson(context, earlier_of(context, 1))
-    own = curriculum.focus(replace(context, ipc=1), lesson)
+    own = curriculum.focus(replace(context, ipc=1), lesson, earlier_of(context, 1))
     assert own.focus is not None and own.data is context.data and own.ipc == 1
     assert (own.focus.mixing, own.recall, len(own.bank)) == (0.125, 0.75, 8)
     assert own.focus.pool == tuple(lesson["pools"]) and own.focus.initial == tuple(lesson["initial"])

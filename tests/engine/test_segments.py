@@ -142,9 +142,10 @@ def test_the_first_segment_is_a_smaller_run(whole: Path, data: Data) -> None:
     curriculum: Any = recipe.curriculum
     network = context.network("convnet1:width=4")
     nothing = torch.empty(0)
-    lesson = curriculum.lesson(context, Earlier(0, nothing, nothing, nothing, network, {}, 2, 8))
+    earlier = Earlier(0, nothing, nothing, nothing, network, {}, 2, 8)
+    lesson = curriculum.lesson(context, earlier)
     base = recipe.with_(curriculum=curriculum.of_segment(4, 0))
-    loop = Loop(base, curriculum.focus(replace(context, ipc=2), lesson))
+    loop = Loop(base, curriculum.focus(replace(context, ipc=2), lesson, earlier))
     state = loop.start()
     for _ in range(loop.length()):
         state, _ = loop.step(state)
@@ -194,7 +195,7 @@ def test_a_damaged_lesson_is_made_again(whole: Path, data: Data, tmp_path: Path)
         patch.setattr(Loop, "step", counted)
         with pytest.raises(Interrupted):
             distill(recipe_of(), data, ipc=4, out=tmp_path, settings=QUIET)
-    (kept,) = tmp_path.glob("groups/group-*/lesson.safetensors")
+    (kept,) = tmp_path.glob("groups/group-*/lesson-000000.safetensors")
     kept.write_bytes(kept.read_bytes()[:-100])
     distill(recipe_of(), data, ipc=4, out=tmp_path, settings=QUIET)
     assert contents(tmp_path) == contents(whole)

@@ -28,8 +28,17 @@ def test_segments_by_images_per_class(ipc: int, sizes: tuple[int, ...]) -> None:
 
 
 def test_shares_of_the_iterations() -> None:
-    assert [ops.share(2000, size, (10, 30, 10), 200) for size in (10, 30, 10)] == [400, 1200, 400]
-    assert [ops.share(500, size, (10, 30, 10), 200) for size in (10, 30, 10)] == [200, 300, 200]
+    assert ops.shares(2000, (10, 30, 10), 200) == (400, 1200, 400)
+    assert ops.shares(500, (10, 30, 10), 200) == (200, 300, 200)
+
+
+@pytest.mark.parametrize("total", [1, 7, 100, 1999, 2000])
+@pytest.mark.parametrize("sizes", [(7, 7, 6), (10,) * 5, (34, 33, 33, 100), (2, 1, 1, 1)])
+def test_shares_add_up(total: int, sizes: tuple[int, ...]) -> None:
+    shares = ops.shares(total, sizes, 0)
+    assert sum(shares) == total
+    exact = [total * size / sum(sizes) for size in sizes]
+    assert all(abs(share - wanted) <= 1 for share, wanted in zip(shares, exact, strict=True))
 
 
 def test_ranks_with_ties_by_position() -> None:

@@ -68,7 +68,7 @@ def test_difficulty_is_the_mean_loss_of_the_networks(context_of: Callable[..., C
     context = context_of()
     network = context.network(NETWORK)
     judges = [network.initial(context.streams("judge", number)) for number in range(2)]
-    found = difficulty(context, network, judges)
+    found = difficulty(context, network, judges).difficulty
     images = context.spec.normalization.apply(context.data.images(torch.arange(36)))
     wanted = [
         F.cross_entropy(network(weights, images, train=False), context.data.labels, reduction="none")
@@ -80,7 +80,7 @@ def test_difficulty_is_the_mean_loss_of_the_networks(context_of: Callable[..., C
 def test_what_is_taught_is_easy(context_of: Callable[..., Context]) -> None:
     context = context_of()
     found = scorers(context, context.network(NETWORK), *taught(context), TRAINING, 60, 2)
-    scores = difficulty(context, context.network(NETWORK), [one[-1] for one in found])
+    scores = difficulty(context, context.network(NETWORK), [one[-1] for one in found]).difficulty
     known = torch.cat([context.data.class_rows(label)[:5] for label in range(3)])
     others = torch.cat([context.data.class_rows(label)[5:] for label in range(3)])
     assert scores[known].mean() < scores[others].mean()

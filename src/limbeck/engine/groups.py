@@ -349,9 +349,10 @@ def _learn_segment(
         display.say(f"{error}; segment {group.number} begins again")
         work.folder.forget(group)
         return _learn_segment(work, group, pool, finished, display, stop)
-    seconds, lesson = segment.seconds, segment.concluded(state)
+    seconds = segment.seconds
     lines = [{**line, "seconds": line["seconds"] + seconds} for line in learnt.lines]
-    return replace(learnt, lines=lines, seconds=learnt.seconds + seconds, lesson=lesson)
+    lesson = segment.concluded(state)
+    return replace(learnt, lines=lines, seconds=learnt.seconds + segment.seconds, lesson=lesson)
 
 
 def _run(
