@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -270,8 +271,9 @@ class DifficultySegments(Curriculum):
             ops.starts(rows, pool, order, sizes, earlier.number, earlier.decoded)
             for rows, pool, order in zip(members, pools, orders, strict=True)
         ]
-        told: dict[str, Any] = {"window": [sum(ends) / len(windows) for ends in zip(*windows, strict=True)]}
+        told: dict[str, Any] = {"window": list(windows[0])}
         if self.window_rule == "frontier" and earlier.number:
+            told["window"] = [fmean(ends) for ends in zip(*windows, strict=True)]
             told["windows"] = [list(window) for window in windows]
         scores, last = None if said is None else said.difficulty, earlier.lesson
         told |= ops.figures(pools, scores, last.get("pools"), last.get("scores") if self._again(earlier) else None)

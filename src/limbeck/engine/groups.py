@@ -359,10 +359,11 @@ def _learn_segment(
         display.say(f"{error}; segment {group.number} begins again")
         work.folder.forget(group)
         return _learn_segment(work, group, pool, finished, display, stop)
-    seconds, lesson = segment.seconds, segment.concluded(state)
+    seconds = segment.seconds
     lines = [{**line, "seconds": line["seconds"] + seconds} for line in learnt.lines]
-    beside, told = segment.loop.result(state)[1], segment.told(state)
-    return replace(learnt, lines=lines, seconds=learnt.seconds + seconds, lesson=lesson, beside=beside, told=told)
+    lesson, beside, told = segment.concluded(state), segment.loop.result(state)[1], segment.told(state)
+    taken = learnt.seconds + segment.seconds
+    return replace(learnt, lines=lines, seconds=taken, lesson=lesson, beside=beside, told=told)
 
 
 def _run(

@@ -114,9 +114,11 @@ class Segment:
         curriculum = self._whole.curriculum
         assert curriculum is not None
         iterations = self._recipe.curriculum.moment(state.ordinal - 1).iteration + 1 if self._recipe.curriculum else 0
-        scratch = None if self._folder is None else self._folder / "conclusion"
+        began, scratch = time.monotonic(), None if self._folder is None else self._folder / "conclusion"
         earlier = self._on_the_way(iterations, state)
-        return curriculum.concluded(replace(self._context, scratch=scratch), earlier, earlier.lesson)
+        lesson = curriculum.concluded(replace(self._context, scratch=scratch), earlier, earlier.lesson)
+        self.seconds += time.monotonic() - began
+        return lesson
 
     def _stretch(self, ordinal: int) -> int:
         """How many lessons a step had before its own."""
@@ -258,5 +260,9 @@ def check_segments(recipe: Recipe, context: Context) -> None:
 
 
 def united(recipe: Recipe) -> bool:
-    """Whether images of finished segments are shown beside those that are learnt."""
+    """Whether images of finished segments are shown beside those that are learnt.
+
+    Args:
+        recipe: a checked recipe.
+    """
     return recipe.curriculum is not None and "unions of segments" in recipe.curriculum.needs()
