@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from limbeck.core.plain import encode
 from limbeck.evaluation.protocol import Protocol
 from limbeck.reports.accuracy import accuracy_section, findings
@@ -50,7 +52,12 @@ def test_architectures_are_means_over_seeds_of_what_the_protocol_of_the_comparis
     ]
     section = accuracy_section(entries, COLOURS, Comparison("digits", TWO, ROWS), ROWS)
     assert section is not None
-    assert section["architectures"]["rows"] == [{"ipc": 1, "method": "idc", "cells": ["60.0 ± 14.1", "30.0 ± 14.1"]}]
-    assert len(section["evaluations"]) == 8
-    assert [row["best"] for row in section["comparison"]["rows"]] == [True, False, False, False]
+    (row,) = section["architectures"].rows
+    assert [cell.text for cell in row] == ["1", "idc", "60.0 ± 14.1", "30.0 ± 14.1"]
+    assert len(section["evaluations"].rows) == 8
+    table = section["comparison"]["table"]
+    assert [row[1].bold for row in table.rows] == [True, False, False, False]
+    assert table.rows[0][2].exact == (0.6, pytest.approx(0.1414213562))
+    assert table.rows[3][2].exact == (0.9, None) and table.rows[3][7].text == "–"
+    assert table.rules == {0, 3}
     assert "picked, IPC 1: 40.0 ± 0.0; mtt" in section["comparison"]["figure"].alt

@@ -10,6 +10,7 @@ import wave
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_sections_come_in_order(page: Page) -> None:
     found = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
     assert found == ["accuracy", "images", "losses", "cost", "protocol", "recipes", "citation", "use"]
     links = {target.removeprefix("#") for target in page.values("href")}
-    assert links == set(found)
+    assert links == {*found, "results"}
 
 
 def test_nothing_is_fetched(page: Page) -> None:
@@ -197,7 +198,9 @@ def test_every_network_of_every_run_is_listed(page: Page, runs: list[Run]) -> No
 
 
 def test_architectures_have_a_table_of_their_own(page: Page) -> None:
-    assert f"By architecture IPC Method {NETWORKS[0]} {NETWORKS[1]}" in page.text
+    assert (
+        f"By architecture Test accuracy in percent by architecture. IPC Method {NETWORKS[0]} {NETWORKS[1]}" in page.text
+    )
 
 
 def test_every_method_is_shown_and_further_seeds_are_folded(page: Page, runs: list[Run]) -> None:
@@ -452,3 +455,16 @@ def test_runs_without_experts_say_nothing_of_them(page: Page) -> None:
     assert not {"experts"} & {found.get("id") for tag, found in page.tags if tag == "section"}
     for words in ("AvgVar", "Learned step size", "no progress", "not taken"):
         assert words not in page.text
+
+
+def test_figures_and_tables_are_files_of_their_own_and_linked(runs: list[Run], tmp_path: Path) -> None:
+    write_page(tmp_path / "our page.html", [learnt(runs)], None, "Files", files=True)
+    page = Page((tmp_path / "our page.html").read_text(encoding="utf-8"))
+    linked = {unquote(target) for target in page.values("href") if not target.startswith("#")}
+    assert linked == {f"our page-files/{path.name}" for path in (tmp_path / "our page-files").iterdir()}
+    assert {"our page-files/losses.png", "our page-files/evaluations.tex", "our page-files/cost.csv"} <= linked
+
+
+def test_files_are_only_written_where_they_are_asked_for(folder: Path, page: Page) -> None:
+    assert not list(folder.glob("*-files"))
+    assert not [target for target in page.values("href") if not target.startswith("#")]

@@ -169,7 +169,7 @@ def show_comparison(comparison: Comparison, methods: Collection[str], out: Path,
     # A set has a row for each kind of labels.
     folders = dict.fromkeys(out / f"{row.method}-ipc{row.ipc}-seed{seed}" for row in rows for seed in row.seeds)
     runs = [read_run(folder) for folder in folders]
-    write_page(page, runs, comparison, f"{', '.join(methods)} on {comparison.data}", command)
+    write_page(page, runs, comparison, f"{', '.join(methods)} on {comparison.data}", command, files=True)
     if as_json:
         print_json({**comparison.as_plain(), "report": str(page)})
     else:

@@ -61,7 +61,9 @@ class Report:
     out: Path = Path("report.html")
     """The page; must not exist unless --overwrite."""
     overwrite: bool = False
-    """Replace an existing page."""
+    """Replace an existing page and its files."""
+    files: bool = True
+    """Also write figures as SVG and PNG and tables as CSV, Markdown and LaTeX, into report-files beside report.html."""
     json: bool = False
     """Print the result as JSON, alone on standard output."""
 
@@ -73,7 +75,7 @@ class Report:
             raise InputError(f"{self.out} exists already; choose another --out or add --overwrite.")
         runs = [read_run(folder) for folder in self.runs]
         title = runs[0].title if len(runs) == 1 else f"{len(runs)} distilled sets"
-        write_page(self.out, runs, None, title, None)
+        write_page(self.out, runs, None, title, None, files=self.files)
         if self.json:
             print_json({"written": str(self.out), "runs": [run.title for run in runs]})
         else:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from limbeck.reports.entries import Entry
+from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.runs import Run
 from limbeck.reports.tables import human_bytes, human_seconds
 from limbeck.reports.wording import machine_in_words, steps_in_words
@@ -24,30 +25,40 @@ def cost_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> dict[s
     }
 
 
-def _costs(entries: Sequence[Entry], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+def _costs(entries: Sequence[Entry], colours: Mapping[str, str]) -> PlainTable | None:
     """What distilling cost, by IPC and method; only runs that have a record."""
     grouped: dict[tuple[int, str], list[Run]] = {}
     for entry in entries:
         if entry.run.record:
             grouped.setdefault((entry.distilled.ipc, entry.label), []).append(entry.run)
-    table = []
+    rows: list[list[Cell | str | int]] = []
     for (ipc, label), runs in grouped.items():
         records = [run.record for run in runs]
         steps = sorted({record["steps"] for record in records})
         losses = [record["final_loss"] for record in records if record["final_loss"] is not None]
-        table.append(
-            {
-                "ipc": ipc,
-                "method": label,
-                "colour": colours[label],
-                "runs": len(runs),
-                "steps": " / ".join(f"{count:,}" if count else "–" for count in steps),
-                "seconds": human_seconds(statistics.fmean(record["seconds"] for record in records)),
-                "memory": human_bytes(max(record["peak_memory_bytes"] for record in records)),
-                "loss": f"{statistics.fmean(losses):.4g}" if losses else "–",
-            }
+        seconds = statistics.fmean(record["seconds"] for record in records)
+        memory = max(record["peak_memory_bytes"] for record in records)
+        rows.append(
+            [
+                ipc,
+                Cell(label, colour=colours[label]),
+                Cell(human_seconds(seconds), exact=(seconds,)),
+                Cell(human_bytes(memory), exact=(memory,)),
+                " / ".join(f"{count:,}" if count else "–" for count in steps),
+                f"{statistics.fmean(losses):.4g}" if losses else "–",
+                len(runs),
+            ]
         )
-    return table
+    columns = [
+        Column("IPC"),
+        Column("Method", "head"),
+        Column("Time per run", exact=("distil_seconds",)),
+        Column("Peak memory", exact=("peak_memory_bytes",)),
+        Column("Inner steps"),
+        Column("Final loss"),
+        Column("Runs"),
+    ]
+    return PlainTable("cost", "What distilling cost.", columns, rows) if rows else None
 
 
 def _versions(entry: Entry) -> str:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.ops.diversity import relative
 from limbeck.reports.canvas import INK, POINTS, Format, canvas, images_per_class, literal, written
-from limbeck.reports.entries import Entry, Figure
+from limbeck.reports.entries import Entry, Figure, numbered
+from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.runs import Run
 from limbeck.reports.sheets import MOST_CLASSES
 from limbeck.reports.tables import diversity_cells, real_cells
@@ -34,6 +35,7 @@ __all__ = [
 
 _REAL, _SYNTHETIC = "#009E73", "#D55E00"
 """Green dots and red stars, as in Fig. 7 of DSDM, in hues that colour-blind readers tell apart."""
+_FIGURES = ("Distance", "Per pair", "Trace", "Rank", "To real", "Covered, %", "MMD²")
 _PANEL = 300
 """CSS pixels that a panel takes across, at least."""
 
@@ -144,30 +146,19 @@ def diversity_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> l
         {
             "name": f"{table.data}, seen by {table.measured['protocol']['network']}" if len(found) > 1 else "",
             "sentence": _measured(table),
-            "rows": [
-                {
-                    "ipc": row.ipc,
-                    "method": row.label,
-                    "colour": colours[row.label],
-                    "images": f"{row.images:g}",
-                    "relative": f"{row.relative:.3f}" if row.relative is not None else "–",
-                    "cells": diversity_cells(row.figures),
-                    "runs": row.runs,
-                }
-                for row in table.rows
-            ],
-            "real": real_cells(table.rows[0].figures),
-            "classes": _diversity_by_class(table),
+            "runs": max(row.runs for row in table.rows),
+            "table": _means(table, colours, numbered("diversity", place, len(found))),
+            "classes": _by_class(table, numbered("diversity-classes", place, len(found))),
             "scatters": [
                 {
                     "title": f"{row.label}, {images_per_class(row.ipc)}",
-                    **_scatter(row.first, row.label, table.class_names),
+                    **_scatter(row, table.class_names, f"{numbered('scatter', place, len(found))}-{index + 1}"),
                 }
-                for row in table.rows
+                for index, row in enumerate(table.rows)
                 if row.first["scatter"]
             ],
         }
-        for table in found
+        for place, table in enumerate(found)
     ]
     return tables or None
 
@@ -186,23 +177,38 @@ def _measured(table: DiversityTable) -> str:
     )
 
 
-def _diversity_by_class(table: DiversityTable) -> list[dict[str, Any]]:
+def _means(table: DiversityTable, colours: Mapping[str, str], name: str) -> PlainTable:
+    """Means over classes and runs, and the same figures of the real images."""
+    rows: list[list[Cell | str | int]] = []
+    for row in table.rows:
+        relative = f"{row.relative:.3f}" if row.relative is not None else "–"
+        distance, *others = diversity_cells(row.figures)
+        label = Cell(row.label, colour=colours[row.label])
+        rows.append([row.ipc, label, f"{row.images:g}", distance, relative, *others])
+    rows.append(["–", "real images", "–", "–", "–", *real_cells(table.rows[0].figures)[1:]])
+    columns = [Column("IPC"), Column("Method", "head"), Column("Images"), *map(Column, _FIGURES)]
+    columns.insert(4, Column("Relative"))
+    return PlainTable(name, f"Diversity of sets of {table.data}.", columns, rows, [len(rows) - 1])
+
+
+def _by_class(table: DiversityTable, name: str) -> PlainTable:
     """Figures of single classes, of the first run of each method."""
-    names = table.class_names
-    return [
-        {"method": row.label, "ipc": row.ipc, "class": names[label], "cells": diversity_cells(figures)}
+    columns = [Column("IPC"), Column("Method", "head"), Column("Class", "name"), *map(Column, _FIGURES)]
+    rows: list[list[Cell | str | int]] = [
+        [row.ipc, row.label, table.class_names[label], *diversity_cells(figures)]
         for row in table.rows
         for label, figures in enumerate(row.first["classes"][:MOST_CLASSES])
     ]
+    return PlainTable(name, f"Diversity of sets of {table.data} by class.", columns, rows)
 
 
-def _scatter(found: Mapping[str, Any], label: str, names: Sequence[str]) -> dict[str, Any]:
+def _scatter(row: DiversityRow, names: Sequence[str], name: str) -> dict[str, Any]:
     """Real and distilled images of some classes in a plane."""
-    shown = found["scatter"]
+    shown = row.first["scatter"]
     classes = enumeration(names[entry["label"]] for entry in shown)
-    how = {"tsne": "t-SNE", "pca": "principal components"}[found["protocol"]["projection"]]
-    spoken = f"Features of real and distilled images of {label} in a plane ({how}), classes {classes}."
-    return {"how": how, "figure": Figure(spoken, functools.partial(class_scatter, shown, names), "png")}
+    how = {"tsne": "t-SNE", "pca": "principal components"}[row.first["protocol"]["projection"]]
+    spoken = f"Features of real and distilled images of {row.label} in a plane ({how}), classes {classes}."
+    return {"how": how, "figure": Figure(spoken, functools.partial(class_scatter, shown, names), "png", name)}
 
 
 def _table(members: Sequence[tuple[str, Run, dict[str, Any]]]) -> DiversityTable:

@@ -6,6 +6,7 @@ template ``NAME.html``, which shows as ``section`` what that function returns; N
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from limbeck.reports.compare import Comparison
 from limbeck.reports.labels import recipe_labels
 from limbeck.reports.runs import Run
 
-__all__ = ["NARROW", "WIDE", "Entry", "Figure", "by_data", "labelled"]
+__all__ = ["NARROW", "WIDE", "Entry", "Figure", "by_data", "labelled", "numbered"]
 
 WIDE, NARROW = 1000, 350
 """Widths of figures in CSS pixels: for screens and paper, and for phones."""
@@ -53,21 +54,38 @@ class Figure:
         alt: what is said of it to who does not see it.
         draw: its bytes at a width in CSS pixels, as ``svg`` or ``png``.
         form: as the page holds it.
+        name: stem of its files, unique on a page; without one it is in the page alone.
     """
 
     alt: str
     draw: Callable[[int, Format], bytes]
     form: Format = "svg"
+    name: str = ""
 
     @property
     def wide(self) -> str:
         """For screens and paper, as a ``data:`` URI."""
-        return data_uri(self.draw(WIDE, self.form), self.form)
+        return data_uri(self.drawn(WIDE, self.form), self.form)
 
     @property
     def narrow(self) -> str:
         """For phones."""
-        return data_uri(self.draw(NARROW, self.form), self.form)
+        return data_uri(self.drawn(NARROW, self.form), self.form)
+
+    def drawn(self, width: int, form: Format) -> bytes:
+        """What `draw` gives, drawn once."""
+        if (width, form) not in self._kept:
+            self._kept[width, form] = self.draw(width, form)
+        return self._kept[width, form]
+
+    @functools.cached_property
+    def _kept(self) -> dict[tuple[int, Format], bytes]:
+        return {}
+
+
+def numbered(name: str, place: int, count: int) -> str:
+    """A name for one of several figures or tables of a kind: ``growth``, or ``growth-2`` for the second of some."""
+    return name if count == 1 else f"{name}-{place + 1}"
 
 
 def labelled(runs: Sequence[Run], comparison: Comparison | None) -> list[Entry]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from limbeck.core.errors import InputError
 from limbeck.engine.folder import RECORD
 from limbeck.reports.canvas import GRID, Format, canvas, legend_line, lightened, plain, written
-from limbeck.reports.entries import Entry, Figure, by_data
+from limbeck.reports.entries import Entry, Figure, by_data, numbered
 from limbeck.reports.figures import method_colours
+from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.runs import Run
 from limbeck.reports.tables import spread
 from limbeck.reports.wording import enumeration
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ExpertSet", "UsedExperts", "expert_set", "experts_of", "experts_section", "weight_changes"]
 
+_COLUMNS = (
+    Column("Experts of", "head"),
+    Column("IPC"),
+    Column("AvgVar"),
+    Column("Accuracy, %"),
+    Column("Experts"),
+    Column("Epochs"),
+)
 _SHADES = 0.55
 """Most white in the colour of a set, where a method has several."""
 
@@ -163,40 +172,40 @@ def experts_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> lis
     """How far the experts went in each epoch, one figure and table per data set; None without experts."""
     figures = []
     groups = by_data(entries)
-    for members in groups:
+    for place, members in enumerate(groups):
         sets = experts_of([entry.run for entry in members], [entry.label for entry in members])
         if not any(map(_moved, sets)):
             continue
-        name = members[0].distilled.spec.name
+        data, name = members[0].distilled.spec.name, numbered("experts", place, len(groups))
         spoken = "; ".join(
             f"{used.label}: AvgVar {_average(used.experts.average_variation)[0]} over {used.experts.count} experts"
             for used in sets
         )
         figures.append(
             {
-                "name": name if len(groups) > 1 else "",
-                "rows": [_expert_row(used, colours) for used in sets],
+                "name": data if len(groups) > 1 else "",
+                "table": PlainTable(name, f"Experts of {data}.", _COLUMNS, [_row(used, colours) for used in sets]),
                 "figure": Figure(
-                    f"Squared change of the experts' weights in each epoch for {name}. {spoken}.",
+                    f"Squared change of the experts' weights in each epoch for {data}. {spoken}.",
                     functools.partial(weight_changes, sets, colours),
+                    name=name,
                 ),
             }
         )
     return figures or None
 
 
-def _expert_row(used: UsedExperts, colours: Mapping[str, str]) -> dict[str, Any]:
+def _row(used: UsedExperts, colours: Mapping[str, str]) -> list[Cell | str | int]:
     experts = used.experts
     variation, apart = _average(experts.average_variation)
-    return {
-        "label": used.label,
-        "ipc": enumeration(map(str, used.ipcs)),
-        "colour": used.colour(colours),
-        "count": experts.count,
-        "epochs": max((len(changes) for changes in experts.weight_change), default=0),
-        "variation": f"{variation} ± {apart}" if apart else variation,
-        "accuracy": spread(experts.accuracy),
-    }
+    return [
+        Cell(used.label, colour=used.colour(colours)),
+        enumeration(map(str, used.ipcs)),
+        f"{variation} ± {apart}" if apart else variation,
+        spread(experts.accuracy),
+        experts.count,
+        max((len(changes) for changes in experts.weight_change), default=0),
+    ]
 
 
 def _average(values: Sequence[float]) -> tuple[str, str]:

@@ -21,8 +21,9 @@ from limbeck.reports.canvas import (
     plain,
     written,
 )
-from limbeck.reports.entries import Entry, Figure
+from limbeck.reports.entries import Entry, Figure, numbered
 from limbeck.reports.figures import method_colours
+from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.runs import Run
 from limbeck.reports.tables import human_seconds, percent
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Growth",
     "GrowthPoint",
+    "accuracy_cell",
     "accuracy_curves",
     "growth_section",
     "growths",
@@ -156,29 +158,48 @@ def growth_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> list
     """One figure and table per data set and protocol, of runs whose snapshots were judged; None for none."""
     figures = []
     found = growths([entry.run for entry in entries], [entry.label for entry in entries])
-    for curves in found:
+    for place, curves in enumerate(found):
+        name = numbered("growth", place, len(found))
         title = f"{curves[0].data}, protocol {curves[0].protocol}"
         spoken = "; ".join(map(_spoken, curves))
         figure = Figure(
             f"Test accuracy in percent against inner step and against seconds of distilling: {title}. {spoken}.",
             functools.partial(accuracy_curves, curves, colours),
+            name=name,
         )
-        table = [
-            {
-                "ipc": curve.ipc,
-                "method": curve.label,
-                "colour": colours[curve.label],
-                "start": percent(first.mean, first.std, first.networks),
-                "end": percent(last.mean, last.std, last.networks),
-                "steps": f"{last.step:,}",
-                "seconds": human_seconds(last.seconds),
-                "runs": curve.runs,
-            }
-            for curve in curves
-            for first, last in [(curve.points[0], curve.points[-1])]
+        columns = [
+            Column("IPC"),
+            Column("Method", "head"),
+            Column("Result, %", exact=("accuracy", "accuracy_std")),
+            Column("Initial images, %", exact=("initial_accuracy", "initial_accuracy_std")),
+            Column("Inner steps", exact=("inner_steps",)),
+            Column("Distil", exact=("distil_seconds",)),
+            Column("Runs"),
         ]
-        figures.append({"name": title if len(found) > 1 else "", "rows": table, "figure": figure})
+        rows: list[list[Cell | str | int]] = [
+            [
+                curve.ipc,
+                Cell(curve.label, colour=colours[curve.label]),
+                _cell(curve.points[-1]),
+                _cell(curve.points[0]),
+                Cell(f"{curve.points[-1].step:,}", exact=(curve.points[-1].step,)),
+                Cell(human_seconds(curve.points[-1].seconds), exact=(curve.points[-1].seconds,)),
+                curve.runs,
+            ]
+            for curve in curves
+        ]
+        table = PlainTable(name, f"Accuracy of the initial images and of the result: {title}.", columns, rows)
+        figures.append({"name": title if len(found) > 1 else "", "table": table, "figure": figure})
     return figures or None
+
+
+def accuracy_cell(mean: float, std: float, networks: int) -> Cell:
+    """Accuracy as a table shows it; no deviation of a single network."""
+    return Cell(percent(mean, std, networks), exact=(mean, std if networks > 1 else None))
+
+
+def _cell(point: GrowthPoint) -> Cell:
+    return accuracy_cell(point.mean, point.std, point.networks)
 
 
 def _spoken(curve: Growth) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limbeck.reports.canvas import Format
-from limbeck.reports.entries import Entry, Figure, by_data
+from limbeck.reports.entries import Entry, Figure, by_data, numbered
 from limbeck.reports.figures import loss_curves, rate_curves
 
 __all__ = ["losses_section"]
@@ -16,13 +16,19 @@ def losses_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> dict
     """Losses and learned step sizes, one figure of each per data set; None where no loss was logged."""
     groups = by_data(entries)
     losses = [
-        {"name": _name(members) if len(groups) > 1 else "", "figure": _losses(members, colours)}
-        for members in groups
+        {
+            "name": _name(members) if len(groups) > 1 else "",
+            "figure": _losses(members, colours, numbered("losses", place, len(groups))),
+        }
+        for place, members in enumerate(groups)
         if any(entry.run.losses for entry in members)
     ]
     rates = [
-        {"name": _name(members) if len(groups) > 1 else "", "figure": _rates(members, colours)}
-        for members in groups
+        {
+            "name": _name(members) if len(groups) > 1 else "",
+            "figure": _rates(members, colours, numbered("step-sizes", place, len(groups))),
+        }
+        for place, members in enumerate(groups)
         if any(entry.run.rates for entry in members)
     ]
     if not losses:
@@ -31,17 +37,17 @@ def losses_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> dict
     return {"losses": losses, "skipped": _skipped(entries), "rates": rates, "experts": experts}
 
 
-def _losses(members: Sequence[Entry], colours: Mapping[str, str]) -> Figure:
+def _losses(members: Sequence[Entry], colours: Mapping[str, str], name: str) -> Figure:
     final = "; ".join(f"{entry.run.title}: {entry.run.losses[-1][1]:.4g}" for entry in members if entry.run.losses)
     runs, labels = [entry.run for entry in members], [entry.label for entry in members]
 
     def draw(width: int, form: Format) -> bytes:
         return loss_curves(runs, colours, labels, width, form)
 
-    return Figure(f"Loss against inner step for {_name(members)}. At the end: {final}.", draw)
+    return Figure(f"Loss against inner step for {_name(members)}. At the end: {final}.", draw, name=name)
 
 
-def _rates(members: Sequence[Entry], colours: Mapping[str, str]) -> Figure:
+def _rates(members: Sequence[Entry], colours: Mapping[str, str], name: str) -> Figure:
     final = "; ".join(
         f"{entry.run.title}: {entry.run.rates[0][1]:.4g} at first, {entry.run.rates[-1][1]:.4g} at the end"
         for entry in members
@@ -52,7 +58,7 @@ def _rates(members: Sequence[Entry], colours: Mapping[str, str]) -> Figure:
     def draw(width: int, form: Format) -> bytes:
         return rate_curves(runs, colours, labels, width, form)
 
-    return Figure(f"Learned step size against inner step for {_name(members)}. {final}.", draw)
+    return Figure(f"Learned step size against inner step for {_name(members)}. {final}.", draw, name=name)
 
 
 def _skipped(entries: Sequence[Entry]) -> list[str]:

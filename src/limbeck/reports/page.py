@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec
@@ -24,6 +25,8 @@ from limbeck.reports.experts import experts_section
 from limbeck.reports.figures import FULL, method_colours
 from limbeck.reports.growth import growth_section
 from limbeck.reports.losses import losses_section
+from limbeck.reports.page_files import files_folder, write_files
+from limbeck.reports.plain_table import FORMS
 from limbeck.reports.prefixes import prefixes_section
 from limbeck.reports.recipes import protocol_section, recipes_section
 from limbeck.reports.runs import Run
@@ -40,6 +43,8 @@ def write_page(
     comparison: Comparison | None,
     title: str,
     command: str | None = None,
+    *,
+    files: bool = False,
 ) -> None:
     """Write the page, atomically.
 
@@ -49,6 +54,8 @@ def write_page(
         comparison: the table that they belong to, if they were compared.
         title: heading of the page.
         command: what was typed to make it, if known.
+        files: also write its figures as SVG and PNG and its tables as CSV, Markdown and LaTeX, into a folder beside it
+            (``report-files`` for ``report.html``), and link them.
 
     Raises:
         InputError: there are no runs.
@@ -65,8 +72,16 @@ def write_page(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    content = _content(Path(path), runs, comparison)
-    html = environment.get_template("page.html").render(title=title, command=command, **content)
+    path = Path(path)
+    content = _content(path, runs, comparison)
+    folder = files_folder(path)
+    if files:
+        write_files(folder, content["sections"])
+    linked = {
+        "beside": quote(folder.name) if files else "",
+        "forms": {suffix: name for suffix, (name, _) in FORMS.items()},
+    }
+    html = environment.get_template("page.html").render(title=title, command=command, **linked, **content)
     write_text(path, html)
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from limbeck.reports.canvas import Format, canvas, legend_line, plain, written
-from limbeck.reports.entries import Entry, Figure
+from limbeck.reports.entries import Entry, Figure, numbered
 from limbeck.reports.figures import method_colours
-from limbeck.reports.growth import judged_on, over_seeds, protocol_of, whiskered
+from limbeck.reports.growth import accuracy_cell, judged_on, over_seeds, protocol_of, whiskered
+from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.runs import Run
-from limbeck.reports.tables import human_bytes, percent
+from limbeck.reports.tables import human_bytes
 
 __all__ = ["PrefixPoint", "Prefixes", "prefix_curves", "prefixes", "prefixes_section"]
 
@@ -128,28 +129,38 @@ def prefixes_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> li
     """One figure and table per data set and protocol, of runs whose prefixes were judged; None for none."""
     found = prefixes([entry.run for entry in entries], [entry.label for entry in entries])
     figures = []
-    for curves in found:
+    for place, curves in enumerate(found):
+        name = numbered("prefixes", place, len(found))
         title = f"{curves[0].data}, protocol {curves[0].protocol}"
         spoken = "; ".join(
             f"{curve.label}: " + ", ".join(f"{100 * point.mean:.1f} at IPC {point.ipc}" for point in curve.points)
             for curve in curves
         )
-        rows = [
-            {
-                "method": curve.label,
-                "colour": colours[curve.label],
-                "ipc": point.ipc,
-                "bytes": human_bytes(point.bytes),
-                "accuracy": percent(point.mean, point.std, point.networks),
-                "networks": point.networks,
-                "runs": curve.runs,
-            }
-            for curve in curves
-            for point in curve.points
-        ]
         figure = Figure(
             f"Test accuracy in percent against stored images per class: {title}. {spoken}.",
             functools.partial(prefix_curves, curves, colours),
+            name=name,
         )
-        figures.append({"name": title if len(found) > 1 else "", "rows": rows, "figure": figure})
+        columns = [
+            Column("Method", "head"),
+            Column("IPC"),
+            Column("Accuracy, %", exact=("accuracy", "accuracy_std")),
+            Column("Networks"),
+            Column("Size", exact=("bytes",)),
+            Column("Runs"),
+        ]
+        rows: list[list[Cell | str | int]] = [
+            [
+                Cell(curve.label, colour=colours[curve.label]),
+                point.ipc,
+                accuracy_cell(point.mean, point.std, point.networks),
+                point.networks,
+                Cell(human_bytes(point.bytes), exact=(point.bytes,)),
+                curve.runs,
+            ]
+            for curve in curves
+            for point in curve.points
+        ]
+        table = PlainTable(name, f"Accuracy of every prefix: {title}.", columns, rows)
+        figures.append({"name": title if len(found) > 1 else "", "table": table, "figure": figure})
     return figures or None

@@ -11,6 +11,7 @@ from limbeck.core.recipe import SLOTS, Recipe
 from limbeck.reports.compare import Comparison
 from limbeck.reports.entries import Entry
 from limbeck.reports.labels import fields_in_words
+from limbeck.reports.plain_table import Column, PlainTable
 from limbeck.reports.wording import enumeration, protocol_in_words
 
 __all__ = ["protocol_section", "recipes_section"]
@@ -29,7 +30,8 @@ def protocol_section(entries: Sequence[Entry], comparison: Comparison | None) ->
 
 def recipes_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> dict[str, Any]:
     """Different recipes, what is learnt first; seeds where no protocol names them."""
-    return {"recipes": _recipes(entries, colours), "seeds": _seeds(entries)}
+    recipes = _recipes(entries, colours)
+    return {"recipes": recipes, "seeds": _seeds(entries), "table": _table(recipes)}
 
 
 def _seeds(entries: Sequence[Entry]) -> str:
@@ -71,6 +73,24 @@ def _recipes(entries: Sequence[Entry], colours: Mapping[str, str]) -> list[dict[
     for shown in found.values():
         shown["ipcs"] = enumeration(str(ipc) for ipc in sorted(set(shown["ipcs"])))
     return list(found.values())
+
+
+def _table(recipes: Sequence[Mapping[str, Any]]) -> PlainTable:
+    """All of them below each other, for files; the page has a table for each."""
+    columns = [Column(name, "text") for name in ("Method", "Slot", "Part", "Fields", "References")]
+    rows = [
+        [
+            recipe["label"],
+            slot["slot"],
+            slot["part"],
+            "; ".join(f"{name} {value}" for name, value in slot["fields"]),
+            slot["references"],
+        ]
+        for recipe in recipes
+        for slot in recipe["slots"]
+        if slot["part"]
+    ]
+    return PlainTable("recipes", "How the sets were made.", columns, rows)
 
 
 def _slots(recipe: Recipe) -> list[dict[str, Any]]:
