@@ -61,7 +61,8 @@ def dream(preset: str | None = None, base: Recipe | None = None, ipc: int = 10) 
     return base.with_(
         name="dream",
         base=base.name,
-        sampler=None if base.sampler is None else batches,
+        # Without an objective nothing of it would have an effect, and the recipe is refused.
+        sampler=None if base.sampler is None and base.objective is not None else batches,
         initializer=Clustered(clustering=clustering),
         references=("liu2023dream", *base.references),
     )
