@@ -17,7 +17,7 @@ from limbeck.evaluation.labels import Labels
 from limbeck.evaluation.protocol import Protocol
 from limbeck.evaluation.scores import Reached
 from limbeck.networks import build
-from limbeck.training.lessons import Shuffled
+from limbeck.training.lessons import InTurn, Shuffled
 from limbeck.training.supervised import accuracy, fit
 
 __all__ = ["RealImages", "Rows", "Source", "Student", "train", "train_and_judge"]
@@ -58,6 +58,7 @@ class Source:
         soft: a teacher's labels, where the protocol teaches by them.
         own_label_bytes: bytes of soft labels that the set carries; 0 for hard ones.
         lr: step size that networks begin with where none is chosen.
+        ends: images before the end of each segment, where these are shown in turn; rows are in their order.
     """
 
     images: Fetch
@@ -66,6 +67,7 @@ class Source:
     soft: Labels | None
     own_label_bytes: int
     lr: float
+    ends: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         """Images."""
@@ -103,6 +105,7 @@ def train(
     *,
     soft: Labels | None = None,
     look: Callable[[], float] | None = None,
+    ends: tuple[int, ...] = (),
 ) -> float | None:
     """Train one network as a protocol says, whatever number format it has.
 
@@ -117,12 +120,15 @@ def train(
         streams: random streams of this network.
         soft: a teacher's labels, where the protocol teaches by them.
         look: gives the test accuracy of the network as it is; needed where the protocol looks during training.
+        ends: images before the end of each segment, where these are shown in turn.
 
     Returns:
         The best look during training; None where there was none.
     """
     total, training = len(labels), protocol.training.bound(spec)
     batches = Shuffled(streams, training, spec.shape, total)
+    if ends:
+        batches = InTurn(streams, training, spec.shape, ends, protocol.epochs(total))
     looks = []
     for epoch, _ in fit(
         network,
@@ -157,5 +163,6 @@ def train_and_judge(source: Source, protocol: Protocol, student: Student) -> Rea
     weights = network.initial(streams("network"))
     look = functools.partial(accuracy, network, weights, RealImages(student.judges), student.judges.labels)
     images, labels, spec = source.images, source.labels, source.spec
-    best = train(network, weights, images, labels, spec, protocol, student.lr, streams, soft=source.soft, look=look)
+    soft, ends, lr = source.soft, source.ends, student.lr
+    best = train(network, weights, images, labels, spec, protocol, lr, streams, soft=soft, look=look, ends=ends)
     return Reached(look(), best)

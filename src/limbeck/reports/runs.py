@@ -177,7 +177,10 @@ def _digest(
 ) -> str:
     unusual = [*([elsewhere] if elsewhere else []), *([precision] if precision != "float32" else [])]
     unusual += [f"labels {labels}"] if labels else []
-    text = json.dumps([encode(protocol), seed, storage, *unusual], sort_keys=True)
+    plain = encode(protocol)
+    if plain.get("segments") == "together":  # as before there was a choice, so that files keep their names
+        del plain["segments"]
+    text = json.dumps([plain, seed, storage, *unusual], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
