@@ -12,19 +12,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from limbeck.augmentations.dc_augment import DCAugment
 from limbeck.augmentations.imagenet_augment import ImagenetAugment
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.executor import Executor
 from limbeck.core.real import DataSpec, Normalization, RealSet
-from limbeck.data import Data, from_arrays
+from limbeck.data import Data
 from limbeck.data import load as load_data
 from limbeck.data.images import ImageSet
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
-from limbeck.evaluation.evaluate import Reached, Scores, evaluate, evaluate_real
-from limbeck.evaluation.protocols import Protocol, for_data
+from limbeck.evaluation.evaluate import evaluate, evaluate_real
+from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.scores import Reached, Scores
+from limbeck.evaluation.students import Rows
 from limbeck.formats.native import load
 from limbeck.methods.random import random
 from limbeck.storage.directory import write_set
@@ -69,26 +70,6 @@ def test_an_augmentation_that_is_not_made_for_the_images_is_refused(distilled: D
         evaluate(distilled, digits.require_test(), protocol)
 
 
-def test_networks_learn_under_the_augmentations_of_dc_and_imagenet(digits: Data) -> None:
-    train, test = digits.train, digits.require_test()
-    for augmentation in (DCAugment(operations=("crop", "noise")), DCAugment()):
-        protocol = replace(PROTOCOL, networks=("convnet2:width=16",), repeats=1, length=150)
-        protocol = replace(protocol, training=Training(lr=0.05, augmentation=augmentation))
-        assert evaluate_real(train, test, protocol).mean > 0.6
-    pairs = [(part.pixels.expand(-1, 3, -1, -1), part.labels) for part in (train, test)]
-    coloured = from_arrays(*pairs, name="coloured", validation=0)
-    protocol = for_data("idc_imagenet", coloured.spec, ("convnet2:width=16",), 1, decoded=10)
-    protocol = replace(protocol, budget="updates", length=200, training=replace(protocol.training, lr=0.05))
-    judged = evaluate_real(coloured.train, coloured.require_test(), protocol)
-    assert judged.mean > 0.5
-
-
-def test_one_network_has_no_deviation(distilled: Distilled, digits: Data) -> None:
-    protocol = replace(PROTOCOL, networks=(NETWORK,), repeats=1, length=1)
-    scores = evaluate(distilled, digits.require_test(), protocol)
-    assert scores.std == scores.networks[0].std == 0.0
-
-
 def test_seeds_are_recorded_and_distinct_and_decide(distilled: Distilled, digits: Data) -> None:
     test = digits.require_test()
     torch.manual_seed(1)
@@ -109,14 +90,6 @@ def test_networks_do_not_depend_on_one_another(distilled: Distilled, digits: Dat
     both = evaluate(distilled, test, PROTOCOL)
     alone = evaluate(distilled, test, replace(PROTOCOL, networks=("mlp",), repeats=1))
     assert alone.networks[0].accuracies[0] == both.networks[1].accuracies[0]
-
-
-def test_training_longer_on_all_real_images_learns_them(digits: Data) -> None:
-    protocol = Protocol(name="tiny", networks=("mlp",), repeats=1, budget="updates", length=150)
-    scores = evaluate_real(digits.train, digits.require_test(), protocol)
-    assert scores.mean > 0.7
-    assert scores.images == len(digits.train)
-    assert evaluate_real(digits.train, digits.require_test(), replace(protocol, length=1)).mean < scores.mean
 
 
 # Executors.
@@ -379,3 +352,37 @@ def test_the_best_look_stands_beside_the_last_epoch(distilled: Distilled, digits
     best = tuple(max(values) for values in zip(*(one.networks[0].accuracies for one in lengths), strict=True))
     assert no_drops.networks[0].best == best
     assert no_drops.selected_on_test == pytest.approx(statistics.fmean(best))
+
+
+def test_segments_are_shown_in_turn(distilled: Distilled, digits: Data) -> None:
+    test, in_turn = digits.require_test(), replace(PROTOCOL, networks=("mlp",), length=30, segments="in_turn")
+    together = replace(in_turn, segments="together")
+    whole, parts = replace(distilled, segments=(2,)), replace(distilled, segments=(1, 1))
+    # One segment is the whole set; of two, the second is only seen in the second half.
+    assert figures(evaluate(whole, test, in_turn)) == figures(evaluate(whole, test, together))
+    assert figures(evaluate(parts, test, in_turn)) != figures(evaluate(parts, test, together))
+    shown: list[int] = []
+
+    class Counted(Rows):
+        def __call__(self, rows: Tensor) -> Tensor:
+            shown.extend(rows.tolist())
+            return super().__call__(rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("limbeck.evaluation.evaluate.Rows", Counted)
+        evaluate(parts, test, replace(in_turn, repeats=1, budget="epochs", length=4))
+    assert max(shown[:40]) == 9 and max(shown[40:]) == 19 and len(shown) == 80
+    first, _ = parts.prefix(1).decoded()
+    images, labels = parts.decoded_in_turn()[0]
+    assert torch.equal(images, first) and labels.tolist() == list(range(10))
+
+
+def test_what_cannot_be_shown_in_turn(distilled: Distilled, digits: Data) -> None:
+    test, in_turn = digits.require_test(), replace(PROTOCOL, segments="in_turn")
+    with pytest.raises(InputError, match="the images of this set were learnt together"):
+        evaluate(distilled, test, in_turn)
+    with pytest.raises(InputError, match="real images have none"):
+        evaluate_real(digits.train, test, in_turn)
+    soft = replace(distilled, segments=(1, 1), learnt={"labels": torch.full((10, 2, 10), 0.1)})
+    with pytest.raises(InputError, match="do not follow"):
+        evaluate(soft, test, in_turn)

@@ -16,12 +16,17 @@ from limbeck.data import Data
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
 from limbeck.methods.ast import ast
+from limbeck.methods.cafe import cafe
 from limbeck.methods.dasm import PRESETS, dasm
+from limbeck.methods.dc import dc
 from limbeck.methods.dm import dm
 from limbeck.methods.dream import dream
+from limbeck.methods.dsa import dsa
 from limbeck.methods.dsdm import dsdm
 from limbeck.methods.dwa import dwa
 from limbeck.methods.idc import idc
+from limbeck.methods.idm import idm
+from limbeck.methods.m3d import m3d
 from limbeck.methods.mtt import mtt
 from limbeck.methods.random import random
 from limbeck.methods.sre2l import sre2l
@@ -110,26 +115,40 @@ def test_unknown_presets_are_refused() -> None:
         dasm("digts")
 
 
-BASES = {
-    "idc": idc("digits").with_(curriculum__iterations=2, curriculum__steps=3, pool__samples=16),
-    "dream": dream("digits").with_(curriculum__iterations=2, curriculum__steps=3, pool__samples=16),
+SHORT = {"curriculum__iterations": 2, "curriculum__steps": 3}
+BASES: dict[str, Recipe] = {
+    "idc": idc("digits").with_(**SHORT, pool__samples=16),
+    "dream": dream("digits").with_(**SHORT, pool__samples=16),
+    "dc": dc("digits").with_(**SHORT),
+    "dsa": dsa("digits").with_(**SHORT),
+    "cafe": cafe("digits").with_(**SHORT),
     "dm": dm("digits").with_(curriculum__iterations=4),
     "mtt": mtt("digits").with_(
         curriculum__iterations=3, pool__count=1, pool__course__epochs=3, pool__starts=2, objective__student_steps=2
     ),
+    "m3d": m3d("digits").with_(curriculum__iterations=4),
+    "idm": idm("digits").with_(curriculum__iterations=4),
+    "dsdm": dsdm("digits").with_(curriculum__iterations=4, pool__epochs=1, pool__count=2),
+}
+OPTIONS = {
+    "curriculum__scope": "union",
+    "curriculum__rescore_every": 1,
+    "curriculum__window_rule": "frontier",
+    "curriculum__score": "margin",
+    "curriculum__verify": True,
 }
 
 
 @pytest.mark.parametrize("name", BASES)
-@pytest.mark.parametrize("sizes", [(), (2,)])
+@pytest.mark.parametrize("changes", [{}, {"curriculum__sizes": (2,), **OPTIONS}], ids=["below 10 images", "options"])
 def test_with_one_segment_it_is_the_base_to_the_bit(
-    name: str, sizes: tuple[int, ...], portion: Callable[..., Any]
+    name: str, changes: dict[str, Any], portion: Callable[..., Any]
 ) -> None:
-    """Acceptance: K = 1."""
+    """Acceptance: K = 1, whatever the options."""
     train = portion(3, 20)
     data = Data(train=train, validation=None, test=None, spec=train.spec)
     base = BASES[name].with_(pool__network="convnet1:width=4")
-    recipe = dasm("digits", base=base).with_(curriculum__sizes=sizes)
+    recipe = dasm("digits", base=base).with_(**changes)
     found = distill(recipe, data, ipc=2, settings=QUIET).stored
     assert torch.equal(found, distill(base, data, ipc=2, settings=QUIET).stored)
 

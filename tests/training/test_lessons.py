@@ -6,7 +6,7 @@ import torch
 from limbeck.core.errors import InputError
 from limbeck.core.focus import Focus
 from limbeck.core.streams import Streams
-from limbeck.training.lessons import Focused, Shuffled, SoftLoss
+from limbeck.training.lessons import Focused, InTurn, Shuffled, SoftLoss
 from limbeck.training.settings import Training
 
 
@@ -27,6 +27,17 @@ def test_a_temperature_is_above_zero() -> None:
     for wrong in (0.0, -1.0, float("inf"), float("nan")):
         with pytest.raises(InputError, match="the soft labels of protocol 'x' need temperature > 0"):
             SoftLoss(temperature=wrong).check("protocol 'x'")
+
+
+def test_parts_in_turn() -> None:
+    streams, training = Streams(4), Training(batch_size=4)
+    lessons = InTurn(streams, training, (1, 8, 8), (3, 5, 10), 7)
+    shown = [torch.cat(lessons.order(epoch)) for epoch in range(9)]
+    assert [len(batches) for batches in map(lessons.order, range(9))] == [3] * 9  # as many steps as on all
+    assert [int(rows.max()) + 1 for rows in shown] == [3, 3, 3, 5, 5, 10, 10, 10, 10]
+    assert all(torch.bincount(rows).min() >= 10 // (int(rows.max()) + 1) for rows in shown)
+    everything = Shuffled(streams, training, (1, 8, 8), 10)
+    assert torch.equal(shown[6], torch.cat(everything.order(6)))
 
 
 def test_focused_epochs_show_the_pools_once_and_a_share_of_the_rest() -> None:

@@ -52,6 +52,8 @@ class Evaluate:
     """Updates (limbeck) or epochs (the others) instead of the protocol's."""
     learning_rates: tuple[float, ...] = ()
     """Step sizes to choose from on the validation part."""
+    segments: Literal["together", "in_turn"] = "together"
+    """How the segments of a set that was learnt in segments (dasm) are shown: together, or in turn."""
     lr: float | None = None
     """Step size for a set that has learnt none, with --protocol mtt, ast or ast_official, which refuse it otherwise."""
     data: str | None = None
@@ -114,7 +116,7 @@ class Evaluate:
             protocol = replace(protocol, length=self.length)
         if self.learning_rates:
             protocol = replace(protocol, learning_rates=self.learning_rates)
-        protocol = self._with_labels(protocol)
+        protocol = replace(self._with_labels(protocol), segments=self.segments)
         if several:
             data.require_test()
             return self._several(distilled, data, protocol, device)

@@ -133,6 +133,12 @@ class Distilled:
         )
         return replace(self, stored=self.stored[:, :ipc].clone(), learnt=learnt, segments=segments)
 
+    def decoded_in_turn(self) -> list[tuple[Tensor, Tensor]]:
+        """Training images and labels as `decoded` gives them, of each segment for itself; none without segments."""
+        ends = [0, *itertools.accumulate(self.segments)]
+        own = [self.stored[:, start:stop] for start, stop in itertools.pairwise(ends)]
+        return [replace(self, stored=stored, learnt={}, segments=()).decoded() for stored in own]
+
     def decoded(self) -> tuple[Tensor, Tensor]:
         """Training images in [0, 1] ``[N, C, H, W]``, class by class, and their labels, int64 ``[N]``."""
         images, labels = [], []

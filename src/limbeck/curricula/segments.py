@@ -175,10 +175,9 @@ class DifficultySegments(Curriculum):
                 "one network disagrees with nobody; use scorers of 2 or more with score 'disagreement'",
             ),
             (
-                self.score == "forgetting" and (self.scoring != "real" or self.real_epochs < 2 or self.training.mixes),
-                "score 'forgetting' counts what networks forget from epoch to epoch while they are trained on single "
-                "real images; use scoring 'real', real_epochs of 2 or more and a training without cutmix and mixup "
-                "with it",
+                self.score == "forgetting" and (self.scoring != "real" or self.real_epochs < 2),
+                "score 'forgetting' counts what networks forget from epoch to epoch while they are trained on the real "
+                "images; use scoring 'real' and real_epochs of 2 or more with it",
             ),
             (
                 self.score != "loss" and self.scoring == "random",
@@ -370,7 +369,8 @@ class DifficultySegments(Curriculum):
         if self.scoring == "real" and "scores" in earlier.lesson:
             return Judgement(earlier.lesson["scores"])
         if self.score == "forgetting":
-            return forgotten(context, network, self.training, self.real_epochs, self.scorers)
+            single = replace(self.training, cutmix=0.0, mixup=0.0)
+            return forgotten(context, network, single, self.real_epochs, self.scorers)
         judges = []
         for weights in pretrained(context, network.name, self.training, self.real_epochs, self.scorers):
             judges.append(weights)

@@ -55,7 +55,7 @@ class TrajectorySegments(DifficultySegments):
                 f"{where} needs experts, expert_epochs and expert_starts of at least 1 and 0 < start_width <= 1, not "
                 f"{self.experts}, {self.expert_epochs}, {self.expert_starts} and {self.start_width}."
             )
-        if self.rescore_every and not self.existing_experts:
+        if self.rescore_every and not self.existing_experts and self.segments(context.ipc):
             raise InputError(
                 f"{where} trains the experts of a segment once, on the images that were hard then; use rescore_every "
                 "0, or existing_experts."

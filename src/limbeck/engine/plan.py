@@ -264,8 +264,8 @@ def _matching_seconds(recipe: Recipe, context: Context, view: View, load: Worklo
     assert objective is not None and recipe.curriculum is not None
     groups = recipe.curriculum.groups(context)
     if groups:
-        images = range(context.ipc) if united(recipe) else groups[0].images
-        context = replace(context, group=replace(groups[0], images=images))
+        together = range(context.ipc) if united(recipe) else groups[0].images
+        context = replace(context, group=replace(groups[0], images=together))
     labels = tuple(context.labels) if groups else (0,)
     ipc = len(context.positions)
     images, _ = _real(context, max(load.real, ipc * len(labels)))

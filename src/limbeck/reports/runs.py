@@ -19,8 +19,8 @@ from limbeck.core.real import DataSpec
 from limbeck.engine.folder import RECORD
 from limbeck.engine.journal import LOG
 from limbeck.evaluation.diversity import DiversityProtocol, DiversityScores
-from limbeck.evaluation.evaluate import Scores
 from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.scores import Scores
 from limbeck.formats.native import load
 from limbeck.storage.atomic import write_text
 
@@ -192,7 +192,10 @@ def _digest(
 ) -> str:
     unusual = [*([elsewhere] if elsewhere else []), *([precision] if precision != "float32" else [])]
     unusual += [f"labels {labels}"] if labels else []
-    text = json.dumps([encode(protocol), seed, storage, *unusual], sort_keys=True)
+    plain = encode(protocol)
+    if plain.get("segments") == "together":  # as before there was a choice, so that files keep their names
+        del plain["segments"]
+    text = json.dumps([plain, seed, storage, *unusual], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 

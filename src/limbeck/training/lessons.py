@@ -14,7 +14,7 @@ from limbeck.core.focus import Focus
 from limbeck.core.streams import Streams
 from limbeck.training.settings import BatchDraws, Training
 
-__all__ = ["Focused", "Lessons", "Shuffled", "SoftLoss"]
+__all__ = ["Focused", "InTurn", "Lessons", "Shuffled", "SoftLoss"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +99,35 @@ class Shuffled(Lessons):
     def logits(self, epoch: int, batch: int, images: Tensor) -> Tensor | None:
         """None: images are taught by their labels."""
         return None
+
+
+class InTurn(Shuffled):
+    """Parts of a set in turn: a part of the epochs on the first one, the next on the first two, in the end on all.
+
+    Epochs are as long as those on all images, so that steps and schedules are the same: images of the first parts are
+    seen several times in one.
+
+    Args:
+        streams: random streams of this network's training.
+        training: how it is trained.
+        shape: ``(C, H, W)``.
+        ends: images before the end of each part; rows are in the order of parts.
+        epochs: of the whole training.
+    """
+
+    def __init__(
+        self, streams: Streams, training: Training, shape: tuple[int, int, int], ends: tuple[int, ...], epochs: int
+    ) -> None:
+        super().__init__(streams, training, shape, ends[-1])
+        self._ends = ends
+        self._epochs = epochs
+
+    def order(self, epoch: int) -> list[Tensor]:
+        """Rows of the parts whose turn has come, in fresh orders one after the other, cut into batches."""
+        shown = self._ends[min(len(self._ends) - 1, epoch * len(self._ends) // self._epochs)]
+        stream = self._streams("epoch", epoch)
+        orders = [stream.permutation(shown) for _ in range(-(-self._total // shown))]
+        return list(torch.cat(orders)[: self._total].split(self._training.batch_size))
 
 
 class Focused(Shuffled):
