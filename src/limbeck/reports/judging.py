@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Callable, Mapping
@@ -158,7 +159,7 @@ def judge_snapshots(
     result = load(run)
     moments = [*_snapshots(run), _end(run, result)]
     judged = _judge_each(
-        {moment.folder: (lambda of=moment.folder: result if of == run else load(of)) for moment in moments},
+        {moment.folder: functools.partial(load, moment.folder) for moment in moments},
         data,
         protocol,
         done,
@@ -214,10 +215,10 @@ def judge_prefixes(
             f"the images in {run} were learnt together, so that no prefix of them is a set; distil with segments "
             "(limbeck distill dasm)."
         )
-    sets = {ipc: whole.prefix(ipc) for ipc in itertools.accumulate(whole.segments)}
-    folders = {ipc: run if ipc == whole.ipc else run / PREFIXES / f"ipc-{ipc:06d}" for ipc in sets}
+    ends = list(itertools.accumulate(whole.segments))
+    folders = [run if ipc == whole.ipc else run / PREFIXES / f"ipc-{ipc:06d}" for ipc in ends]
     judged = _judge_each(
-        {folders[ipc]: (lambda found=found: found) for ipc, found in sets.items()},
+        {folder: functools.partial(whole.prefix, ipc) for folder, ipc in zip(folders, ends, strict=True)},
         data,
         protocol,
         done,
@@ -228,7 +229,7 @@ def judge_prefixes(
         executor=executor,
     )
     points = []
-    for ipc, path in zip(sets, judged, strict=True):
+    for ipc, path in zip(ends, judged, strict=True):
         scores = read_json(path)
         shown = {name: scores[name] for name in ("training_images", "bytes", "mean", "std", "networks")}
         points.append({"ipc": ipc, **shown, "file": path.relative_to(run).as_posix()})
