@@ -16,7 +16,9 @@ from urllib.parse import quote
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec
 from limbeck.reports.accuracy import accuracy_section, findings
+from limbeck.reports.beside_published import published_section
 from limbeck.reports.citations import bibtex
+from limbeck.reports.classes import classes_section
 from limbeck.reports.compare import Comparison, Row, told_apart
 from limbeck.reports.cost import cost_section
 from limbeck.reports.diversity import diversity_section
@@ -30,6 +32,7 @@ from limbeck.reports.plain_table import FORMS
 from limbeck.reports.recipes import protocol_section, recipes_section
 from limbeck.reports.runs import Run
 from limbeck.reports.sheets import images_section
+from limbeck.reports.tradeoff import tradeoff_section
 from limbeck.reports.wording import enumeration
 from limbeck.storage.atomic import write_text
 
@@ -91,6 +94,9 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
     colours = method_colours([*(row.method for row in rows), *(entry.label for entry in entries)])
     sections = {
         "accuracy": accuracy_section(entries, colours, comparison, rows),
+        "published": published_section(entries, colours),
+        "tradeoff": tradeoff_section(entries, colours),
+        "classes": classes_section(entries, colours),
         "growth": growth_section(entries, colours),
         "images": images_section(entries, colours, comparison.rows if comparison is not None else ()),
         "diversity": diversity_section(entries, colours),
