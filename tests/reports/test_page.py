@@ -198,7 +198,9 @@ def test_every_network_of_every_run_is_listed(page: Page, runs: list[Run]) -> No
 
 
 def test_architectures_have_a_table_of_their_own(page: Page) -> None:
-    assert f"By architecture Test accuracy in percent by architecture. IPC Method {NETWORKS[0]} {NETWORKS[1]}" in page.text
+    assert (
+        f"By architecture Test accuracy in percent by architecture. IPC Method {NETWORKS[0]} {NETWORKS[1]}" in page.text
+    )
 
 
 def test_every_method_is_shown_and_further_seeds_are_folded(page: Page, runs: list[Run]) -> None:

@@ -18,7 +18,7 @@ from limbeck.reports.tables import percent
 
 __all__ = ["Pair", "pairs", "published_dots", "published_section"]
 
-_LINE = 30
+_LINE = 44
 """CSS pixels of one line of the figure."""
 
 
@@ -119,18 +119,18 @@ def published_dots(
     figure, (axis,) = canvas(1, width, _LINE * len(found) + 10, legend, below=46)
     for line, pair in enumerate(found):
         colour = colours[pair.ours.entry.label]
-        _dot(axis, line - 0.12, pair.ours.mean, pair.ours.std, "o", colour, colour)
-        _dot(axis, line + 0.12, pair.printed.accuracy, pair.printed.std, "D", colour, "white")
+        _dot(axis, line + 0.02, pair.ours.mean, pair.ours.std, "o", colour, colour)
+        _dot(axis, line + 0.24, pair.printed.accuracy, pair.printed.std, "D", colour, "white")
         axis.text(
             0.0,
-            line - 0.36,
+            line - 0.28,
             literal(pair.title),
             transform=axis.get_yaxis_transform(),
             fontsize=POINTS - 1.5,
             color=INK,
             va="center",
         )
-    axis.set_ylim(len(found) - 0.4, -0.6)
+    axis.set_ylim(len(found) - 0.5, -0.5)
     axis.set_yticks([])
     axis.set_xlabel("test accuracy, %")
     plain(axis)

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from limbeck.reports.canvas import INK, PHONE, POINTS, Format, canvas, images_per_class, literal, written
+from limbeck.reports.canvas import INK, PHONE, POINTS, Format, canvas, literal, written
 from limbeck.reports.entries import Entry, Figure, numbered
 from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.points import Point, Points, reached
@@ -158,7 +158,7 @@ def _confusion(point: Point, name: str) -> Figure:
 
 
 def _title(point: Point) -> str:
-    return f"{point.entry.label}, {images_per_class(point.entry.distilled.ipc)}"
+    return f"{point.entry.label}, IPC {point.entry.distilled.ipc}"
 
 
 def _known(values: Sequence[float | None]) -> list[float]:

@@ -45,7 +45,7 @@ def tradeoff_curves(
     """Mean test accuracy in percent against bytes and against seconds, a line through the IPCs of each method.
 
     Whiskers are one standard deviation (`Point.std`) to each side. An axis across is logarithmic when its largest value
-    is more than 20 times the smallest. Points without a known time stand on the left alone.
+    is more than 5 times the smallest. Points without a known time stand on the left alone.
 
     Args:
         points: judged alike, at least one.
@@ -68,7 +68,7 @@ def tradeoff_curves(
         for label in labels:
             _draw(axis, [point for point in points if point.entry.label == label], over, colours[label])
         values = [value for point in points if (value := getattr(point, over))]
-        if max(values) > 20 * min(values):
+        if max(values) > 5 * min(values):
             axis.set_xscale("log")
             axis.grid(True, axis="x", color=GRID, linewidth=0.6)
         axis.margins(0.06)
