@@ -69,7 +69,7 @@ def confusion_map(
     shares = [[100 * count / max(1, sum(row)) for count in row] for row in confusion]
     shown = [literal(name if len(name) <= 12 else f"{name[:11]}…") for name in names]
     side = min(width, 600)
-    figure, (axis,) = canvas(1, side, side - 110, [], below=92, titles=8)
+    figure, (axis,) = canvas(1, side, side - 110, [], below=48 + round(6.5 * max(map(len, shown))), titles=8)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto", interpolation="nearest")
     size = POINTS if width >= PHONE else POINTS - 2
     axis.set_xticks(range(len(shown)), shown, rotation=90, fontsize=size, color=INK)
