@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from urllib.parse import quote
 
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec
+from limbeck.engine.run_file import FILE
 from limbeck.reports.accuracy import accuracy_section, findings
 from limbeck.reports.beside_published import published_section
 from limbeck.reports.citations import bibtex
@@ -106,7 +108,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
         "protocol": protocol_section(entries, comparison),
         "recipes": recipes_section(entries, colours),
         "citation": _citation(entries),
-        "use": {"folder": json.dumps(_relative(_leading(entries)[0].run.folder, path.parent), ensure_ascii=False)},
+        "use": _use(_relative(_leading(entries)[0].run.folder, path.parent)),
     }
     return {
         "summary": _summary(entries, rows),
@@ -120,6 +122,12 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
 def _leading(entries: Sequence[Entry]) -> list[Entry]:
     """What was learnt before what was picked."""
     return sorted(entries, key=lambda entry: not entry.learnt)
+
+
+def _use(folder: str) -> dict[str, str]:
+    """How the first set is loaded and its run repeated."""
+    repeat = f"limbeck distill {shlex.quote(f'{folder}/{FILE}')} --out {shlex.quote(f'{folder}-again')}"
+    return {"folder": json.dumps(folder, ensure_ascii=False), "repeat": repeat}
 
 
 def _citation(entries: Sequence[Entry]) -> str | None:
