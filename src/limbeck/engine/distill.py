@@ -35,6 +35,7 @@ from limbeck.engine.snapshots import due_steps
 from limbeck.engine.workload import flops, lengths
 from limbeck.execution.processes import Processes
 from limbeck.networks import build
+from limbeck.storage.examples import write_examples
 from limbeck.training.pretraining import cache_folder
 
 __all__ = ["check_learnt_together", "check_storage", "distill", "make_context"]
@@ -174,6 +175,7 @@ def distill(
             distilled = of_state(state)
             told = recipe.pool.record(state.parts["pool"], context) if recipe.pool is not None else {}
         if folder is not None:
+            write_examples(folder.path, data.train)
             folder.finish(distilled, {**_record(loop, run), **told})
     return distilled
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from urllib.parse import quote
 
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec
+from limbeck.engine.run_file import FILE
 from limbeck.reports.accuracy import accuracy_section, findings
+from limbeck.reports.beside_published import published_section
 from limbeck.reports.citations import bibtex
+from limbeck.reports.classes import classes_section
 from limbeck.reports.compare import Comparison, Row, told_apart
 from limbeck.reports.cost import cost_section
 from limbeck.reports.diversity import diversity_section
@@ -31,6 +35,7 @@ from limbeck.reports.prefixes import prefixes_section
 from limbeck.reports.recipes import protocol_section, recipes_section
 from limbeck.reports.runs import Run
 from limbeck.reports.sheets import images_section
+from limbeck.reports.tradeoff import tradeoff_section
 from limbeck.reports.wording import enumeration
 from limbeck.storage.atomic import write_text
 
@@ -92,6 +97,9 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
     colours = method_colours([*(row.method for row in rows), *(entry.label for entry in entries)])
     sections = {
         "accuracy": accuracy_section(entries, colours, comparison, rows),
+        "published": published_section(entries, colours),
+        "tradeoff": tradeoff_section(entries, colours),
+        "classes": classes_section(entries, colours),
         "growth": growth_section(entries, colours),
         "prefixes": prefixes_section(entries, colours),
         "images": images_section(entries, colours, comparison.rows if comparison is not None else ()),
@@ -102,7 +110,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
         "protocol": protocol_section(entries, comparison),
         "recipes": recipes_section(entries, colours),
         "citation": _citation(entries),
-        "use": {"folder": json.dumps(_relative(_leading(entries)[0].run.folder, path.parent), ensure_ascii=False)},
+        "use": _use(_relative(_leading(entries)[0].run.folder, path.parent)),
     }
     return {
         "summary": _summary(entries, rows),
@@ -116,6 +124,12 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
 def _leading(entries: Sequence[Entry]) -> list[Entry]:
     """What was learnt before what was picked."""
     return sorted(entries, key=lambda entry: not entry.learnt)
+
+
+def _use(folder: str) -> dict[str, str]:
+    """How the first set is loaded and its run repeated."""
+    repeat = f"limbeck distill {shlex.quote(f'{folder}/{FILE}')} --out {shlex.quote(f'{folder}-again')}"
+    return {"folder": json.dumps(folder, ensure_ascii=False), "repeat": repeat}
 
 
 def _citation(entries: Sequence[Entry]) -> str | None:
