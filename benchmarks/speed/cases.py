@@ -6,7 +6,7 @@ Everything is random and seeded by what it is for, so that each contender makes 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -222,67 +222,32 @@ class Case:
         return numbers
 
 
+_TOKENS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+_IDC = Case(
+    "idc_matching",
+    "idc",
+    classes=2,
+    per_class=512,
+    real=128,
+    factor=2,
+    operations=("color", "crop", "cutout"),
+    lr=5e-3,
+)
+_DC = Case("dc_matching", "dc", classes=2, per_class=512, real=256, lr=0.1)
+_DSA = replace(_DC, name="dsa_matching", tokens=_TOKENS)
+_MTT = Case("mtt_matching", "mtt", classes=10, per_class=10, tokens=_TOKENS, student_steps=4, lr=100.0)
+
 CASES = {
     case.name: case
     for case in (
-        Case(
-            "idc_matching",
-            "idc",
-            classes=2,
-            per_class=512,
-            real=128,
-            factor=2,
-            operations=("color", "crop", "cutout"),
-            lr=5e-3,
-        ),
+        _IDC,
         Case("dream_clustering", "clustering", classes=1, per_class=5000, clusters=128),
-        Case("dc_matching", "dc", classes=2, per_class=512, real=256, lr=0.1),
-        Case(
-            "dsa_matching",
-            "dc",
-            classes=2,
-            per_class=512,
-            real=256,
-            tokens=("color", "crop", "cutout", "flip", "scale", "rotate"),
-            lr=0.1,
-        ),
-        Case(
-            "dm_matching",
-            "dm",
-            classes=2,
-            per_class=512,
-            real=256,
-            tokens=("color", "crop", "cutout", "flip", "scale", "rotate"),
-            lr=1.0,
-        ),
-        Case(
-            "dsdm_matching",
-            "dsdm",
-            classes=2,
-            per_class=512,
-            real=256,
-            factor=2,
-            operations=("color", "crop", "cutout"),
-            lr=0.1,
-        ),
-        Case(
-            "mtt_matching",
-            "mtt",
-            classes=10,
-            per_class=10,
-            tokens=("color", "crop", "cutout", "flip", "scale", "rotate"),
-            student_steps=4,
-            lr=100.0,
-        ),
-        Case(
-            "tesla_matching",
-            "tesla",
-            classes=10,
-            per_class=10,
-            tokens=("color", "crop", "cutout", "flip", "scale", "rotate"),
-            student_steps=4,
-            lr=100.0,
-        ),
+        _DC,
+        _DSA,
+        replace(_DSA, name="dm_matching", kind="dm", lr=1.0),
+        replace(_IDC, name="dsdm_matching", kind="dsdm", real=256, lr=0.1),
+        _MTT,
+        replace(_MTT, name="tesla_matching", kind="tesla"),
         Case("dwa_recovery", "recover", classes=100, per_class=1, ipc=1, shift=4, lr=0.25),
         Case(
             "network_update",

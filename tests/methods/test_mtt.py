@@ -24,19 +24,21 @@ from limbeck.objectives.trajectory_matching import TrajectoryMatching
 from limbeck.parametrizations.partition import Partition
 from limbeck.pools.experts import Experts
 from limbeck.pools.fresh import Fresh
-from tests.methods.trajectories import SGD_EXPERTS, Column, check_what_all_share, column, matching_loss, run, tiny
+from tests.methods.trajectories import (
+    COMMON,
+    SGD_EXPERTS,
+    Column,
+    check_what_all_share,
+    column,
+    matching_loss,
+    run,
+    tiny,
+)
 
 # The authors' list: ZCA, N, M, T+, batch of S, step size of images, of beta, beta at first.
 TABLE: dict[tuple[str, int], Column] = {
     ("cifar10", 1): ("zca", 50, 2, 2, 0, 100, 1e-7, 0.01),
-    ("cifar10", 10): ("zca", 30, 2, 20, 0, 100, 1e-5, 0.001),
-    ("cifar10", 50): ("channels", 30, 2, 40, 0, 1000, 1e-5, 0.001),
-    ("cifar100", 1): ("zca", 20, 3, 20, 0, 1000, 1e-5, 0.01),
-    ("cifar100", 10): ("channels", 20, 2, 20, 0, 1000, 1e-5, 0.01),
-    ("cifar100", 50): ("zca", 80, 2, 40, 125, 1000, 1e-5, 0.01),
-    ("tiny-imagenet", 1): ("channels", 10, 2, 10, 0, 10_000, 1e-4, 0.01),
-    ("tiny-imagenet", 10): ("channels", 20, 2, 40, 200, 10_000, 1e-4, 0.01),
-    ("tiny-imagenet", 50): ("channels", 20, 2, 40, 300, 10_000, 1e-4, 0.01),
+    **COMMON,
     ("imagenet10", 1): ("channels", 20, 2, 10, 0, 100_000, 1e-6, 0.01),
     ("imagenet10", 10): ("channels", 20, 2, 10, 20, 100_000, 1e-6, 0.01),
     # Without whitening, by others.

@@ -17,19 +17,21 @@ from limbeck.methods.mtt import mtt
 from limbeck.methods.tesla import PRESETS, tesla
 from limbeck.objectives.trajectory_matching import TrajectoryMatching
 from limbeck.pools.experts import Experts
-from tests.methods.trajectories import SGD_EXPERTS, Column, check_what_all_share, column, matching_loss, run, tiny
+from tests.methods.trajectories import (
+    COMMON,
+    SGD_EXPERTS,
+    Column,
+    check_what_all_share,
+    column,
+    matching_loss,
+    run,
+    tiny,
+)
 
 # The authors' examples, with the step size of images as published; MTT's where they give none.
 TABLE: dict[tuple[str, int], Column] = {
     ("cifar10", 1): ("channels", 50, 2, 5, 0, 1000, 1e-7, 0.01),
-    ("cifar10", 10): ("zca", 30, 2, 20, 0, 100, 1e-5, 0.001),
-    ("cifar10", 50): ("channels", 30, 2, 40, 0, 1000, 1e-5, 0.001),
-    ("cifar100", 1): ("zca", 20, 3, 20, 0, 1000, 1e-5, 0.01),
-    ("cifar100", 10): ("channels", 20, 2, 20, 0, 1000, 1e-5, 0.01),
-    ("cifar100", 50): ("zca", 80, 2, 40, 125, 1000, 1e-5, 0.01),
-    ("tiny-imagenet", 1): ("channels", 10, 2, 10, 0, 10_000, 1e-4, 0.01),
-    ("tiny-imagenet", 10): ("channels", 20, 2, 40, 200, 10_000, 1e-4, 0.01),
-    ("tiny-imagenet", 50): ("channels", 20, 2, 40, 300, 10_000, 1e-4, 0.01),
+    **COMMON,
     ("imagenet", 1): ("channels", 10, 3, 10, 100, 10_000, 1e-4, 0.01),
 }
 NETWORKS = {"cifar10": "convnet3", "cifar100": "convnet3", "tiny-imagenet": "convnet4", "imagenet": "convnet4"}

@@ -21,6 +21,18 @@ from limbeck.training.settings import Training
 Column = tuple[str, int, int, int, int, float, float, float]
 """Normalization, N, M, T+, batch of S (0: all), step sizes of images and of beta, and beta at first."""
 
+COMMON: dict[tuple[str, int], Column] = {
+    ("cifar10", 10): ("zca", 30, 2, 20, 0, 100, 1e-5, 0.001),
+    ("cifar10", 50): ("channels", 30, 2, 40, 0, 1000, 1e-5, 0.001),
+    ("cifar100", 1): ("zca", 20, 3, 20, 0, 1000, 1e-5, 0.01),
+    ("cifar100", 10): ("channels", 20, 2, 20, 0, 1000, 1e-5, 0.01),
+    ("cifar100", 50): ("zca", 80, 2, 40, 125, 1000, 1e-5, 0.01),
+    ("tiny-imagenet", 1): ("channels", 10, 2, 10, 0, 10_000, 1e-4, 0.01),
+    ("tiny-imagenet", 10): ("channels", 20, 2, 40, 200, 10_000, 1e-4, 0.01),
+    ("tiny-imagenet", 50): ("channels", 20, 2, 40, 300, 10_000, 1e-4, 0.01),
+}
+"""What MTT's and TESLA's lists have alike."""
+
 DSA = DSAAugment(tokens=("color", "crop", "cutout", "flip", "scale", "rotate"))
 SGD_EXPERTS = ExpertTraining(
     training=Training(lr=0.01, momentum=0.0, weight_decay=0.0, batch_size=256, augmentation=DSA), epochs=50

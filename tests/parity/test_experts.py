@@ -14,8 +14,8 @@ from limbeck import networks
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import DataSpec, Normalization
 from limbeck.ops import sharpness
+from limbeck.training.expert_groups import mean_change, squared_change
 from limbeck.training.expert_training import ExpertBatch, ExpertTraining, _gradient, _slopes, expert_step
-from limbeck.training.experts import mean_change, squared_change
 from limbeck.training.settings import BatchDraws, Training
 from limbeck.training.supervised import still
 from tests.parity.vectors_dir import find

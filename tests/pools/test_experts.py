@@ -28,8 +28,9 @@ from limbeck.pools.experts import Experts
 from limbeck.storage.trajectories import MANIFEST, read_manifest, trajectory_path
 from limbeck.storage.tree import load_tree, save_tree
 from limbeck.storage.weights import digest
+from limbeck.training.expert_folders import cached_folder
 from limbeck.training.expert_training import ExpertTraining
-from limbeck.training.experts import build_experts, cached_folder, train_experts
+from limbeck.training.experts import build_experts, train_experts
 from limbeck.training.scoring import CHECKPOINTS
 from limbeck.training.settings import Training
 

@@ -26,7 +26,8 @@ from limbeck.engine.settings import Settings
 from limbeck.execution.processes import Processes
 from limbeck.pools.experts import Experts
 from limbeck.storage.trajectories import read_snapshot, trajectory_path
-from limbeck.training.experts import Wanted, build_experts, cached_folder, expert_bytes
+from limbeck.training.expert_folders import Wanted, cached_folder
+from limbeck.training.experts import build_experts, expert_bytes
 from limbeck.training.supervised import accuracy
 
 __all__ = ["ExpertsVerb"]

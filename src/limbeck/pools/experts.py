@@ -14,15 +14,9 @@ from limbeck.core.errors import InputError, RunError
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.storage.trajectories import is_sound, read_snapshot, trajectory_path
 from limbeck.training.beginnings import Beginning
+from limbeck.training.expert_folders import Wanted, cached_folder, require_fitting
 from limbeck.training.expert_training import ExpertTraining
-from limbeck.training.experts import (
-    Wanted,
-    build_experts,
-    cached_folder,
-    rebuild_expert,
-    require_fitting,
-    train_experts,
-)
+from limbeck.training.experts import build_experts, rebuild_expert, train_experts
 from limbeck.training.scoring import CHECKPOINTS
 from limbeck.training.settings import Training
 
