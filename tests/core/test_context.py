@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from limbeck.core.context import Context
+from limbeck.core.context import Context, Pieces
 from limbeck.core.focus import Company
 
 
@@ -71,3 +71,13 @@ def test_images_that_are_shown_together(context_of: Callable[..., Context]) -> N
     assert context.shown == 3
     company = Company(torch.zeros(3, 8, 1, 8, 8), 4)
     assert replace(context, company=company).shown == 7
+
+
+def test_windows_of_pieces_lie_from_the_first_epoch_to_the_last() -> None:
+    assert Pieces().window(7) == range(7)
+    assert [Pieces(place=place, width=0.5).window(10) for place in (0.0, 0.5, 1.0)] == [
+        range(5),
+        range(2, 7),
+        range(5, 10),
+    ]
+    assert Pieces(place=1.0, width=0.01).window(10) == range(9, 10)  # one epoch at least
