@@ -160,6 +160,26 @@ def test_a_curve_over_the_snapshots(limbeck: Command, tmp_path: Path) -> None:
     assert "Growth of accuracy" in Path("report.html").read_text(encoding="utf-8")
 
 
+def test_accuracy_over_ipc_from_one_run(limbeck: Command, tmp_path: Path) -> None:
+    words = ["--base", "idc", "--curriculum.sizes", "1", "1", "--curriculum.scorers", "1"]
+    words += ["--curriculum.scorer-epochs", "1"]
+    assert limbeck("distill", "dasm", *TINY, *words, "--ipc", "2", "--out", "run").status == 0
+    done = limbeck("evaluate", "run", *QUICK, "--prefix", "--json")
+    assert done.status == 0
+    found = done.json
+    assert json.loads(Path(found.pop("file")).read_text()) == found
+    assert [point["ipc"] for point in found["points"]] == [1, 2]
+    done = limbeck("evaluate", "run", *QUICK, "--prefix")
+    assert "IPC" in done.out and "draw it with: limbeck report run" in done.err
+    assert limbeck("report", "run", "--out", "report.html").status == 0
+    assert '<section id="prefixes">' in Path("report.html").read_text()
+
+
+def test_prefixes_need_segments(limbeck: Command, run: Path) -> None:
+    assert "were learnt together" in limbeck("evaluate", run, *QUICK, "--prefix").sentence
+    assert "in commands of their own" in limbeck("evaluate", run, *QUICK, "--prefix", "--curve").sentence
+
+
 def test_a_curve_needs_snapshots(limbeck: Command, run: Path) -> None:
     done = limbeck("evaluate", run, *QUICK, "--curve")
     assert done.status == 2

@@ -34,7 +34,7 @@ from tests.engine.tiny import FLAGS, tiny_dream, tiny_idc
 
 QUIET = Settings(device="cpu", progress="quiet")
 EVERY_STEP = Settings(device="cpu", progress="quiet", checkpoint_minutes=0)
-RESULT = ["README.md", "distilled.json", "images.safetensors", "preview.png", "record.json", "run.yaml"]
+RESULT = ["README.md", "distilled.json", "images.safetensors", "preview.png", "real.png", "record.json", "run.yaml"]
 BYTES = ("images.safetensors", "distilled.json", "preview.png", "README.md", "run.yaml")
 
 

@@ -246,6 +246,10 @@ def test_the_folder_is_named_as_seen_from_the_page(page: Page, folder: Path) -> 
     assert str(folder) not in page.text
 
 
+def test_the_command_that_repeats_the_run_is_told(page: Page) -> None:
+    assert "limbeck distill idc-ipc1-seed0/run.yaml --out idc-ipc1-seed0-again" in page.text
+
+
 def test_the_lines_of_use_run(page: Page, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     code = re.search(r"import limbeck as lb distilled = (lb\.load\(.*?\)) images", page.text)

@@ -26,9 +26,9 @@ from limbeck.evaluation.protocols import Protocol, ProtocolName, for_set
 from limbeck.formats.native import load
 from limbeck.reports.compare import LabelChoice
 from limbeck.reports.diversity import relative_distances
-from limbeck.reports.judging import judge_diversity, judge_snapshots
+from limbeck.reports.judging import judge_diversity, judge_prefixes, judge_snapshots
 from limbeck.reports.runs import read_json, scores_as_plain, write_scores
-from limbeck.reports.tables import curve_table, diversity_table, listing, scores_table
+from limbeck.reports.tables import curve_table, diversity_table, listing, prefixes_table, scores_table
 
 __all__ = ["Evaluate"]
 
@@ -52,6 +52,8 @@ class Evaluate:
     """Updates (limbeck) or epochs (the others) instead of the protocol's."""
     learning_rates: tuple[float, ...] = ()
     """Step sizes to choose from on the validation part."""
+    segments: Literal["together", "in_turn"] = "together"
+    """How the segments of a set that was learnt in segments (dasm) are shown: together, or in turn."""
     lr: float | None = None
     """Step size for a set that has learnt none, with --protocol mtt, ast or ast_official, which refuse it otherwise."""
     data: str | None = None
@@ -76,6 +78,9 @@ class Evaluate:
     curve: bool = False
     """Judge the snapshots of the run ('limbeck distill --snapshots') as well as its result, and write how accuracy
     grew; what has been judged alike is not judged again."""
+    prefix: bool = False
+    """Judge every prefix of the segments of a set that was learnt segment by segment ('limbeck distill dasm'), and
+    write accuracy over images per class; what has been judged alike is not judged again."""
     seed: int = 0
     """Seed of the networks."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -94,8 +99,11 @@ class Evaluate:
         """Evaluate."""
         device = Settings(device=self.device).torch_device()
         metrics = chosen_metrics(self.metrics)
-        if self.curve and metrics != ("accuracy",):
-            raise InputError("--curve judges accuracy; measure diversity in a command of its own.")
+        several = [name for name, asked in (("--curve", self.curve), ("--prefix", self.prefix)) if asked]
+        if len(several) > 1:
+            raise InputError("--curve and --prefix judge other sets; give them in commands of their own.")
+        if several and metrics != ("accuracy",):
+            raise InputError(f"{several[0]} judges accuracy; measure diversity in a command of its own.")
         distilled, beside = load(self.run_), {folder: load(folder) for folder in self.beside}
         if beside and "diversity" not in metrics:
             raise InputError("--beside names sets whose diversity is compared; add --metrics diversity.")
@@ -108,10 +116,10 @@ class Evaluate:
             protocol = replace(protocol, length=self.length)
         if self.learning_rates:
             protocol = replace(protocol, learning_rates=self.learning_rates)
-        protocol = self._with_labels(protocol)
-        if self.curve:
+        protocol = replace(self._with_labels(protocol), segments=self.segments)
+        if several:
             data.require_test()
-            return self._curve(distilled, data, protocol, device)
+            return self._several(distilled, data, protocol, device)
         found: dict[str, Any] = {}
         if "accuracy" in metrics:
             found |= self._accuracy(distilled, data, protocol, device)
@@ -240,15 +248,17 @@ class Evaluate:
             stored.require_teacher(named.teacher)
         return stored
 
-    def _curve(self, distilled: Distilled, data: Data, protocol: Protocol, device: torch.device) -> int:
-        """Evaluate the snapshots too."""
+    def _several(self, distilled: Distilled, data: Data, protocol: Protocol, device: torch.device) -> int:
+        """Evaluate the snapshots too, or every prefix."""
+        what = "snapshots" if self.curve else "prefixes"
         if self.stored_labels is not None:
-            raise InputError("stored labels belong to one set and not to its snapshots; leave --stored-labels out.")
-        sets = len(read_snapshots(self.run_)) + 1
+            raise InputError(f"stored labels belong to one set and not to its {what}; leave --stored-labels out.")
+        sets = len(read_snapshots(self.run_)) + 1 if self.curve else len(distilled.segments)
+        judge_all = judge_snapshots if self.curve else judge_prefixes
         with progress(self.progress) as display:
             labels = self._labels(distilled, data, protocol, display)
             display.start("evaluating", sets * len(protocol.networks) * protocol.repeats)
-            path = judge_snapshots(
+            path = judge_all(
                 self.run_,
                 data,
                 protocol,
@@ -258,12 +268,12 @@ class Evaluate:
                 execution=self.execution,
                 done=lambda done, total: display.advance(done),
             )
-        curve = read_json(path)
+        found = read_json(path)
         if self.json:
-            print_json({**curve, "file": str(path)})
+            print_json({**found, "file": str(path)})
         else:
             from rich.console import Console
 
-            Console().print(curve_table(curve, str(self.run_)))
+            Console().print((curve_table if self.curve else prefixes_table)(found, str(self.run_)))
             note(f"written to {path}; draw it with: limbeck report {self.run_}")
         return 0

@@ -29,11 +29,13 @@ from limbeck.engine.plan import shortage
 from limbeck.engine.progress import progress
 from limbeck.engine.run import Run
 from limbeck.engine.run_file import DataReference, RunFile
+from limbeck.engine.segments import check_segments, united
 from limbeck.engine.settings import Settings
 from limbeck.engine.snapshots import due_steps
 from limbeck.engine.workload import flops, lengths
 from limbeck.execution.processes import Processes
 from limbeck.networks import build
+from limbeck.storage.examples import write_examples
 from limbeck.training.pretraining import cache_folder
 
 __all__ = ["check_learnt_together", "check_storage", "distill", "make_context"]
@@ -134,7 +136,7 @@ def distill(
     grouped = bool(chains(recipe, context))
     check_learnt_together(recipe, context)
     if grouped:
-        _check_segments(recipe, ipc)
+        check_segments(recipe, context)
     folder = RunFolder(Path(out), asked, steps) if out is not None else None
     segments = recipe.curriculum.segments(ipc) if grouped and recipe.curriculum else ()
     identity = {"versions": versions()}
@@ -160,8 +162,11 @@ def distill(
         if grouped:
             workers = executor or (Processes(settings.processes) if settings.processes > 1 else None)
             run = GroupRun(recipe, context, groups, settings, display, stop, pool, workers)
-            distilled = as_set(run.to_the_end())
+            stored = run.to_the_end()
+            distilled = as_set(stored, run.learnt)
             told = recipe.curriculum.record(run.lessons) if segments and recipe.curriculum else {}
+            for entry, own in zip(told.get("segments", ()), run.told, strict=bool(told)):
+                entry |= own
             if folder is not None:
                 folder.write_log(run.lines)
         else:
@@ -170,6 +175,7 @@ def distill(
             distilled = of_state(state)
             told = recipe.pool.record(state.parts["pool"], context) if recipe.pool is not None else {}
         if folder is not None:
+            write_examples(folder.path, data.train)
             folder.finish(distilled, {**_record(loop, run), **told})
     return distilled
 
@@ -216,7 +222,7 @@ def check_learnt_together(recipe: Recipe, context: Context) -> None:
         return
     objective, labeler = recipe.objective, recipe.labeler
     whose = None
-    if objective is not None and objective.learnt(objective.init(context)):
+    if objective.learnt(objective.init(context)) and not united(recipe):
         whose = f"objective '{part_name(objective)}' learns a number for all images"
     elif type(labeler).soft is not Labeler.soft:
         whose = f"labeler '{part_name(labeler)}' labels the whole set at its end"
@@ -224,24 +230,6 @@ def check_learnt_together(recipe: Recipe, context: Context) -> None:
         raise InputError(
             f"{whose}, but curriculum '{part_name(recipe.curriculum)}' learns images group by group; use another "
             "curriculum (--with curriculum=all_at_once)."
-        )
-
-
-def _check_segments(recipe: Recipe, ipc: int) -> None:
-    """Refuse segments where images of one would be decoded otherwise in the whole set, or matter to another's pool."""
-    sizes = recipe.curriculum.segments(ipc) if recipe.curriculum is not None else ()
-    parts = recipe.parametrization.parts
-    if not sizes:
-        return
-    if parts(ipc) != sum(map(parts, sizes)):
-        raise InputError(
-            f"parametrization '{part_name(recipe.parametrization)}' decodes {ipc} images of a class otherwise than "
-            f"segments of {sizes} of them; use another one (--with parametrization=plain) or one segment."
-        )
-    if recipe.pool is not None and recipe.pool.chained():
-        raise InputError(
-            f"pool '{part_name(recipe.pool)}' lets images change the network of those that follow, which segments, "
-            "each with networks of its own, cannot do; use another pool, or --with curriculum=one_by_one."
         )
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,18 @@ import torch
 from torch import Tensor
 
 from limbeck.core.context import Context, Group
-from limbeck.core.contracts import Earlier, State
-from limbeck.core.distilled import Distilled
+from limbeck.core.contracts import State
+from limbeck.core.distilled import Distilled, by_segment
 from limbeck.core.errors import InputError, Interrupted, RunError
 from limbeck.core.executor import Executor, InProcess
 from limbeck.core.recipe import Recipe
-from limbeck.core.streams import Streams
 from limbeck.engine.checkpoint import Checkpoints
 from limbeck.engine.interrupt import Stop, stoppable
 from limbeck.engine.journal import Journal
 from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.progress import Progress, progress
-from limbeck.engine.run import Run
+from limbeck.engine.run import Renew, Run
+from limbeck.engine.segments import Finished, LessonLost, Segment
 from limbeck.engine.settings import Settings
 from limbeck.engine.workload import lengths
 from limbeck.storage.tree import load_tree, save_tree
@@ -45,6 +44,8 @@ class Learnt:
         loss: the last loss.
         pool: the state of the pool after it, where the next group needs it.
         lesson: of a segment, what the next one needs of its lesson.
+        beside: of a segment, what was learnt beside its images, by name.
+        told: of a segment, what the record tells of networks of its own.
     """
 
     stored: Tensor
@@ -53,6 +54,8 @@ class Learnt:
     loss: float | None
     pool: State | None = None
     lesson: State | None = None
+    beside: dict[str, Tensor] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
 
 
 class GroupFolder:
@@ -79,17 +82,13 @@ class GroupFolder:
         """Where a group writes while it is under way."""
         return Journal(self._open(group))
 
-    def lesson(self, group: Group, make: Callable[[], State]) -> State:
-        """What a segment begins with: as it was kept when it began, on the CPU, or made now and kept."""
-        path = self._open(group) / "lesson.safetensors"
-        if path.is_file():
-            try:
-                return load_tree(path)
-            except RunError:
-                path.unlink(missing_ok=True)  # damaged: it is made again
-        lesson = make()
-        save_tree(path, lesson)
-        return lesson
+    def home(self, group: Group) -> Path:
+        """The folder of a group that is under way, which is made."""
+        return self._open(group)
+
+    def forget(self, group: Group) -> None:
+        """Remove what a group wrote on the way."""
+        shutil.rmtree(self._path / f"group-{group.number:06d}", ignore_errors=True)
 
     def _open(self, group: Group) -> Path:
         path = self._path / f"group-{group.number:06d}"
@@ -99,7 +98,7 @@ class GroupFolder:
     def write(self, group: Group, learnt: Learnt) -> None:
         """Keep a finished group, and remove what it wrote on the way."""
         save_tree(self._file(group), dict(vars(learnt)))
-        shutil.rmtree(self._path / f"group-{group.number:06d}", ignore_errors=True)
+        self.forget(group)
 
     def read(self, group: Group, device: torch.device | str = "cpu") -> Learnt | None:
         """A finished group, with tensors on a device; None if there is none that can be read."""
@@ -245,6 +244,8 @@ class GroupRun:
         self.seconds = 0.0
         self.loss: float | None = None
         self.lessons: list[State] = []
+        self.told: list[dict[str, Any]] = []
+        self.learnt: dict[str, Tensor] = {}
 
     def to_the_end(self) -> Tensor:
         """The stored images of all groups, ``[K, n, C, H, W]`` on the CPU."""
@@ -257,6 +258,7 @@ class GroupRun:
         spec = self._context.spec
         stored = torch.empty(spec.classes, self._context.ipc, *spec.shape)
         losses: list[float] = []
+        beside: list[dict[str, Tensor]] = []
         for group, learnt in self._learn():
             stored[group.labels.start : group.labels.stop, group.images.start : group.images.stop] = learnt.stored
             offset = self._work.before(group)
@@ -272,8 +274,11 @@ class GroupRun:
             self.seconds += learnt.seconds
             losses += [] if learnt.loss is None else [learnt.loss]
             self.lessons += [] if learnt.lesson is None else [learnt.lesson]
+            self.told.append(learnt.told)
+            beside.append(learnt.beside)
             self._display.advance(offset + self._work.steps(group), learnt.loss)
         self.loss = sum(losses) / len(losses) if losses else None
+        self.learnt = by_segment(beside)
         return stored
 
     def _learn(self) -> Iterator[tuple[Group, Learnt]]:
@@ -319,7 +324,7 @@ def _learn_chain(work: _Work, chain: tuple[Group, ...], display: Progress, stop:
         learnt = work.folder.read(group, home) if work.folder is not None else None
         if learnt is None:
             if segmented:
-                learnt = _learn_segment(work, group, copy.deepcopy(work.pool), finished, display, stop)
+                learnt = _learn_segment(work, group, work.pool, finished, display, stop)
             else:
                 learnt = _learn_group(work, group, pool, display, stop, keeps_pool=group is not chain[-1])
             if work.folder is not None:
@@ -343,53 +348,36 @@ def _learn_segment(
     work: _Work, group: Group, pool: State | None, finished: Sequence[Learnt], display: Progress, stop: Stop
 ) -> Learnt:
     """A segment as a run of its own, with what those before have taught."""
-    recipe, context, curriculum = work.recipe, work.context, work.recipe.curriculum
-    assert curriculum is not None
-
-    def make() -> State:
-        began = time.monotonic()
-        lesson = curriculum.lesson(context, _earlier(recipe, context, group, finished))
-        return {"lesson": lesson, "seconds": time.monotonic() - began}
-
-    made = make() if work.folder is None else work.folder.lesson(group, make)
-    lesson, seconds = made["lesson"], made["seconds"]
-    # Random numbers of its own, but for the first segment: it is a smaller run of the same recipe.
-    streams = Streams(context.streams("segment", group.number).seed) if group.number else context.streams
-    own = curriculum.focus(replace(context, ipc=len(group.images), streams=streams), lesson)
-    recipe = replace(recipe, curriculum=curriculum.of_segment(context.ipc, group.number))
-    learnt, _ = _run(work, group, Loop(recipe, own, work.settings.class_block), pool, display, stop)
+    home = None if work.folder is None else work.folder.home(group)
+    before = [Finished(one.stored, one.lesson or {}) for one in finished]
+    segment = Segment(work.recipe, work.context, group, before, home, stop, work.settings.class_block)
+    try:
+        learnt, state = _run(work, group, segment.loop, segment.pool(pool), display, stop, segment.renew)
+    except LessonLost as error:
+        if work.folder is None:
+            raise
+        display.say(f"{error}; segment {group.number} begins again")
+        work.folder.forget(group)
+        return _learn_segment(work, group, pool, finished, display, stop)
+    seconds = segment.seconds
     lines = [{**line, "seconds": line["seconds"] + seconds} for line in learnt.lines]
-    return replace(learnt, lines=lines, seconds=learnt.seconds + seconds, lesson=curriculum.remembered(lesson))
-
-
-def _earlier(recipe: Recipe, context: Context, group: Group, finished: Sequence[Learnt]) -> Earlier:
-    """What the segments before have become."""
-    assert recipe.pool is not None
-    before = replace(context, group=replace(group, images=range(group.images.start)))
-    network = recipe.pool.architecture(context)
-    empty = torch.empty(before.stored_shape, device=context.device, dtype=context.dtype)
-    stored, images, targets = empty, empty.flatten(0, 1), torch.empty(0, dtype=torch.int64, device=context.device)
-    if finished:
-        stored = torch.cat([one.stored for one in finished], dim=1).to(context.device, context.dtype)
-        images, targets = Loop(recipe, before).decoded(stored)
-    return Earlier(
-        number=len(finished),
-        stored=stored,
-        images=images,
-        targets=targets,
-        network=network,
-        lesson=(finished[-1].lesson if finished else None) or {},
-        decoded=recipe.parametrization.parts(len(group.images)),
-        real=recipe.sampler.size(context) if recipe.sampler is not None else 0,
-    )
+    lesson, beside, told = segment.concluded(state), segment.loop.result(state)[1], segment.told(state)
+    taken = learnt.seconds + segment.seconds
+    return replace(learnt, lines=lines, seconds=taken, lesson=lesson, beside=beside, told=told)
 
 
 def _run(
-    work: _Work, group: Group, loop: Loop, pool: State | None, display: Progress, stop: Stop
+    work: _Work,
+    group: Group,
+    loop: Loop,
+    pool: State | None,
+    display: Progress,
+    stop: Stop,
+    renew: Renew | None = None,
 ) -> tuple[Learnt, LoopState]:
     """A group from its first step, or its newest checkpoint, to its last."""
     journal = None if work.folder is None else work.folder.journal(group)
-    run = Run(loop, journal, _no_set, work.settings, display, stop, pool, work.before(group), work.total)
+    run = Run(loop, journal, _no_set, work.settings, display, stop, pool, work.before(group), work.total, renew)
     state = run.to_the_end()
     lines = [] if journal is None else journal.lines()
     return Learnt(stored=loop.result(state)[0], lines=lines, seconds=run.seconds, loss=run.loss), state

@@ -19,7 +19,10 @@ from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.progress import Progress
 from limbeck.engine.settings import Settings
 
-__all__ = ["Run"]
+__all__ = ["Renew", "Run"]
+
+Renew = Callable[[LoopState, Callable[[], None]], tuple[Loop, LoopState]]
+"""Gives the loop that takes the next step of a state, and the state that it begins with; may save the state first."""
 
 _LOG_LINES = 500
 """About how many lines the log of a run has."""
@@ -46,6 +49,7 @@ class Run:
         pool: the state of the pool at the start, where it is known already.
         done: steps of earlier groups.
         total: steps of all groups; None for a run without groups, which announces itself to the display.
+        renew: gives the loop that takes the next step, where that changes on the way.
     """
 
     def __init__(
@@ -59,12 +63,14 @@ class Run:
         pool: State | None = None,
         done: int = 0,
         total: int | None = None,
+        renew: Renew | None = None,
     ) -> None:
         self._loop = loop
         self._journal = journal
         self._pool = pool
         self._done = done
         self._all = total
+        self._renew = renew
         self._as_set = as_set
         self._settings = settings
         self._display = display
@@ -81,11 +87,13 @@ class Run:
         """All steps that are left."""
         total, name = self._loop.length(), self._loop.recipe.name
         state, tally = self._begin()
+        state = self._renewed(state, tally)
         self._keep_if_due(state, tally, state.ordinal - 1)
         if self._all is None:
             self._display.start(name, total, state.ordinal)
         every = max(1, total // _LOG_LINES)
         while state.ordinal < total:
+            state = self._renewed(state, tally)
             before = state.ordinal
             state, losses = self._loop.step(state)
             if len(losses):  # a step that was not taken has none
@@ -137,6 +145,12 @@ class Run:
         self._last_loss = tree["last_loss"]
         self._saved_at = tree["state"]["ordinal"]
         return LoopState(**tree["state"]), _Tally(**tree["tally"])
+
+    def _renewed(self, state: LoopState, tally: _Tally) -> LoopState:
+        """The state that the next step begins with, and with it the loop."""
+        if self._renew is not None:
+            self._loop, state = self._renew(state, lambda: self._save(state, tally) if _sound(state, tally) else None)
+        return state
 
     def _no_losses(self) -> _Tally:
         return _Tally(torch.zeros((), dtype=self._loop.context.dtype, device=self._loop.context.device))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
@@ -68,9 +70,12 @@ def evaluate(
     rated = _step_size(protocol, distilled.student_lr, "the set")
     images, targets = distilled.decoded()
     own = distilled.soft_labels
+    ends: tuple[int, ...] = ()
+    if protocol.segments == "in_turn":
+        images, targets, ends = _in_turn(distilled, protocol)
     images = distilled.spec.normalization.apply(images.to(device, torch.float32))
     labelled = (targets if own is None else own).to(device)
-    source = Source(Rows(images), labelled, distilled.spec, soft, distilled.label_bytes, rated)
+    source = Source(Rows(images), labelled, distilled.spec, soft, distilled.label_bytes, rated, ends)
     return _evaluate(source, test, protocol, seed, validation, device, execution, executor or InProcess(), done)
 
 
@@ -103,9 +108,31 @@ def evaluate_real(
     """
     device = device or torch.device("cpu")
     soft = _checked(labels, protocol, train.spec, None, device)
+    if protocol.segments == "in_turn":
+        raise InputError(f"protocol '{protocol.name}' shows segments in turn, and real images have none; {_TOGETHER}.")
     rated = _step_size(protocol, None, f"training on all real images of '{train.spec.name}'")
     source = Source(RealImages(train.to(device, torch.float32)), train.labels.to(device), train.spec, soft, 0, rated)
     return _evaluate(source, test, protocol, seed, validation, device, execution, executor or InProcess(), done)
+
+
+_TOGETHER = "show them together (--segments together)"
+
+
+def _in_turn(distilled: Distilled, protocol: Protocol) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Images and labels in the order of segments, and how many there are before the end of each."""
+    parts = distilled.decoded_in_turn()
+    if not parts:
+        raise InputError(
+            f"protocol '{protocol.name}' shows segments in turn, and the images of this set were learnt together; "
+            f"{_TOGETHER}."
+        )
+    if protocol.soft is not None or distilled.soft_labels is not None:
+        raise InputError(
+            f"protocol '{protocol.name}' shows segments in turn, which soft labels, that belong to the order of the "
+            f"whole set, do not follow; {_TOGETHER}, or take hard ones (--labels hard)."
+        )
+    ends = tuple(itertools.accumulate(len(labels) for _, labels in parts))
+    return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts]), ends
 
 
 def check(protocol: Protocol, spec: DataSpec) -> None:

@@ -17,7 +17,7 @@ from limbeck.evaluation.protocol import Protocol
 from limbeck.evaluation.scores import Reached
 from limbeck.networks import build
 from limbeck.training.ensemble import side_by_side, split, stack
-from limbeck.training.lessons import Shuffled
+from limbeck.training.lessons import InTurn, Shuffled
 from limbeck.training.supervised import accuracy, fit
 
 __all__ = ["RealImages", "Rows", "Source", "Student", "train", "train_and_judge", "train_together"]
@@ -58,6 +58,7 @@ class Source:
         soft: a teacher's labels, where the protocol teaches by them.
         own_label_bytes: bytes of soft labels that the set carries; 0 for hard ones.
         lr: step size that networks begin with where none is chosen.
+        ends: images before the end of each segment, where these are shown in turn; rows are in their order.
     """
 
     images: Fetch
@@ -66,6 +67,7 @@ class Source:
     soft: Labels | None
     own_label_bytes: int
     lr: float
+    ends: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         """Images."""
@@ -103,6 +105,7 @@ def train(
     *,
     soft: Labels | None = None,
     look: Callable[[], float] | None = None,
+    ends: tuple[int, ...] = (),
 ) -> float | None:
     """Train one network as a protocol says, whatever number format it has.
 
@@ -117,11 +120,12 @@ def train(
         streams: random streams of this network.
         soft: a teacher's labels, where the protocol teaches by them.
         look: gives the test accuracy of the network as it is; needed where the protocol looks during training.
+        ends: images before the end of each segment, where these are shown in turn.
 
     Returns:
         The best look during training; None where there was none.
     """
-    source = Source(images, labels, spec, soft, 0, lr)
+    source = Source(images, labels, spec, soft, 0, lr, ends)
     epochs = train_together(network, weights, source, protocol, lr, [streams])
     return max((look() for epoch in epochs if look is not None and protocol.looks(epoch)), default=None)
 
@@ -151,6 +155,8 @@ def train_together(
     lessons = []
     for own in streams:
         batches = Shuffled(own, training, source.spec.shape, total)
+        if source.ends:
+            batches = InTurn(own, training, source.spec.shape, source.ends, protocol.epochs(total))
         lessons.append(batches if source.soft is None else source.soft.lessons(batches, protocol, source.spec.classes))
     for epoch, _ in fit(
         network,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,17 @@ from limbeck.reports.runs import (
     curve_file,
     diversity_file,
     evaluation_file,
+    prefixes_file,
     read_json,
     write_diversity,
     write_scores,
 )
 from limbeck.storage.atomic import write_text
 
-__all__ = ["judge", "judge_diversity", "judge_snapshots"]
+__all__ = ["PREFIXES", "judge", "judge_diversity", "judge_prefixes", "judge_snapshots"]
+
+PREFIXES = "prefixes"
+"""Folder of a run with a folder of scores for each prefix of its segments, named by its images per class."""
 
 Done = Callable[[int, int], None]
 
@@ -152,34 +158,104 @@ def judge_snapshots(
     """
     result = load(run)
     moments = [*_snapshots(run), _end(run, result)]
-    each = _networks(protocol)
-    points = []
-    for index, moment in enumerate(moments):
-        distilled = result if moment.folder == run else load(moment.folder)
-
-        def advance(count: int, _: int, before: int = index * each) -> None:
-            if done is not None:
-                done(before + count, len(moments) * each)
-
-        path = judge(
-            moment.folder,
-            distilled,
-            data,
-            protocol,
-            labels=labels,
-            seed=seed,
-            device=device,
-            execution=execution,
-            executor=executor,
-            done=advance,
-        )
-        points.append(_point(moment, path, run))
-    content = {**_common(read_json(path)), "points": points}
+    judged = _judge_each(
+        {moment.folder: functools.partial(load, moment.folder) for moment in moments},
+        data,
+        protocol,
+        done,
+        labels=labels,
+        seed=seed,
+        device=device,
+        execution=execution,
+        executor=executor,
+    )
+    points = [_point(moment, path, run) for moment, path in zip(moments, judged, strict=True)]
+    content = {**_common(read_json(judged[-1])), "points": points}
     file = run / curve_file(
         protocol, seed, result.storage, _elsewhere(data, result), _precision(execution), _digest(labels)
     )
     write_text(file, json.dumps(content, indent=2) + "\n")
     return file
+
+
+def judge_prefixes(
+    run: Path,
+    data: Data,
+    protocol: Protocol,
+    *,
+    labels: Labels | None = None,
+    seed: int = 0,
+    device: torch.device | None = None,
+    execution: ExecutionSettings | None = None,
+    executor: Executor | None = None,
+    done: Done | None = None,
+) -> Path:
+    """Judge every prefix of a set that was learnt segment by segment, and write accuracy over IPC; the file's path.
+
+    Every prefix keeps its scores in a folder of its own, the whole set in that of the run, so that nothing is judged
+    twice and the same call continues where it was stopped. Each is judged as a set for its own images per class.
+
+    Args:
+        run: its folder.
+        data: whose test images judge, and whose validation images choose where the protocol leaves a choice.
+        protocol: how the prefixes are judged.
+        labels: a teacher, where the protocol teaches by soft labels.
+        seed: seed of the networks, which are the same for all prefixes.
+        device: where to compute; the CPU by default.
+        execution: how training steps are computed.
+        executor: where the networks are trained; this process by default.
+        done: called after each network with the number of networks done and of all.
+
+    Raises:
+        InputError: the images of the run were learnt together.
+    """
+    whole = load(run)
+    if not whole.segments:
+        raise InputError(
+            f"the images in {run} were learnt together, so that no prefix of them is a set; distil with segments "
+            "(limbeck distill dasm)."
+        )
+    ends = list(itertools.accumulate(whole.segments))
+    folders = [run if ipc == whole.ipc else run / PREFIXES / f"ipc-{ipc:06d}" for ipc in ends]
+    judged = _judge_each(
+        {folder: functools.partial(whole.prefix, ipc) for folder, ipc in zip(folders, ends, strict=True)},
+        data,
+        protocol,
+        done,
+        labels=labels,
+        seed=seed,
+        device=device,
+        execution=execution,
+        executor=executor,
+    )
+    points = []
+    for ipc, path in zip(ends, judged, strict=True):
+        scores = read_json(path)
+        shown = {name: scores[name] for name in ("training_images", "bytes", "mean", "std", "networks")}
+        points.append({"ipc": ipc, **shown, "file": path.relative_to(run).as_posix()})
+    common = _common(read_json(judged[-1]))
+    content = {name: value for name, value in common.items() if name not in points[0]}
+    file = run / prefixes_file(
+        protocol, seed, whole.storage, _elsewhere(data, whole), _precision(execution), _digest(labels)
+    )
+    write_text(file, json.dumps({**content, "points": points}, indent=2) + "\n")
+    return file
+
+
+def _judge_each(
+    sets: Mapping[Path, Callable[[], Distilled]], data: Data, protocol: Protocol, done: Done | None, **how: Any
+) -> list[Path]:
+    """The files with the scores of several sets by their folders, each set read when its turn comes."""
+    each, paths = _networks(protocol), []
+    for index, (folder, read) in enumerate(sets.items()):
+
+        def advance(count: int, _: int, before: int = index * each) -> None:
+            if done is not None:
+                done(before + count, len(sets) * each)
+
+        folder.mkdir(parents=True, exist_ok=True)
+        paths.append(judge(folder, read(), data, protocol, done=advance, **how))
+    return paths
 
 
 def _networks(protocol: Protocol) -> int:

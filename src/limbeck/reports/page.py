@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from urllib.parse import quote
 
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec
+from limbeck.engine.run_file import FILE
 from limbeck.reports.accuracy import accuracy_section, findings
+from limbeck.reports.beside_published import published_section
 from limbeck.reports.citations import bibtex
+from limbeck.reports.classes import classes_section
 from limbeck.reports.compare import Comparison, Row, told_apart
 from limbeck.reports.continual import Stages, continual_section
 from limbeck.reports.cost import cost_section
@@ -28,9 +32,11 @@ from limbeck.reports.growth import growth_section
 from limbeck.reports.losses import losses_section
 from limbeck.reports.page_files import files_folder, write_files
 from limbeck.reports.plain_table import FORMS
+from limbeck.reports.prefixes import prefixes_section
 from limbeck.reports.recipes import protocol_section, recipes_section
 from limbeck.reports.runs import Run
 from limbeck.reports.sheets import images_section
+from limbeck.reports.tradeoff import tradeoff_section
 from limbeck.reports.wording import enumeration
 from limbeck.storage.atomic import write_text
 
@@ -96,7 +102,11 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None, sta
     sections = {
         "continual": continual_section(stages, colours),
         "accuracy": accuracy_section(entries, colours, comparison, rows),
+        "published": published_section(entries, colours),
+        "tradeoff": tradeoff_section(entries, colours),
+        "classes": classes_section(entries, colours),
         "growth": growth_section(entries, colours),
+        "prefixes": prefixes_section(entries, colours),
         "images": images_section(entries, colours, comparison.rows if comparison is not None else ()),
         "diversity": diversity_section(entries, colours),
         "experts": experts_section(entries, colours),
@@ -105,7 +115,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None, sta
         "protocol": protocol_section(entries, comparison),
         "recipes": recipes_section(entries, colours),
         "citation": _citation(entries),
-        "use": {"folder": json.dumps(_relative(_leading(entries)[0].run.folder, path.parent), ensure_ascii=False)},
+        "use": _use(_relative(_leading(entries)[0].run.folder, path.parent)),
     }
     return {
         "summary": _summary(entries, rows, stages),
@@ -119,6 +129,12 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None, sta
 def _leading(entries: Sequence[Entry]) -> list[Entry]:
     """What was learnt before what was picked."""
     return sorted(entries, key=lambda entry: not entry.learnt)
+
+
+def _use(folder: str) -> dict[str, str]:
+    """How the first set is loaded and its run repeated."""
+    repeat = f"limbeck distill {shlex.quote(f'{folder}/{FILE}')} --out {shlex.quote(f'{folder}-again')}"
+    return {"folder": json.dumps(folder, ensure_ascii=False), "repeat": repeat}
 
 
 def _citation(entries: Sequence[Entry]) -> str | None:

@@ -30,6 +30,7 @@ __all__ = [
     "diversity_as_plain",
     "diversity_file",
     "evaluation_file",
+    "prefixes_file",
     "read_json",
     "read_run",
     "scores_as_plain",
@@ -52,6 +53,7 @@ class Run:
         diversities: contents of its ``diversity-*.json``, likewise.
         rates: pairs of inner step and learned step size of the student, where there is one.
         skipped: inner steps that were not taken because their loss was too large or no number.
+        prefixes: contents of its ``prefixes-*.json``, likewise.
     """
 
     folder: Path
@@ -63,6 +65,7 @@ class Run:
     diversities: tuple[dict[str, Any], ...] = ()
     rates: tuple[tuple[int, float], ...] = ()
     skipped: int = 0
+    prefixes: tuple[dict[str, Any], ...] = ()
 
     @property
     def method(self) -> str:
@@ -88,11 +91,11 @@ def read_run(folder: Path) -> Run:
     losses = tuple((line.step, line.loss) for line in lines)
     rates = tuple((line.step, line.student_lr) for line in lines if line.student_lr is not None)
     skipped = max((line.skipped for line in lines), default=0)
-    evaluations, curves, diversities = (
+    evaluations, curves, diversities, prefixes = (
         tuple(read_json(path) for path in sorted(folder.glob(f"{kind}-*.json")))
-        for kind in ("evaluation", "curve", "diversity")
+        for kind in ("evaluation", "curve", "diversity", "prefixes")
     )
-    return Run(folder, distilled, record, losses, evaluations, curves, diversities, rates, skipped)
+    return Run(folder, distilled, record, losses, evaluations, curves, diversities, rates, skipped, prefixes)
 
 
 class _Line(NamedTuple):
@@ -156,6 +159,18 @@ def curve_file(
     return f"curve-{_name(protocol, seed, storage, elsewhere, precision, labels)}.json"
 
 
+def prefixes_file(
+    protocol: Protocol,
+    seed: int,
+    storage: str,
+    elsewhere: str = "",
+    precision: Precision = "float32",
+    labels: str = "",
+) -> str:
+    """Name of the file for the scores of all prefixes of a run; the arguments are those of `evaluation_file`."""
+    return f"prefixes-{_name(protocol, seed, storage, elsewhere, precision, labels)}.json"
+
+
 def diversity_file(
     protocol: DiversityProtocol, seed: int, storage: str, elsewhere: str = "", precision: Precision = "float32"
 ) -> str:
@@ -177,7 +192,10 @@ def _digest(
 ) -> str:
     unusual = [*([elsewhere] if elsewhere else []), *([precision] if precision != "float32" else [])]
     unusual += [f"labels {labels}"] if labels else []
-    text = json.dumps([encode(protocol), seed, storage, *unusual], sort_keys=True)
+    plain = encode(protocol)
+    if plain.get("segments") == "together":  # as before there was a choice, so that files keep their names
+        del plain["segments"]
+    text = json.dumps([plain, seed, storage, *unusual], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 

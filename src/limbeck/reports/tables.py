@@ -25,6 +25,7 @@ __all__ = [
     "label_size",
     "listing",
     "percent",
+    "prefixes_table",
     "real_cells",
     "scores_table",
     "spread",
@@ -119,10 +120,7 @@ def curve_table(curve: Mapping[str, Any], title: str = "") -> Table:
         curve: what `limbeck.reports.judging.judge_snapshots` wrote.
         title: what was evaluated.
     """
-    about = f"protocol {curve['protocol']['name']}, {curve['test_images']:,} test images"
-    if curve.get("label_kind", "hard") != "hard":
-        about += f", labels {label_size(curve['label_kind'], curve['bytes_labels'])}"
-    table = _table(f"{title}: {about}" if title else about)
+    table = _judged(curve, title)
     for name in ("inner step", "outer iteration", "distilling", "accuracy, %", "networks"):
         table.add_column(name, justify="right")
     for point in curve["points"]:
@@ -131,6 +129,32 @@ def curve_table(curve: Mapping[str, Any], title: str = "") -> Table:
         cells = (f"{point['step']:,}", f"{point['iteration']:,}", human_seconds(point["seconds"]), accuracy, str(count))
         table.add_row(*map(_text, cells))
     return table
+
+
+def prefixes_table(judged: Mapping[str, Any], title: str = "") -> Table:
+    """Accuracy over images per class from one run.
+
+    Args:
+        judged: what `limbeck.reports.judging.judge_prefixes` wrote.
+        title: what was evaluated.
+    """
+    table = _judged(judged, title)
+    for name in ("IPC", "size", "training images", "accuracy, %", "networks"):
+        table.add_column(name, justify="right")
+    for point in judged["points"]:
+        count = sum(len(entry["accuracies"]) for entry in point["networks"])
+        accuracy = percent(point["mean"], point["std"], count)
+        cells = (str(point["ipc"]), human_bytes(point["bytes"]), f"{point['training_images']:,}", accuracy, str(count))
+        table.add_row(*map(_text, cells))
+    return table
+
+
+def _judged(several: Mapping[str, Any], title: str) -> Table:
+    """An empty table on sets that were judged alike."""
+    about = f"protocol {several['protocol']['name']}, {several['test_images']:,} test images"
+    if several.get("label_kind", "hard") != "hard":
+        about += f", labels {label_size(several['label_kind'], several['bytes_labels'])}"
+    return _table(f"{title}: {about}" if title else about)
 
 
 def diversity_table(diversity: Mapping[str, Any], title: str = "") -> Table:
