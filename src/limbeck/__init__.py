@@ -16,11 +16,11 @@ from limbeck.core.recipe import Recipe as Recipe
 from limbeck.engine.distill import distill as distill
 from limbeck.engine.settings import Settings as Settings
 from limbeck.evaluation import protocols as protocols
-from limbeck.evaluation.evaluate import Scores as Scores
 from limbeck.evaluation.evaluate import evaluate as evaluate
 from limbeck.evaluation.labels import stored_labels as stored_labels
 from limbeck.evaluation.relabel import relabel as relabel
 from limbeck.evaluation.relabel import replay as replay
+from limbeck.evaluation.scores import Scores as Scores
 from limbeck.evaluation.teaching import taught_by as taught_by
 from limbeck.formats.export import export as export
 from limbeck.formats.native import load as load

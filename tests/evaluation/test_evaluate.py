@@ -12,19 +12,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from limbeck.augmentations.dc_augment import DCAugment
 from limbeck.augmentations.imagenet_augment import ImagenetAugment
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.executor import Executor
 from limbeck.core.real import DataSpec, Normalization, RealSet
-from limbeck.data import Data, from_arrays
+from limbeck.data import Data
 from limbeck.data import load as load_data
 from limbeck.data.images import ImageSet
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
-from limbeck.evaluation.evaluate import Reached, Scores, evaluate, evaluate_real
-from limbeck.evaluation.protocols import Protocol, for_data
+from limbeck.evaluation.evaluate import evaluate, evaluate_real
+from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.scores import Reached, Scores
 from limbeck.formats.native import load
 from limbeck.methods.random import random
 from limbeck.storage.directory import write_set
@@ -69,26 +69,6 @@ def test_an_augmentation_that_is_not_made_for_the_images_is_refused(distilled: D
         evaluate(distilled, digits.require_test(), protocol)
 
 
-def test_networks_learn_under_the_augmentations_of_dc_and_imagenet(digits: Data) -> None:
-    train, test = digits.train, digits.require_test()
-    for augmentation in (DCAugment(operations=("crop", "noise")), DCAugment()):
-        protocol = replace(PROTOCOL, networks=("convnet2:width=16",), repeats=1, length=150)
-        protocol = replace(protocol, training=Training(lr=0.05, augmentation=augmentation))
-        assert evaluate_real(train, test, protocol).mean > 0.6
-    pairs = [(part.pixels.expand(-1, 3, -1, -1), part.labels) for part in (train, test)]
-    coloured = from_arrays(*pairs, name="coloured", validation=0)
-    protocol = for_data("idc_imagenet", coloured.spec, ("convnet2:width=16",), 1, decoded=10)
-    protocol = replace(protocol, budget="updates", length=200, training=replace(protocol.training, lr=0.05))
-    judged = evaluate_real(coloured.train, coloured.require_test(), protocol)
-    assert judged.mean > 0.5
-
-
-def test_one_network_has_no_deviation(distilled: Distilled, digits: Data) -> None:
-    protocol = replace(PROTOCOL, networks=(NETWORK,), repeats=1, length=1)
-    scores = evaluate(distilled, digits.require_test(), protocol)
-    assert scores.std == scores.networks[0].std == 0.0
-
-
 def test_seeds_are_recorded_and_distinct_and_decide(distilled: Distilled, digits: Data) -> None:
     test = digits.require_test()
     torch.manual_seed(1)
@@ -109,14 +89,6 @@ def test_networks_do_not_depend_on_one_another(distilled: Distilled, digits: Dat
     both = evaluate(distilled, test, PROTOCOL)
     alone = evaluate(distilled, test, replace(PROTOCOL, networks=("mlp",), repeats=1))
     assert alone.networks[0].accuracies[0] == both.networks[1].accuracies[0]
-
-
-def test_training_longer_on_all_real_images_learns_them(digits: Data) -> None:
-    protocol = Protocol(name="tiny", networks=("mlp",), repeats=1, budget="updates", length=150)
-    scores = evaluate_real(digits.train, digits.require_test(), protocol)
-    assert scores.mean > 0.7
-    assert scores.images == len(digits.train)
-    assert evaluate_real(digits.train, digits.require_test(), replace(protocol, length=1)).mean < scores.mean
 
 
 # Executors.

@@ -16,8 +16,8 @@ from limbeck.core.context import Context
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import DataSpec
 from limbeck.core.streams import Streams
-from limbeck.evaluation.evaluate import train
 from limbeck.evaluation.protocols import Protocol, ast_official, mtt
+from limbeck.evaluation.students import train
 from limbeck.networks import build
 from limbeck.optimizers.sgd import SGD
 from limbeck.training.passes import forward

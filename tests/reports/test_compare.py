@@ -115,7 +115,7 @@ def test_repeating_does_no_work(done: tuple[Comparison, Path], digits: Data, mon
     files = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != COMPARISON}
     for name in ("Loop.step", "Loop.start"):
         monkeypatch.setattr(f"limbeck.engine.loop.{name}", None)
-    monkeypatch.setattr("limbeck.evaluation.evaluate._train_and_judge", None)
+    monkeypatch.setattr("limbeck.evaluation.evaluate.train_and_judge", None)
     again = run(digits, out)
     assert again == comparison
     assert {path: path.stat().st_mtime_ns for path in files} == files
@@ -282,7 +282,7 @@ def test_soft_comparisons_do_no_work_twice(digits: Data, tmp_path: Path, monkeyp
     recipes = {"random": random()}
     first = soft(recipes, digits, tmp_path, teacher=by_teacher(), seeds=(0,))
     assert [row.label_kind for row in first.rows] == ["teacher"] and first.brought_by == ""
-    monkeypatch.setattr("limbeck.evaluation.evaluate._train_and_judge", None)
+    monkeypatch.setattr("limbeck.evaluation.evaluate.train_and_judge", None)
     assert soft(recipes, digits, tmp_path, teacher=by_teacher(), seeds=(0,)) == first
 
 

@@ -14,8 +14,8 @@ from limbeck.data import Data
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.diversity import DiversityProtocol, DiversityScores, Figures
-from limbeck.evaluation.evaluate import NetworkScores, Scores
 from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.scores import NetworkScores, Scores
 from limbeck.reports.runs import (
     curve_file,
     diversity_as_plain,

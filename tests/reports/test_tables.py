@@ -11,8 +11,8 @@ from rich.table import Table
 
 import limbeck as lb
 from limbeck.data.splits import Data
-from limbeck.evaluation.evaluate import NetworkScores, Scores
 from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.scores import NetworkScores, Scores
 from limbeck.methods.random import random
 from limbeck.reports.compare import Comparison, Row
 from limbeck.reports.tables import (

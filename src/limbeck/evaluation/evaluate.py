@@ -5,130 +5,25 @@ from __future__ import annotations
 import copy
 import functools
 import math
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
-from limbeck.core.execution import Execution, ExecutionSettings, Precision, use_allocator
+from limbeck.core.execution import Execution, ExecutionSettings, use_allocator
 from limbeck.core.executor import Executor, InProcess
-from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import DataSpec, RealSet
 from limbeck.core.streams import Streams
-from limbeck.evaluation.labels import LabelKind, Labels
+from limbeck.evaluation.labels import Labels
 from limbeck.evaluation.protocol import Protocol
+from limbeck.evaluation.scores import NetworkScores, Reached, Scores
+from limbeck.evaluation.students import RealImages, Rows, Source, Student, train_and_judge
 from limbeck.networks import build
-from limbeck.training.lessons import Shuffled
-from limbeck.training.supervised import accuracy, fit
 
-__all__ = [
-    "NetworkScores",
-    "Reached",
-    "Scores",
-    "check",
-    "evaluate",
-    "evaluate_real",
-    "require_same_whitening",
-    "train",
-]
-
-Fetch = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class NetworkScores:
-    """Accuracies of one architecture.
-
-    Args:
-        network: its name.
-        accuracies: test accuracy of each network in [0, 1], after the last epoch.
-        seeds: seed of each network's streams.
-        lr: step size used: that of the set or the protocol, or chosen on the validation part if there was a choice.
-        execution: how training steps were computed.
-        best: the best test accuracy of each network over the looks of its training, which is selected on test data and
-            no fair figure; empty where the protocol looks once (`Protocol.checked_every`).
-    """
-
-    network: str
-    accuracies: tuple[float, ...]
-    seeds: tuple[int, ...]
-    lr: float
-    execution: Execution = field(default_factory=Execution)
-    best: tuple[float, ...] = ()
-
-    @property
-    def mean(self) -> float:
-        """Mean accuracy."""
-        return statistics.fmean(self.accuracies)
-
-    @property
-    def std(self) -> float:
-        """Sample standard deviation of the accuracies; 0 for one network."""
-        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Result of an evaluation.
-
-    Args:
-        protocol: how it was done.
-        networks: one entry per architecture.
-        images: training images after decoding.
-        test_images: size of the test set.
-        seed: seed of the evaluation.
-        seconds: wall time.
-        labels: where soft labels came from; None for the labels of the set.
-        own_label_bytes: bytes of soft labels that the set carries; 0 for hard ones.
-    """
-
-    protocol: Protocol
-    networks: tuple[NetworkScores, ...]
-    images: int
-    test_images: int
-    seed: int
-    seconds: float
-    labels: Labels | None = None
-    own_label_bytes: int = 0
-
-    @property
-    def precision(self) -> Precision:
-        """Number format of convolutions."""
-        return self.networks[0].execution.precision
-
-    @property
-    def label_kind(self) -> LabelKind:
-        """``hard``, ``own`` (soft ones of the set), ``teacher`` (every batch labelled by a teacher) or ``stored``."""
-        if self.labels is None:
-            return "own" if self.own_label_bytes else "hard"
-        return self.labels.kind
-
-    @property
-    def label_bytes(self) -> int:
-        """Bytes of labels: 0 for hard ones, which the order implies; else of the set's, of files, or of a teacher."""
-        return self.own_label_bytes if self.labels is None else self.labels.bytes
-
-    @property
-    def mean(self) -> float:
-        """Mean accuracy over all networks of all architectures."""
-        return statistics.fmean(value for entry in self.networks for value in entry.accuracies)
-
-    @property
-    def std(self) -> float:
-        """Sample standard deviation over all networks; 0 for one."""
-        every = [value for entry in self.networks for value in entry.accuracies]
-        return statistics.stdev(every) if len(every) > 1 else 0.0
-
-    @property
-    def selected_on_test(self) -> float | None:
-        """Mean over all networks of their best look at the test images; None where the protocol looks once."""
-        every = [value for entry in self.networks for value in entry.best]
-        return statistics.fmean(every) if every else None
+__all__ = ["check", "evaluate", "evaluate_real", "require_same_whitening"]
 
 
 def evaluate(
@@ -174,7 +69,7 @@ def evaluate(
     own = distilled.soft_labels
     images = distilled.spec.normalization.apply(images.to(device, torch.float32))
     labelled = (targets if own is None else own).to(device)
-    source = _Source(_Rows(images), labelled, distilled.spec, soft, distilled.label_bytes, rated)
+    source = Source(Rows(images), labelled, distilled.spec, soft, distilled.label_bytes, rated)
     return _evaluate(source, test, protocol, seed, validation, device, execution, executor or InProcess(), done)
 
 
@@ -208,7 +103,7 @@ def evaluate_real(
     device = device or torch.device("cpu")
     soft = _checked(labels, protocol, train.spec, None, device)
     rated = _step_size(protocol, None, f"training on all real images of '{train.spec.name}'")
-    source = _Source(_Real(train.to(device, torch.float32)), train.labels.to(device), train.spec, soft, 0, rated)
+    source = Source(RealImages(train.to(device, torch.float32)), train.labels.to(device), train.spec, soft, 0, rated)
     return _evaluate(source, test, protocol, seed, validation, device, execution, executor or InProcess(), done)
 
 
@@ -294,62 +189,8 @@ def _step_size(protocol: Protocol, learnt: float | None, what: str) -> float:
     return learnt
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Images that are there as one tensor, by row."""
-
-    images: Tensor
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        return self.images[rows.to(self.images.device)]
-
-
-@dataclass(frozen=True)
-class _Real:
-    """Images of a real set in normalized space, by row."""
-
-    data: RealSet
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        return self.data.spec.normalization.apply(self.data.images(rows))
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Labelled training images in normalized space."""
-
-    images: Fetch
-    labels: Tensor
-    spec: DataSpec
-    soft: Labels | None
-    own_label_bytes: int
-    lr: float
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One network to train and judge."""
-
-    network: str
-    seed: int
-    lr: float
-    judges: RealSet
-    execution: Execution
-
-
-@dataclass(frozen=True)
-class Reached:
-    """Test accuracy of a network after the last epoch, and the best of its looks before, if there were any."""
-
-    last: float
-    best: float | None = None
-
-
 def _evaluate(
-    source: _Source,
+    source: Source,
     test: RealSet,
     protocol: Protocol,
     seed: int,
@@ -370,7 +211,7 @@ def _evaluate(
     require_same_whitening(source.spec, test.spec)
     check(protocol, source.spec)
     judges = _seen_through(test, source.spec).to(device, torch.float32)
-    run = functools.partial(_train_and_judge, source, protocol)
+    run = functools.partial(train_and_judge, source, protocol)
     ways = {
         name: execution.resolve(device, torch.float32, _flops(name, source, protocol, len(test)))
         for name in protocol.networks
@@ -379,7 +220,7 @@ def _evaluate(
         name: _choose(name, source, protocol, seed, validation, ways[name], executor) for name in protocol.networks
     }
     tasks = [
-        _Task(name, _network_seed(seed, name, repeat), rates[name], judges, ways[name])
+        Student(name, _network_seed(seed, name, repeat), rates[name], judges, ways[name])
         for name in protocol.networks
         for repeat in range(protocol.repeats)
     ]
@@ -400,7 +241,7 @@ def _evaluate(
     return Scores(protocol, tuple(entries), len(source), len(test), seed, spent, source.soft, own)
 
 
-def _flops(network: str, source: _Source, protocol: Protocol, test: int) -> float:
+def _flops(network: str, source: Source, protocol: Protocol, test: int) -> float:
     """Floating point operations of training and judging all networks of one architecture."""
     total = len(source)
     images = 3.0 * protocol.steps(total) * min(protocol.training.batch_size, total) + test
@@ -416,7 +257,7 @@ def _seen_through(data: RealSet, spec: DataSpec) -> RealSet:
 
 def _choose(
     network: str,
-    source: _Source,
+    source: Source,
     protocol: Protocol,
     seed: int,
     validation: RealSet | None,
@@ -434,75 +275,11 @@ def _choose(
     require_same_whitening(source.spec, validation.spec)
     judges = _seen_through(validation, source.spec).to(source.labels.device, torch.float32)
     chosen_by = _network_seed(seed, f"{network} on validation", 0)
-    tasks = [_Task(network, chosen_by, lr, judges, execution) for lr in protocol.learning_rates]
-    run = functools.partial(_train_and_judge, source, replace(protocol, checked_every=0))
+    tasks = [Student(network, chosen_by, lr, judges, execution) for lr in protocol.learning_rates]
+    run = functools.partial(train_and_judge, source, replace(protocol, checked_every=0))
     reached = [one.last for one in executor.map(run, tasks)]
     return protocol.learning_rates[reached.index(max(reached))]
 
 
 def _network_seed(seed: int, network: str, repeat: int) -> int:
     return Streams(seed)(f"evaluation of {network}", repeat).seed
-
-
-def train(
-    network: FunctionalNetwork,
-    weights: Weights,
-    images: Fetch,
-    labels: Tensor,
-    spec: DataSpec,
-    protocol: Protocol,
-    lr: float,
-    streams: Streams,
-    *,
-    soft: Labels | None = None,
-    look: Callable[[], float] | None = None,
-) -> float | None:
-    """Train one network as a protocol says, whatever number format it has.
-
-    Args:
-        network: the architecture.
-        weights: its weights, changed in place.
-        images: training images in normalized space ``[B, C, H, W]`` for rows ``[B]``.
-        labels: int64 ``[N]``, or probabilities ``[N, K]``, on the network's device.
-        spec: shape, classes and normalization of the images.
-        protocol: how.
-        lr: step size at the beginning.
-        streams: random streams of this network.
-        soft: a teacher's labels, where the protocol teaches by them.
-        look: gives the test accuracy of the network as it is; needed where the protocol looks during training.
-
-    Returns:
-        The best look during training; None where there was none.
-    """
-    total, training = len(labels), protocol.training.bound(spec)
-    batches = Shuffled(streams, training, spec.shape, total)
-    looks = []
-    for epoch, _ in fit(
-        network,
-        weights,
-        images,
-        labels,
-        training,
-        streams,
-        spec.shape,
-        lambda epoch: protocol.lr(epoch, total, lr),
-        protocol.steps(total),
-        protocol.forgets,
-        lessons=batches if soft is None else soft.lessons(batches, protocol, spec.classes),
-        soft=protocol.soft,
-        momentum=None if protocol.momentum_after is None else protocol.momentum,
-    ):
-        if protocol.looks(epoch) and look is not None:
-            looks.append(look())
-    return max(looks, default=None)
-
-
-def _train_and_judge(source: _Source, protocol: Protocol, task: _Task) -> Reached:
-    """Test accuracy of one fresh network. A pure function of its arguments."""
-    network = build(task.network, source.spec).to(source.labels.device, torch.float32, task.execution)
-    streams = Streams(task.seed)
-    weights = network.initial(streams("network"))
-    look = functools.partial(accuracy, network, weights, _Real(task.judges), task.judges.labels)
-    images, labels, spec = source.images, source.labels, source.spec
-    best = train(network, weights, images, labels, spec, protocol, task.lr, streams, soft=source.soft, look=look)
-    return Reached(look(), best)

@@ -19,8 +19,8 @@ from limbeck.core.real import DataSpec
 from limbeck.engine.folder import RECORD
 from limbeck.engine.journal import LOG
 from limbeck.evaluation.diversity import DiversityProtocol, DiversityScores
-from limbeck.evaluation.evaluate import Scores
 from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.scores import Scores
 from limbeck.formats.native import load
 from limbeck.storage.atomic import write_text
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from limbeck.evaluation.evaluate import Scores
+from limbeck.evaluation.scores import Scores
 from limbeck.reports.compare import Comparison, Row
 
 if TYPE_CHECKING:
