@@ -27,8 +27,8 @@ from limbeck.formats.native import load
 from limbeck.reports.compare import LabelChoice
 from limbeck.reports.diversity import relative_distances
 from limbeck.reports.judging import judge_diversity, judge_snapshots
-from limbeck.reports.runs import read_json, scores_as_plain, write_scores
-from limbeck.reports.tables import curve_table, diversity_table, listing, scores_table
+from limbeck.reports.runs import read_json, write_scores
+from limbeck.reports.tables import class_table, curve_table, diversity_table, listing, scores_table
 
 __all__ = ["Evaluate"]
 
@@ -65,6 +65,9 @@ class Evaluate:
     """Who gives soft labels."""
     network_cache: bool | Path = True
     """Where a teacher that is trained on the real images is kept: the usual folder, this one, or nowhere."""
+    per_class: bool = False
+    """Print accuracy class by class and calibration as well; the scores' file has them always, with the confusion of
+    classes."""
     metrics: tuple[Metric, ...] = ("accuracy",)
     """What to measure: accuracy (fresh networks trained on the set), diversity (its features beside those of the real
     images), or both."""
@@ -143,13 +146,15 @@ class Evaluate:
             from rich.console import Console
 
             Console().print(scores_table(scores, str(self.run_), distilled.bytes))
+            if self.per_class:
+                Console().print(class_table(scores, distilled.spec.class_names))
             if distilled.student_lr is not None and protocol.lr_of_set == "ignored":
                 note(
                     f"the set has learnt a step size, {distilled.student_lr:g}, which protocol '{protocol.name}' does "
                     "not use, so that all sets are on an equal footing; --protocol mtt does"
                 )
             note(f"written to {path}")
-        return {**scores_as_plain(scores, distilled.bytes), "file": str(path)}
+        return {**read_json(path), "file": str(path)}
 
     def _diversity(
         self, distilled: Distilled, beside: dict[Path, Distilled], data: Data, device: torch.device

@@ -7,6 +7,7 @@ on test images that are read once, at the end; ``ast_official`` gives another be
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -36,6 +37,7 @@ from limbeck.training.settings import Training
 
 __all__ = [
     "PROTOCOLS",
+    "SOURCES",
     "Protocol",
     "ProtocolName",
     "ast",
@@ -51,6 +53,7 @@ __all__ = [
     "for_set",
     "idc",
     "idc_imagenet",
+    "idm",
     "limbeck",
     "limbeck_soft",
     "mtt",
@@ -231,7 +234,7 @@ def dsa(
 def dm(
     *, networks: tuple[str, ...] = ("convnet3",), repeats: int = 20, data: str = "cifar10", epochs: int = 1000
 ) -> Protocol:
-    """The protocol of DM and IDM, as published (but last epoch and last images, not best): that of DSA.
+    """The protocol of DM, as published (but last epoch and last images, not best): that of DSA.
 
     Args:
         networks: architectures.
@@ -240,6 +243,25 @@ def dm(
         epochs: epochs.
     """
     return replace(dsa(networks=networks, repeats=repeats, data=data, epochs=epochs), name="dm")
+
+
+def idm(
+    *, networks: tuple[str, ...] = ("convnet3",), repeats: int = 5, data: str = "cifar10", epochs: int = 1000
+) -> Protocol:
+    """The protocol of IDM, as in its code (but last epoch and last images, not best): that of DM.
+
+    SGD at 0.01 with momentum 0.9 and weight decay 5e-4, batches of 256 of the unpacked images, one token of DSA per
+    batch, 1001 epochs, x 0.1 after epoch 501 with a velocity of zero. The code keeps the best of the iterations that it
+    evaluates on the test images. Zhao, Li, Qin and Yu, "Improved distribution matching for dataset condensation", CVPR
+    2023.
+
+    Args:
+        networks: architectures.
+        repeats: networks of each.
+        data: name of the data set; digits are never mirrored.
+        epochs: epochs.
+    """
+    return replace(dm(networks=networks, repeats=repeats, data=data, epochs=epochs), name="idm")
 
 
 def dsdm(
@@ -381,6 +403,7 @@ ProtocolName = Literal[
     "dsa",
     "dc",
     "dm",
+    "idm",
     "dsdm",
     "mtt",
     "ast",
@@ -394,6 +417,24 @@ ProtocolName = Literal[
 ]
 PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
 """Names of the protocols."""
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "limbeck": ("kim2022idc",),
+    "limbeck_soft": ("yin2023sre2l",),
+    "idc": ("kim2022idc", "liu2023dream"),
+    "idc_imagenet": ("kim2022idc",),
+    "dsa": ("zhao2021dsa",),
+    "dc": ("zhao2021dc",),
+    "dm": ("zhao2023dm",),
+    "idm": ("zhao2023idm",),
+    "dsdm": ("li2024dsdm", "zhang2024m3d"),
+    "mtt": ("cazenavette2022mtt", "cui2023tesla", "du2023ftd"),
+    "ast": ("shen2023ast",),
+    "ast_official": ("shen2023ast",),
+    **dict.fromkeys(("sre2l_cifar", "sre2l_tiny", "sre2l_imagenet"), ("yin2023sre2l",)),
+    **dict.fromkeys(("dwa_cifar", "dwa_tiny", "dwa_imagenet"), ("du2024dwa", "yin2023sre2l")),
+}
+"""Whose settings a protocol has, as keys of the references; ours have their augmentation and schedule, or their
+teacher's labels, from there, and other lengths."""
 _RATED = ("mtt", "ast", "ast_official")
 """Those that take the step size from the set."""
 
@@ -489,6 +530,8 @@ def _for_data(
             return dc(data=data, **chosen)
         case "dm":
             return dm(data=data, **chosen)
+        case "idm":
+            return idm(data=data, **chosen)
         case "dsdm":
             return dsdm(data=data, ipc=ipc, factor=factor, **chosen)
         case "mtt":

@@ -1,5 +1,4 @@
-"""What a classifier's logits say of labelled images beside how many are right: which classes it takes for which, and
-whether it is as sure as it may be.
+"""Confusion of classes and calibration of a classifier, from its logits of labelled images.
 
 Each function gives sums over a batch, which add up over the batches of a test set, or reduces such sums to a figure.
 References: Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017 (expected calibration

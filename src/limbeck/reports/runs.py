@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,13 +20,14 @@ from limbeck.core.real import DataSpec
 from limbeck.engine.folder import RECORD
 from limbeck.engine.journal import LOG
 from limbeck.evaluation.diversity import DiversityProtocol, DiversityScores
-from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.protocols import SOURCES, Protocol
 from limbeck.evaluation.scores import Scores
 from limbeck.formats.native import load
 from limbeck.storage.atomic import write_text
 
 __all__ = [
     "Run",
+    "as_text",
     "curve_file",
     "diversity_as_plain",
     "diversity_file",
@@ -181,15 +183,25 @@ def _digest(
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
+def scores_as_plain(scores: Scores, images_bytes: int, distil_seconds: float | None = None) -> dict[str, Any]:
     """Scores as plain data, with what a reader needs to trust them.
 
-    Accuracies are those after the last epoch. Under ``selected_on_test`` stands the best of several looks at the test
-    images, where the protocol takes them: their mean, and for each network its own.
+    Accuracies, and ``last``, are those after the last epoch. Under ``best`` and ``selected_on_test`` stands the best of
+    several looks at the test images, where the protocol takes them: their mean, and for each network its own.
+
+    Args:
+        scores: what came out.
+        images_bytes: bytes of the stored pixels.
+        distil_seconds: wall time of the distillation, where it is known.
     """
     return {
         "protocol": encode(scores.protocol),
+        "sources": list(SOURCES.get(scores.protocol.name, ())),
         "seed": scores.seed,
+        "last": scores.mean,
+        "best": scores.selected_on_test,
+        "test_evaluations": scores.test_evaluations,
+        "selection": scores.selection,
         "mean": scores.mean,
         "std": scores.std,
         **({} if scores.selected_on_test is None else {"selected_on_test": scores.selected_on_test}),
@@ -203,6 +215,7 @@ def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
                 "seeds": list(entry.seeds),
                 "lr": entry.lr,
                 "execution": encode(entry.execution),
+                "details": [one.as_plain() for one in entry.details],
             }
             for entry in scores.networks
         ],
@@ -213,6 +226,7 @@ def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
         "label_kind": scores.label_kind,
         "labels": None if scores.labels is None else scores.labels.as_plain(),
         "seconds": scores.seconds,
+        **({} if distil_seconds is None else {"distil_seconds": distil_seconds}),
     }
 
 
@@ -225,15 +239,22 @@ def write_scores(folder: Path, scores: Scores, distilled: Distilled, judges: Dat
         distilled: the set.
         judges: the data whose test images judged; those of the set by default.
     """
-    plain, elsewhere = scores_as_plain(scores, distilled.bytes), ""
+    record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+    plain, elsewhere = scores_as_plain(scores, distilled.bytes, record.get("seconds")), ""
     if judges is not None and judges.digest != distilled.spec.digest:
         plain, elsewhere = {"data": judges.name, **plain}, judges.digest
     labels = "" if scores.labels is None else scores.labels.digest
     path = folder / evaluation_file(
         scores.protocol, scores.seed, distilled.storage, elsewhere, scores.precision, labels
     )
-    write_text(path, json.dumps(plain, indent=2) + "\n")
+    write_text(path, as_text(plain))
     return path
+
+
+def as_text(plain: dict[str, Any]) -> str:
+    """Plain data as indented JSON, in which a list of numbers stays on its line."""
+    text = json.dumps(plain, indent=2, allow_nan=False) + "\n"
+    return re.sub(r"\[[^\[\]{}\"]+\]", lambda found: " ".join(found.group().split()), text)
 
 
 def diversity_as_plain(scores: DiversityScores) -> dict[str, Any]:
