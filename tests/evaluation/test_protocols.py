@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 
-from limbeck.augmentations.dc_augment import DCAugment
-from limbeck.augmentations.dsa_augment import DSAAugment
 from limbeck.augmentations.idc_augment import IDCAugment
 from limbeck.augmentations.imagenet_augment import ImagenetAugment
 from limbeck.core.distilled import Distilled
@@ -19,8 +16,6 @@ from limbeck.evaluation.protocols import (
     PROTOCOLS,
     SOURCES,
     Protocol,
-    ast,
-    ast_official,
     dc,
     dm,
     dsa,
@@ -30,7 +25,6 @@ from limbeck.evaluation.protocols import (
     idc_imagenet,
     idm,
     limbeck,
-    mtt,
 )
 from limbeck.methods.idc import idc as idc_recipe
 from limbeck.reports import citations
@@ -167,26 +161,6 @@ def test_protocols_are_found_by_name(digits: Data) -> None:
         for_set("iddc", one)
 
 
-def test_dc_trains_one_epoch_more_and_forgets_its_velocity_at_the_drop() -> None:
-    protocol = dc()
-    assert (protocol.length, protocol.repeats, protocol.training.batch_size) == (301, 20, 256)
-    assert protocol.training.augmentation is None and protocol.training.cutmix == 0
-    rates = [protocol.lr(epoch, 100) for epoch in range(301)]
-    assert rates == pytest.approx([0.01] * 152 + [0.001] * 149)  # after the epoch with index 300 // 2 + 1
-    assert [epoch for epoch in range(301) if protocol.forgets(epoch)] == [152]
-    assert not any(idc().forgets(epoch) for epoch in range(1000))
-
-
-def test_dsa_trains_longer_and_under_one_token_per_batch() -> None:
-    protocol = dsa(data="cifar10")
-    assert (protocol.length, protocol.repeats) == (1001, 20)
-    assert [epoch for epoch in range(1001) if protocol.forgets(epoch)] == [502]
-    assert protocol.training.augmentation == DSAAugment()
-    for data in ("mnist", "svhn", "digits"):
-        augmentation = dsa(data=data).training.augmentation
-        assert isinstance(augmentation, DSAAugment) and "flip" not in augmentation.tokens
-
-
 def test_protocols_for_data(digits: Data) -> None:
     def named(name: str) -> DataSpec:
         return replace(digits.spec, name=name)
@@ -232,44 +206,6 @@ def test_the_decoded_images_of_a_set_decide_its_epochs(digits: Data) -> None:
         assert for_set("idc_imagenet", distilled(digits, factor, ipc, "imagenet10")).length == epochs
 
 
-BATCH, DEEP = "convnet3:norm=batch", "convnet4:width=16,norm=batch"
-
-
-@pytest.mark.parametrize(
-    ("networks", "data", "operations"),
-    [
-        (("convnet3", "mlp", "resnet18"), "cifar10", ()),
-        (("convnet3", "mlp"), "fashion-mnist", ()),
-        (("convnet3",), "digits", ()),
-        (("convnet3", "resnet18"), "MNIST", ("crop", "scale", "rotate")),
-        ((BATCH, DEEP), "cifar10", ("crop", "noise")),
-        ((BATCH,), "mnist", ("crop", "noise")),
-        # The code names ConvNetBN alone.
-        (("convnet3:norm=batch,activation=swish", "vgg11:norm=batch"), "cifar10", ()),
-    ],
-)
-def test_dc_augments_what_the_code_does(networks: tuple[str, ...], data: str, operations: Any) -> None:
-    protocol = dc(networks=networks, data=data)
-    augmentation = protocol.training.augmentation
-    assert augmentation == (DCAugment(operations=operations) if operations else None)
-    assert protocol.length == (1001 if operations else 301)
-    changed = dc(networks=networks, data=data, epochs=10)
-    assert (changed.length, changed.training) == (11, protocol.training)
-
-
-@pytest.mark.parametrize("data", ["cifar10", "mnist"])
-def test_dc_refuses_networks_that_are_trained_differently_together(data: str) -> None:
-    with pytest.raises(InputError, match="evaluate them apart"):
-        dc(networks=("convnet3", BATCH), data=data)
-
-
-def test_dc_refuses_names_of_networks_that_do_not_exist() -> None:
-    with pytest.raises(InputError, match="did you mean 'resnet18'"):
-        dc(networks=("resnet_18",))
-    with pytest.raises(InputError, match="unknown convnet3 option 'nom'"):
-        dc(networks=("convnet3:nom=batch",))
-
-
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_sound_is_neither_augmented_nor_mixed(digits: Data, name: str) -> None:
     spec = replace(digits.spec, name="words", height=64, width=64, sound=Sound())
@@ -279,29 +215,6 @@ def test_sound_is_neither_augmented_nor_mixed(digits: Data, name: str) -> None:
     plain = for_data(name, replace(spec, sound=None), ("convnet4",))
     assert replace(plain, training=found.training) == found
     assert for_data(name, spec, ("mlp",)).networks == ("mlp",)
-
-
-def test_mtt_is_dsa_with_the_learnt_step_size() -> None:
-    protocol = mtt(data="svhn")
-    assert protocol == replace(dsa(data="svhn", repeats=5), name="mtt", lr_of_set="required")
-    assert (protocol.length, protocol.repeats, protocol.training.batch_size) == (1001, 5, 256)
-    assert [protocol.lr(epoch, 100, 1.0) for epoch in (0, 501, 502, 1000)] == [1.0, 1.0, 0.1, 0.1]
-    assert [epoch for epoch in range(1001) if protocol.forgets(epoch)] == [502]
-    named = mtt(lr=0.02)
-    assert (named.lr_of_set, named.training.lr) == ("preferred", 0.02)
-
-
-def test_ast_as_its_paper_and_as_its_code() -> None:
-    stated, coded = ast(), ast_official(repeats=2)
-    assert (stated.length, stated.repeats, stated.training.weight_decay, stated.checked_every) == (1000, 5, 5e-4, 0)
-    assert [stated.lr(epoch, 100, 1.0) for epoch in (0, 499, 500, 999)] == [1.0, 1.0, 0.5, 0.5]
-    assert not any(stated.forgets(epoch) for epoch in range(1000))
-    assert (coded.length, coded.repeats, coded.training.weight_decay, coded.checked_every) == (1001, 2, 1e-3, 20)
-    assert ast_official().repeats == 1
-    assert [coded.lr(epoch, 100, 1.0) for epoch in (0, 501, 502, 1000)] == [1.0, 1.0, 0.5, 0.5]
-    assert [coded.momentum(epoch) for epoch in (0, 501, 502, 1000)] == [0.9, 0.9, 0.8, 0.8]
-    assert coded.forgets(502) and coded.lr_of_set == stated.lr_of_set == "required"
-    assert "flip" not in str(ast(data="digits").training.augmentation)
 
 
 def test_a_step_size_is_for_protocols_that_take_that_of_the_set(digits: Data) -> None:
