@@ -1,8 +1,8 @@
 """How a distilled set is judged: the published protocols, and our own, as typed constants, found by name.
 
 A protocol says which networks are trained on the decoded images, for how long and how, and how often. IDC's, which ours
-and DSDM's are made of, are here; those of DC, DSA, DM and IDM are in `limbeck.evaluation.condensation`, those at a learnt
-step size in `limbeck.evaluation.trajectory`, and those in which a teacher labels every batch in
+and DSDM's are made of, are here; those of DC, DSA, DM and IDM are in `limbeck.evaluation.condensation`, those at a
+learnt step size in `limbeck.evaluation.trajectory`, and those in which a teacher labels every batch in
 `limbeck.evaluation.decoupled`. The figure is always the accuracy after the last epoch on test images that are read
 once, at the end; ``ast_official`` gives another beside it, which is selected on them.
 """

@@ -21,6 +21,7 @@ from limbeck.engine.folder import RECORD
 from limbeck.engine.journal import LOG
 from limbeck.evaluation.diversity import DiversityProtocol, DiversityScores
 from limbeck.evaluation.protocols import SOURCES, Protocol
+from limbeck.evaluation.ranking import RankingProtocol
 from limbeck.evaluation.scores import Scores
 from limbeck.formats.native import load
 from limbeck.storage.atomic import write_text
@@ -32,6 +33,7 @@ __all__ = [
     "diversity_as_plain",
     "diversity_file",
     "evaluation_file",
+    "ranking_file",
     "read_json",
     "read_run",
     "scores_as_plain",
@@ -54,6 +56,7 @@ class Run:
         diversities: contents of its ``diversity-*.json``, likewise.
         rates: pairs of inner step and learned step size of the student, where there is one.
         skipped: inner steps that were not taken because their loss was too large or no number.
+        rankings: contents of its ``ranking-*.json``, in order of their names.
     """
 
     folder: Path
@@ -65,6 +68,7 @@ class Run:
     diversities: tuple[dict[str, Any], ...] = ()
     rates: tuple[tuple[int, float], ...] = ()
     skipped: int = 0
+    rankings: tuple[dict[str, Any], ...] = ()
 
     @property
     def method(self) -> str:
@@ -90,11 +94,11 @@ def read_run(folder: Path) -> Run:
     losses = tuple((line.step, line.loss) for line in lines)
     rates = tuple((line.step, line.student_lr) for line in lines if line.student_lr is not None)
     skipped = max((line.skipped for line in lines), default=0)
-    evaluations, curves, diversities = (
+    evaluations, curves, diversities, rankings = (
         tuple(read_json(path) for path in sorted(folder.glob(f"{kind}-*.json")))
-        for kind in ("evaluation", "curve", "diversity")
+        for kind in ("evaluation", "curve", "diversity", "ranking")
     )
-    return Run(folder, distilled, record, losses, evaluations, curves, diversities, rates, skipped)
+    return Run(folder, distilled, record, losses, evaluations, curves, diversities, rates, skipped, rankings)
 
 
 class _Line(NamedTuple):
@@ -165,12 +169,24 @@ def diversity_file(
     return f"diversity-{_digest(protocol, seed, storage, elsewhere, precision)}.json"
 
 
+def ranking_file(
+    protocol: RankingProtocol,
+    seed: int,
+    storage: str,
+    elsewhere: str = "",
+    precision: Precision = "float32",
+    labels: str = "",
+) -> str:
+    """Name of the file for DD-Ranking's scores of a set; the arguments are those of `evaluation_file`."""
+    return f"ranking-{protocol.base.name}-{_digest(protocol, seed, storage, elsewhere, precision, labels)}.json"
+
+
 def _name(protocol: Protocol, seed: int, storage: str, elsewhere: str, precision: Precision, labels: str) -> str:
     return f"{protocol.name}-{_digest(protocol, seed, storage, elsewhere, precision, labels)}"
 
 
 def _digest(
-    protocol: Protocol | DiversityProtocol,
+    protocol: Protocol | DiversityProtocol | RankingProtocol,
     seed: int,
     storage: str,
     elsewhere: str,
