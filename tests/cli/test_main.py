@@ -83,9 +83,9 @@ FIELDS = {
 """All flags written by hand. What belongs to a method or a part is a field of it and needs no flag here."""
 
 SHARED = {
-    ExecutionSettings: ["precision", "compile", "microbatch", "allocator"],
+    ExecutionSettings: ["precision", "compile", "microbatch", "allocator", "together"],
     Settings: [
-        *("precision", "compile", "microbatch", "allocator"),
+        *("precision", "compile", "microbatch", "allocator", "together"),
         *("device", "dtype", "checkpoint_minutes", "progress", "class_block", "blocks", "processes", "snapshots"),
         "network_cache",
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Literal
 
 import pytest
 import torch
@@ -39,6 +40,19 @@ def test_what_is_asked_for_is_taken() -> None:
     found = ExecutionSettings(microbatch=7, precision="bfloat16").resolve(CPU, torch.float32, 0.0, "vmap")
     assert found == Execution(microbatch=7, precision="bfloat16", blocks="vmap")
     assert ExecutionSettings(microbatch=0).resolve(CPU, torch.float32, 0.0).microbatch == 0
+
+
+def test_networks_are_side_by_side_where_it_is_asked_for_or_a_gpu() -> None:
+    def together(asked: int | Literal["auto"], device: str, networks: int) -> int:
+        found = ExecutionSettings(together=asked).resolve(torch.device(device), torch.float32, 0.0, networks=networks)
+        assert found.functional == (found.together > 1)
+        return found.together
+
+    assert [together("auto", "cpu", 5), together(3, "cpu", 5), together(9, "cpu", 5)] == [1, 3, 5]
+    assert together("auto", "cuda", 5) == 5 and together("auto", "cuda", 100) < 100
+    assert together(4, "cpu", 1) == 1
+    with pytest.raises(InputError, match=r"\(--together\) must be auto or at least 1, not 0"):
+        ExecutionSettings(together=0)
 
 
 @pytest.mark.parametrize(

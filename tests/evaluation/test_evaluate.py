@@ -15,6 +15,7 @@ from torch import Tensor
 from limbeck.augmentations.imagenet_augment import ImagenetAugment
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
+from limbeck.core.execution import ExecutionSettings
 from limbeck.core.executor import Executor
 from limbeck.core.real import DataSpec, Normalization, RealSet
 from limbeck.data import Data
@@ -116,6 +117,33 @@ def test_another_executor_gives_the_same_result(distilled: Distilled, digits: Da
     assert real.networks == evaluate_real(digits.train, digits.require_test(), short, executor=Remote()).networks
 
 
+def test_networks_side_by_side_reach_what_they_reach_one_after_another(distilled: Distilled, digits: Data) -> None:
+    protocol, calls = replace(PROTOCOL, repeats=3, length=30), list[tuple[int, int]]()
+    test, settings = digits.require_test(), ExecutionSettings(together=2)
+    apart = evaluate(distilled, test, protocol)
+    beside = evaluate(
+        distilled, test, protocol, execution=settings, done=lambda done, total: calls.append((done, total))
+    )
+    assert calls == [(2, 6), (3, 6), (5, 6), (6, 6)]
+    for one, other in zip(beside.networks, apart.networks, strict=True):
+        assert (one.seeds, one.lr) == (other.seeds, other.lr)
+        assert one.accuracies == pytest.approx(other.accuracies, abs=0.01)
+        assert (one.execution.together, other.execution.together) == (2, 1)
+    there = evaluate(distilled, test, protocol, execution=settings, executor=Remote())
+    assert there.networks == beside.networks
+    # On a CPU nothing is put side by side by itself.
+    assert evaluate(distilled, test, replace(protocol, length=1)).networks[0].execution.together == 1
+
+
+def test_an_architecture_that_cannot_be_side_by_side_is_not(
+    distilled: Distilled, digits: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limbeck.evaluation.evaluate.stackable", lambda network, shape: network.name == "mlp")
+    scores = evaluate(distilled, digits.require_test(), PROTOCOL, execution=ExecutionSettings(together=8))
+    assert [entry.execution.together for entry in scores.networks] == [1, 2]
+    assert figures(scores)[0] == figures(evaluate(distilled, digits.require_test(), PROTOCOL))[0]
+
+
 @dataclass
 class Scripted(Executor):
     """Trains nothing, but answers with the accuracy that a step size is said to reach."""
@@ -124,9 +152,9 @@ class Scripted(Executor):
     judged_by: list[tuple[float, list[int]]] = field(default_factory=list)
 
     def map(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
-        for task in tasks:
+        for (task,) in tasks:
             self.judged_by.append((task.lr, task.judges.labels.tolist()))
-            yield Reached(self.reached[task.lr])
+            yield (Reached(self.reached[task.lr]),)
 
 
 def test_step_sizes_are_chosen_on_the_validation_part_only(distilled: Distilled, digits: Data) -> None:

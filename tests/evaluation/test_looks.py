@@ -9,7 +9,6 @@ from limbeck.core.errors import RunError
 from limbeck.core.execution import Execution
 from limbeck.core.streams import Streams
 from limbeck.data import Data
-from limbeck.evaluation import students
 from limbeck.evaluation.looks import CountedImages
 from limbeck.evaluation.protocols import Protocol
 from limbeck.evaluation.students import RealImages, Source, Student, train_and_judge
@@ -44,21 +43,21 @@ def source(digits: Data) -> Source:
     return Source(RealImages(digits.train), digits.train.labels, digits.spec, None, 0, 0.01)
 
 
-def test_a_training_that_looks_on_its_own_account_is_stopped(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The guard holds where somebody changes the training: one look after each epoch, which the protocol has not."""
-
-    def peeking(*arguments: object, look: object, **others: object) -> float:
-        return max(look() for _ in range(2))  # type: ignore[operator]
-
-    monkeypatch.setattr(students, "train", peeking)
+def test_a_training_that_looks_more_often_than_it_says_is_stopped(
+    digits: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Protocol, "evaluations", lambda self, images: 1)
+    student = Student("mlp", 0, 0.01, digits.require_test(), Execution())
+    assert train_and_judge(source(digits), PROTOCOL, [student])[0].looks == 1
     with pytest.raises(RunError, match="reads the images that judge once"):
-        train_and_judge(source(digits), PROTOCOL, Student("mlp", 0, 0.01, digits.require_test(), Execution()))
+        train_and_judge(source(digits), replace(PROTOCOL, checked_every=1), [student])
 
 
 @pytest.mark.parametrize(("every", "length", "looks"), [(0, 5, 1), (1, 5, 6), (2, 5, 4), (4, 5, 3), (20, 5, 2)])
 def test_what_is_reported_is_what_was_counted(every: int, length: int, looks: int, digits: Data) -> None:
     protocol = replace(PROTOCOL, checked_every=every, length=length)
     small = replace(source(digits), labels=digits.train.labels[:32])
-    student = Student("mlp", Streams(0)("student").seed, 0.01, digits.require_test(), Execution())
+    together = Execution(together=2)
+    student = Student("mlp", Streams(0)("student").seed, 0.01, digits.require_test(), together)
     assert protocol.evaluations(32) == looks
-    assert train_and_judge(small, protocol, student).looks == looks
+    assert [one.looks for one in train_and_judge(small, protocol, [student, student])] == [looks, looks]

@@ -13,6 +13,7 @@ from limbeck.core.context import Context
 from limbeck.core.errors import InputError
 from limbeck.core.execution import Execution
 from limbeck.core.network import FunctionalNetwork, Weights
+from limbeck.training.ensemble import side_by_side, stack
 from limbeck.training.expert_training import ExpertBatch, ExpertTraining, expert_step
 from limbeck.training.settings import Training
 from limbeck.training.supervised import still, watched_step
@@ -159,13 +160,12 @@ def test_experts_trained_together_are_those_trained_apart(
     context = context_of()
     training = replace(PLAIN, optimizer=optimizer, decay="matrices", augmentation=DSAAugment(), mixup=0.4)
     course = ExpertTraining(training=training, **fields)
-    functional = context.network(network)
-    fresh = [functional.initial(context.streams("network", expert)) for expert in range(3)]
-    stacked = {name: torch.stack([one[name] for one in fresh]) for name in fresh[0]}
+    functional = side_by_side(context.network(network), 3)
+    stacked = stack([functional.initial(context.streams("network", expert)) for expert in range(3)])
     velocity, said = still(functional, stacked, training), []
     for number in range(3):
         batches = [batch_of(context, training, number, expert) for expert in range(3)]
-        said.append(expert_step(functional, stacked, velocity, batches, course, number, stacked=True))
+        said.append(expert_step(functional, stacked, velocity, batches, course, number))
     for expert in range(3):
         alone, heard = trained(context, course, network, 3, expert)
         own = {name: tensor[expert] for name, tensor in stacked.items()}

@@ -45,6 +45,7 @@ class Execution:
             class by class, or vectorized.
         microbatch: most real images in one pass where a step sums over images; 0 for all at once.
         allocator: whether memory that was freed goes back to the system or is kept for the next step.
+        together: networks of one architecture that are trained side by side, in one program; 1 for one after another.
     """
 
     compile: bool = False
@@ -52,11 +53,12 @@ class Execution:
     blocks: Blocks = "loop"
     microbatch: int = 0
     allocator: Allocator = "default"
+    together: int = 1
 
     @property
     def functional(self) -> bool:
         """Whether gradients are taken by function transforms, which compiling and vectorizing need."""
-        return self.compile or self.blocks == "vmap"
+        return self.compile or self.blocks == "vmap" or self.together > 1
 
 
 _NO_MAPPINGS, _NEVER_TRIM = -4, -1
@@ -65,6 +67,9 @@ _PAYS = {"cpu": 1.5e12, "cuda": 1.5e15}
 """FLOPs from which on compiling takes less time than it saves, by device."""
 _MICROBATCH = {"cpu": 32, "cuda": 0}
 """Images of a compiled pass, by device: what fits the caches of a CPU; a GPU is not filled by less than all."""
+_TOGETHER = {"cpu": 1, "cuda": 8}
+"""Networks side by side, by device: slower than one after another on a CPU (measured); on a GPU, where small networks
+wait for their launches, an estimate that was not measured yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +87,10 @@ class ExecutionSettings:
     """``keep`` never gives freed memory back to the system, so that large activations are not mapped anew at every
     step: faster on a CPU, most of all eagerly, and the process stays as large as it ever was. Linux with glibc."""
 
+    together: int | Literal["auto"] = "auto"
+    """Networks of one architecture that an evaluation trains side by side, in one program; auto: one after another on a
+    CPU, where that is faster, and 8 on a GPU. Architectures that cannot are trained one after another."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         if self.microbatch < -1:
@@ -89,9 +98,16 @@ class ExecutionSettings:
                 f"microbatch (--microbatch) must be 0 (all at once), -1 (chosen) or a number of images, not "
                 f"{self.microbatch}."
             )
+        if self.together != "auto" and self.together < 1:
+            raise InputError(f"together (--together) must be auto or at least 1, not {self.together}.")
 
     def resolve(
-        self, device: torch.device, dtype: torch.dtype, flops: float, blocks: Blocks | Literal["auto"] = "auto"
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        flops: float,
+        blocks: Blocks | Literal["auto"] = "auto",
+        networks: int = 1,
     ) -> Execution:
         """What is done on a device for work of about ``flops`` floating point operations.
 
@@ -103,6 +119,7 @@ class ExecutionSettings:
             flops: how much, about.
             blocks: how the classes of a block are computed; auto is the loop, the fastest on a CPU (a GPU was not
                 measured yet).
+            networks: of one architecture that are to be trained and may be so side by side.
 
         Raises:
             InputError: compiling is asked for and this machine cannot; or bfloat16 in a float64 run.
@@ -128,6 +145,7 @@ class ExecutionSettings:
             blocks="loop" if blocks == "auto" else blocks,
             microbatch=size,
             allocator=self.allocator,
+            together=min(networks, _TOGETHER.get(device.type, 1) if self.together == "auto" else self.together),
         )
 
 

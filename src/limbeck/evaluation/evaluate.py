@@ -6,7 +6,7 @@ import copy
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -22,6 +22,7 @@ from limbeck.evaluation.protocol import Protocol
 from limbeck.evaluation.scores import NetworkScores, Reached, Scores
 from limbeck.evaluation.students import RealImages, Rows, Source, Student, train_and_judge
 from limbeck.networks import build
+from limbeck.training.ensemble import stackable
 
 __all__ = ["check", "evaluate", "evaluate_real", "require_same_whitening"]
 
@@ -212,10 +213,7 @@ def _evaluate(
     check(protocol, source.spec)
     judges = _seen_through(test, source.spec).to(device, torch.float32)
     run = functools.partial(train_and_judge, source, protocol)
-    ways = {
-        name: execution.resolve(device, torch.float32, _flops(name, source, protocol, len(test)))
-        for name in protocol.networks
-    }
+    ways = {name: _way(name, source, protocol, len(test), execution, device) for name in protocol.networks}
     rates = {
         name: _choose(name, source, protocol, seed, validation, ways[name], executor) for name in protocol.networks
     }
@@ -225,8 +223,8 @@ def _evaluate(
         for repeat in range(protocol.repeats)
     ]
     reached: list[Reached] = []
-    for value in executor.map(run, tasks):
-        reached.append(value)
+    for values in executor.map(run, _groups(tasks, protocol.repeats)):
+        reached.extend(values)
         if done is not None:
             done(len(reached), len(tasks))
     entries = []
@@ -241,6 +239,27 @@ def _evaluate(
     spent = time.monotonic() - began
     own = source.own_label_bytes
     return Scores(protocol, tuple(entries), len(source), len(test), seed, spent, source.soft, own)
+
+
+def _groups(tasks: Sequence[Student], repeats: int) -> list[tuple[Student, ...]]:
+    """Networks that are trained side by side, of one architecture and as many as its execution settings say."""
+    groups = []
+    for first in range(0, len(tasks), repeats):
+        alike = tasks[first : first + repeats]
+        size = alike[0].execution.together
+        groups += [tuple(alike[place : place + size]) for place in range(0, repeats, size)]
+    return groups
+
+
+def _way(
+    network: str, source: Source, protocol: Protocol, test: int, settings: ExecutionSettings, device: torch.device
+) -> Execution:
+    """How networks of one architecture are trained; one after another where they cannot be side by side."""
+    flops = _flops(network, source, protocol, test)
+    way = settings.resolve(device, torch.float32, flops, networks=protocol.repeats)
+    if way.together > 1 and not stackable(build(network, source.spec), source.spec.shape):
+        way = replace(way, together=1)
+    return way
 
 
 def _flops(network: str, source: Source, protocol: Protocol, test: int) -> float:
@@ -277,9 +296,9 @@ def _choose(
     require_same_whitening(source.spec, validation.spec)
     judges = _seen_through(validation, source.spec).to(source.labels.device, torch.float32)
     chosen_by = _network_seed(seed, f"{network} on validation", 0)
-    tasks = [Student(network, chosen_by, lr, judges, execution) for lr in protocol.learning_rates]
+    tasks = [(Student(network, chosen_by, lr, judges, execution),) for lr in protocol.learning_rates]
     run = functools.partial(train_and_judge, source, replace(protocol, checked_every=0))
-    reached = [one.last for one in executor.map(run, tasks)]
+    reached = [one.last for (one,) in executor.map(run, tasks)]
     return protocol.learning_rates[reached.index(max(reached))]
 
 

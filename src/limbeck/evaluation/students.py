@@ -1,9 +1,8 @@
-"""The networks of an evaluation: one fresh network trained as a protocol says, and judged."""
+"""The networks of an evaluation: fresh networks trained as a protocol says, alone or side by side, and judged."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,16 +12,17 @@ from limbeck.core.execution import Execution
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import DataSpec, RealSet
 from limbeck.core.streams import Streams
-from limbeck.evaluation.details import look
+from limbeck.evaluation.details import Details, look
 from limbeck.evaluation.labels import Labels
 from limbeck.evaluation.looks import CountedImages
 from limbeck.evaluation.protocol import Protocol
 from limbeck.evaluation.scores import Reached
 from limbeck.networks import build
+from limbeck.training.ensemble import side_by_side, split, stack
 from limbeck.training.lessons import Shuffled
 from limbeck.training.supervised import fit
 
-__all__ = ["RealImages", "Rows", "Source", "Student", "train", "train_and_judge"]
+__all__ = ["RealImages", "Rows", "Source", "Student", "train", "train_and_judge", "train_together", "trained_students"]
 
 Fetch = Callable[[Tensor], Tensor]
 
@@ -123,48 +123,101 @@ def train(
     Returns:
         The best look during training; None where there was none.
     """
-    total, training = len(labels), protocol.training.bound(spec)
-    batches = Shuffled(streams, training, spec.shape, total)
-    looks = []
+    source = Source(images, labels, spec, soft, 0, lr)
+    epochs = train_together(network, weights, source, protocol, lr, [streams])
+    return max((look() for epoch in epochs if look is not None and protocol.looks(epoch)), default=None)
+
+
+def train_together(
+    network: FunctionalNetwork,
+    weights: Weights,
+    source: Source,
+    protocol: Protocol,
+    lr: float,
+    streams: Sequence[Streams],
+) -> Iterator[int]:
+    """Train several networks side by side, each as it would be alone.
+
+    Args:
+        network: the architecture for so many networks (`limbeck.training.ensemble.side_by_side`).
+        weights: theirs, stacked; changed in place.
+        source: what they learn from.
+        protocol: how.
+        lr: step size at the beginning.
+        streams: random streams of each.
+
+    Yields:
+        Each epoch, when it is over.
+    """
+    total, training = len(source), protocol.training.bound(source.spec)
+    lessons = []
+    for own in streams:
+        batches = Shuffled(own, training, source.spec.shape, total)
+        lessons.append(batches if source.soft is None else source.soft.lessons(batches, protocol, source.spec.classes))
     for epoch, _ in fit(
         network,
         weights,
-        images,
-        labels,
+        source.images,
+        source.labels,
         training,
-        streams,
-        spec.shape,
+        streams[0],
+        source.spec.shape,
         lambda epoch: protocol.lr(epoch, total, lr),
         protocol.steps(total),
         protocol.forgets,
-        lessons=batches if soft is None else soft.lessons(batches, protocol, spec.classes),
+        lessons=lessons,
         soft=protocol.soft,
         momentum=None if protocol.momentum_after is None else protocol.momentum,
     ):
-        if protocol.looks(epoch) and look is not None:
-            looks.append(look())
-    return max(looks, default=None)
+        yield epoch
 
 
-def train_and_judge(source: Source, protocol: Protocol, student: Student) -> Reached:
-    """Test accuracy of one fresh network. A pure function of its arguments.
+def train_and_judge(source: Source, protocol: Protocol, students: Sequence[Student]) -> tuple[Reached, ...]:
+    """Test accuracy of fresh networks that are trained side by side, or of one. A pure function of its arguments.
 
     Args:
-        source: what it learns from.
+        source: what they learn from.
         protocol: how.
-        student: which network.
+        students: which networks, alike but for their seeds.
 
     Raises:
-        RunError: the images that judge are read more often than the protocol says.
+        RunError: the images that judge are read more often for a network than the protocol says.
     """
-    network = build(student.network, source.spec).to(source.labels.device, torch.float32, student.execution)
-    streams = Streams(student.seed)
-    weights = network.initial(streams("network"))
-    judges = CountedImages(student.judges, protocol.evaluations(len(source)), protocol.name)
-    judge = functools.partial(look, network, weights, judges, judges.labels)
-    images, labels, spec, soft = source.images, source.labels, source.spec, source.soft
-    best = train(
-        network, weights, images, labels, spec, protocol, student.lr, streams, soft=soft, look=lambda: judge().accuracy
+    budget = protocol.evaluations(len(source))
+    judges = [CountedImages(student.judges, budget, protocol.name) for student in students]
+
+    def looks(alone: FunctionalNetwork, trained: Sequence[Weights]) -> tuple[Details, ...]:
+        return tuple(look(alone, own, images, images.labels) for own, images in zip(trained, judges, strict=True))
+
+    during: list[tuple[float, ...]] = []
+    for epoch, alone, trained in trained_students(source, protocol, students):
+        if protocol.looks(epoch):
+            during.append(tuple(one.accuracy for one in looks(alone, trained)))
+    best: list[float | None] = [max(own, default=None) for own in zip(*during, strict=True)] or [None] * len(students)
+    last = looks(alone, trained)
+    return tuple(
+        Reached(details.accuracy, most, details, images.looks)
+        for details, most, images in zip(last, best, judges, strict=True)
     )
-    details = judge()
-    return Reached(details.accuracy, best, details, judges.looks)
+
+
+def trained_students(
+    source: Source, protocol: Protocol, students: Sequence[Student]
+) -> Iterator[tuple[int, FunctionalNetwork, Sequence[Weights]]]:
+    """Fresh networks in training, side by side.
+
+    Args:
+        source: what they learn from.
+        protocol: how.
+        students: which networks, alike but for their seeds.
+
+    Yields:
+        After each epoch its number, the architecture, and the weights of each network as they are then.
+    """
+    first = students[0]
+    alone = build(first.network, source.spec).to(source.labels.device, torch.float32, first.execution)
+    alone, network = (side_by_side(alone, count) for count in (1, len(students)))
+    streams = [Streams(student.seed) for student in students]
+    weights = stack([alone.initial(own("network")) for own in streams])
+    for epoch in train_together(network, weights, source, protocol, first.lr, streams):
+        yield epoch, alone, split(network, weights)

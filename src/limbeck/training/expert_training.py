@@ -6,11 +6,10 @@ the first epochs, and a penalty on the slope of the network in its input.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +20,9 @@ from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
 from limbeck.core.real import DataSpec
 from limbeck.ops import sharpness
 from limbeck.ops.gradient_penalty import penalties
-from limbeck.training.passes import as_convolved, portions
+from limbeck.training import ensemble
+from limbeck.training.gradients import added_up
+from limbeck.training.passes import as_convolved
 from limbeck.training.settings import BatchDraws, Training
 from limbeck.training.supervised import Momenta, move
 
@@ -140,19 +141,16 @@ def expert_step(
     batches: Sequence[ExpertBatch],
     course: ExpertTraining,
     epoch: int,
-    *,
-    stacked: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """One step of an expert on a batch, or of several experts, each on its own; weights and velocity change in place.
 
     Args:
-        network: the architecture.
-        weights: parameters and buffers; of several experts along a first axis of each tensor.
+        network: the architecture, whose execution settings say how many experts there are.
+        weights: parameters and buffers; of several experts stacked (`limbeck.training.ensemble`).
         velocity: what the optimizer remembers, from `limbeck.training.supervised.still` for these weights.
         batches: one for each expert, of one size.
         course: how to train.
         epoch: which epoch it is, from 0.
-        stacked: whether tensors have that first axis.
 
     Returns:
         The loss before the step, with its factor and penalty, ``[]`` or ``[experts]``; and the predicted class of each
@@ -160,33 +158,26 @@ def expert_step(
     """
     names = network.parameter_names()
     leaves = [weights[name] for name in names]
-    trained = dict(zip(names, leaves if stacked else map(as_convolved, leaves), strict=True))
+    trained = dict(zip(names, map(as_convolved, leaves), strict=True))
     fixed = {name: weights[name] for name in network.buffer_names()}
-    shown = _shown(batches, course.training, stacked)
+    shown = _shown(batches, course.training)
     clip = torch.full((), course.factor(epoch), dtype=network.dtype, device=network.device)
-    found, loss, fixed_after, guesses = _found(network, trained, fixed, shown, clip, course, stacked)
+    found, loss, fixed_after, guesses = _found(network, trained, fixed, shown, clip, course)
     if course.rho:
         # Running statistics are those of the weights themselves.
-        sharp = _each(sharpness.ascend, stacked, trained, found, rho=course.rho, adaptive=course.adaptive)
-        second = _found(network, sharp, fixed, shown, clip, course, stacked)[0]
-        found = _each(sharpness.descend, stacked, found, second, alpha=course.surrogate)
+        sharp = ensemble.each(network, sharpness.ascend, trained, found, rho=course.rho, adaptive=course.adaptive)
+        second = _found(network, sharp, fixed, shown, clip, course)[0]
+        found = ensemble.each(network, sharpness.descend, found, second, alpha=course.surrogate)
     with torch.no_grad():
         for name, after in fixed_after.items():
             weights[name].copy_(after)
         gradients = [found[name] for name in names]
+        stacked = network.execution.together > 1
         move(leaves, gradients, list(names), velocity, course.training, course.lr(epoch), int(stacked))
-    return loss, guesses
+    return loss.detach(), guesses
 
 
-def _each(function: Any, stacked: bool, *tensors: Weights, **constants: Any) -> Weights:
-    """A function of the weights of one expert, for one or for each of several."""
-    bound = functools.partial(function, **constants)
-    with torch.no_grad():
-        found: Weights = torch.func.vmap(bound)(*tensors) if stacked else bound(*tensors)
-    return found
-
-
-def _shown(batches: Sequence[ExpertBatch], training: Training, stacked: bool) -> tuple[Tensor, ...]:
+def _shown(batches: Sequence[ExpertBatch], training: Training) -> tuple[Tensor, ...]:
     """Images as seen and as they are, labels, those of partners, and the share of the own: image first, then expert."""
     rows = []
     for batch in batches:
@@ -195,7 +186,7 @@ def _shown(batches: Sequence[ExpertBatch], training: Training, stacked: bool) ->
         ratio = 1.0 if mix is None else mix.ratio(seen.shape[-2], seen.shape[-1])
         rows.append((seen, batch.plain, labels, partners, seen.new_full((len(seen),), ratio)))
     columns = zip(*rows, strict=True)
-    return tuple(torch.stack(column, dim=1) if stacked else column[0] for column in columns)
+    return tuple(torch.stack(column, dim=1) if len(rows) > 1 else column[0] for column in columns)
 
 
 def _found(
@@ -205,25 +196,18 @@ def _found(
     shown: tuple[Tensor, ...],
     clip: Tensor,
     course: ExpertTraining,
-    stacked: bool,
 ) -> tuple[Weights, Tensor, Weights, Tensor]:
     """Gradient and loss of a batch, the new buffers, and predicted classes."""
-    gradient = network.program(
-        _stacked_gradient if stacked else _gradient,
+    run = ensemble.program(
+        network,
+        _gradient,
+        shared=2,
         penalty=course.penalty,
         weight=course.penalty_weight,
         target=course.penalty_target,
         one_sided=course.one_sided,
     )
-    parts = []
-    for some in portions(network.execution, *shown, whole=network.mixes_images):
-        part, loss, (fixed, guesses) = gradient(trained, fixed, *some, clip)
-        parts.append((part, loss, guesses))
-    found = {name: functools.reduce(torch.add, [part[name] for part, *_ in parts]) for name in trained}
-    loss = functools.reduce(torch.add, [loss for _, loss, _ in parts])
-    # Parts may have been filled up behind the last image.
-    guesses = torch.cat([guess for *_, guess in parts], dim=-1)[..., : len(shown[0])]
-    return found, loss.detach(), fixed, guesses
+    return added_up(network, run, trained, fixed, shown, clip)
 
 
 def _gradient(
@@ -242,10 +226,9 @@ def _gradient(
     weight: float,
     target: float,
     one_sided: bool,
-    functional: bool | None = None,
 ) -> tuple[Weights, Tensor, tuple[Weights, Tensor]]:
     """Gradient of ``clip * CE + weight * penalty``, sums over images by their shares; that sum; buffers and guesses."""
-    functional = network.execution.functional if functional is None else functional
+    functional = network.execution.functional
 
     def loss(leaves: Weights) -> tuple[Tensor, tuple[Weights, Tensor]]:
         after = network.fresh_buffers(fixed)
@@ -259,19 +242,6 @@ def _gradient(
         return total, (after, chances.argmax(dim=1))
 
     return gradient_and_value(loss, trained, functional=functional)
-
-
-def _stacked_gradient(
-    network: FunctionalNetwork, trained: Weights, fixed: Weights, *tensors: Tensor, **constants: Any
-) -> tuple[Weights, Tensor, tuple[Weights, Tensor]]:
-    """The same of several experts: all weights have them along the first axis, images and labels along the second."""
-    *shown, shares, clip = tensors
-    one = functools.partial(_gradient, network, functional=True, **constants)
-    places = (0, 0, *([1] * len(shown)), None, None)
-    found: tuple[Weights, Tensor, tuple[Weights, Tensor]] = torch.func.vmap(one, in_dims=places)(
-        trained, fixed, *shown, shares, clip
-    )
-    return found
 
 
 def _slopes(

@@ -34,6 +34,7 @@ from limbeck.storage.trajectories import (
     write_trajectory,
 )
 from limbeck.storage.weights import SUFFIX, digest
+from limbeck.training.ensemble import side_by_side, split, stack
 from limbeck.training.expert_training import ExpertBatch, ExpertTraining, expert_step
 from limbeck.training.halfway import UNFINISHED, Halfway
 from limbeck.training.lessons import Shuffled
@@ -122,19 +123,19 @@ def expert_bytes(network: FunctionalNetwork, epochs: int, half: bool) -> int:
 
 def expert_seconds(context: Context, wanted: Wanted) -> float:
     """Seconds that one expert takes to be trained here, by two steps that are tried."""
-    network, course = context.network(wanted.network), wanted.course.bound(context.spec)
+    course = wanted.course.bound(context.spec)
+    network = side_by_side(context.network(wanted.network), course.together)
     streams, training = context.streams, course.training
     rows = torch.arange(min(training.batch_size, len(context.data)))
     images = context.spec.normalization.apply(context.data.images(rows))
     labels = context.data.labels[rows].to(network.device)
     batch = ExpertBatch(images, labels, training.draw(streams, context.spec.shape, len(rows)))
     numbers = range(course.together)
-    stacked = course.together > 1
-    weights = _stack([network.initial(streams("probe", number)) for number in numbers], stacked)
+    weights = stack([network.initial(streams("probe", number)) for number in numbers])
     velocity, taken = still(network, weights, training), []
     for _ in range(3):  # the first one may compile
         began = time.perf_counter()
-        expert_step(network, weights, velocity, [batch] * len(numbers), course, 0, stacked=stacked)
+        expert_step(network, weights, velocity, [batch] * len(numbers), course, 0)
         if network.device.type == "cuda":
             torch.cuda.synchronize(network.device)
         taken.append(time.perf_counter() - began)
@@ -443,7 +444,7 @@ def _trained(context: Context, wanted: Wanted, folder: Path, numbers: Sequence[i
 
 def _task(function: Callable[..., Any], context: Context, wanted: Wanted, folder: Path | None) -> Callable[[int], Any]:
     """The function of a group's first number, which another process can be given."""
-    network = context.network(wanted.network)
+    network = side_by_side(context.network(wanted.network), wanted.course.together)
     wanted = replace(wanted, course=wanted.course.bound(context.spec))
     return functools.partial(
         _alike, function, torch.get_num_threads(), network, context.data, wanted, folder, Voice(context.say)
@@ -486,13 +487,13 @@ def _train(
 ) -> list[Expert]:
     """The experts of a group, trained to the last epoch, from where they were kept on their way."""
     course, streams = wanted.course, Streams(wanted.seed)
-    numbers, stacked = range(first, first + course.together), course.together > 1
+    numbers = range(first, first + course.together)
     training, epochs, shape = course.training, course.epochs, data.spec.shape
     labels, normalize = data.labels.to(network.device), data.spec.normalization.apply
     lessons = [
         Shuffled(Streams(streams("expert training", number).seed), training, shape, len(data)) for number in numbers
     ]
-    weights = _stack([network.initial(streams("expert", number)) for number in numbers], stacked)
+    weights = stack([network.initial(streams("expert", number)) for number in numbers])
     velocity, halfway = still(network, weights, training), _halfway(folder, first)
     snapshots: dict[int, list[Weights]] = {}
     changes: list[list[float]] = []
@@ -503,7 +504,7 @@ def _train(
         weights, velocity, begun, changes = kept["weights"], kept["velocity"], int(kept["epochs"]), kept["changes"]
         snapshots = {int(epoch): [_to_cpu(one) for one in found] for epoch, found in kept["snapshots"].items()}
     elif 0 in wanted.epochs:
-        snapshots[0] = _snapshots(network, weights, stacked, wanted.half)
+        snapshots[0] = _snapshots(network, weights, wanted.half)
     voice.say(f"training {title}" + (f", from epoch {begun} of {epochs} on" if begun else ""))
     said = time.monotonic()
     for epoch in range(begun, epochs):
@@ -518,17 +519,17 @@ def _train(
                 )
                 for some, lesson in zip(rows, lessons, strict=True)
             ]
-            loss, guesses = expert_step(network, weights, velocity, batches, course, epoch, stacked=stacked)
+            loss, guesses = expert_step(network, weights, velocity, batches, course, epoch)
             losses.append(loss)
             if epoch == epochs - 1:
                 right += (guesses == torch.stack([batch.labels for batch in batches])).sum(dim=1)
         _require_finite(network, torch.stack(losses).mean(dim=0), epoch, numbers)
         changes.append(
-            [squared_change(*pair) for pair in zip(_split(before, stacked), _split(weights, stacked), strict=True)]
+            [squared_change(*pair) for pair in zip(split(network, before), split(network, weights), strict=True)]
         )
         done = epoch + 1
         if done in wanted.epochs:
-            snapshots[done] = _snapshots(network, weights, stacked, wanted.half)
+            snapshots[done] = _snapshots(network, weights, wanted.half)
         if time.monotonic() - said >= SILENCE:
             voice.say(f"{title}: {done} of {epochs} epochs")
             said = time.monotonic()
@@ -563,23 +564,10 @@ def _require_finite(network: FunctionalNetwork, losses: Tensor, epoch: int, numb
             )
 
 
-def _stack(weights: Sequence[Weights], stacked: bool) -> Weights:
-    """Weights of several networks along a first axis, or those of the one."""
-    return {name: torch.stack([one[name] for one in weights]) for name in weights[0]} if stacked else weights[0]
-
-
-def _split(weights: Weights, stacked: bool) -> list[Weights]:
-    """The weights of each network, views of the stacked ones."""
-    if not stacked:
-        return [weights]
-    count = len(next(iter(weights.values())))
-    return [{name: tensor[place] for name, tensor in weights.items()} for place in range(count)]
-
-
-def _snapshots(network: FunctionalNetwork, weights: Weights, stacked: bool, half: bool) -> list[Weights]:
+def _snapshots(network: FunctionalNetwork, weights: Weights, half: bool) -> list[Weights]:
     """Copies of the weights of each network on the CPU, which no later step changes, in the order of its module."""
     return [
-        {name: _to_kept(one[name], half) for name in network.module().state_dict()} for one in _split(weights, stacked)
+        {name: _to_kept(one[name], half) for name in network.module().state_dict()} for one in split(network, weights)
     ]
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.core.errors import RunError
-from limbeck.core.network import FunctionalNetwork, Weights, gradient_and_value
+from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.streams import Streams
 from limbeck.ops import adamw
-from limbeck.ops.distillation import soft_losses
+from limbeck.training.gradients import Lesson, by_labels, by_teacher, gradient, side_by_side
 from limbeck.training.lessons import Lessons, Shuffled, SoftLoss
-from limbeck.training.passes import as_convolved, forward, portions
+from limbeck.training.passes import as_convolved, forward
 from limbeck.training.settings import BatchDraws, Mix, Training
 
 __all__ = [
@@ -121,35 +119,8 @@ def taught_step(
     Returns:
         The loss before the step, a scalar.
     """
-    lesson = _Soft(images, logits.detach(), soft)
+    lesson = by_teacher(images, logits, soft)
     return _descend(network, weights, velocity, lesson, training, lr, watched=False)[0]
-
-
-@dataclass(frozen=True)
-class _Hard:
-    """A batch as the network sees it, its labels, those of its partners, and the share of its own."""
-
-    images: Tensor
-    labels: Tensor
-    partners: Tensor
-    ratio: float
-
-
-@dataclass(frozen=True)
-class _Likely:
-    """A batch as the network sees it, and the probabilities of its classes, mixed as the images are."""
-
-    images: Tensor
-    chances: Tensor
-
-
-@dataclass(frozen=True)
-class _Soft:
-    """A batch as the network sees it, and what the teacher says of it."""
-
-    images: Tensor
-    logits: Tensor
-    soft: SoftLoss
 
 
 def _step(
@@ -165,26 +136,15 @@ def _step(
     watched: bool,
 ) -> tuple[Tensor, Tensor]:
     """Loss and, if they are watched, predicted classes; else none."""
-    lesson = _by_labels(training.seen(images, draws), labels, draws.mix)
+    lesson = by_labels(training.seen(images, draws), labels, draws.mix)
     return _descend(network, weights, velocity, lesson, training, lr, watched=watched)
-
-
-def _by_labels(seen: Tensor, labels: Tensor, mix: Mix | None) -> _Hard | _Likely:
-    """What a batch is taught by its labels, classes or probabilities."""
-    labels = labels if labels.ndim == 1 else labels.to(seen.dtype)
-    partners, own = labels, 1.0
-    if mix is not None:
-        partners, own = labels[mix.partner.to(labels.device)], mix.ratio(seen.shape[-2], seen.shape[-1])
-    if labels.ndim == 1:
-        return _Hard(seen, labels, partners, own)
-    return _Likely(seen, labels if mix is None else own * labels + (1 - own) * partners)
 
 
 def _descend(
     network: FunctionalNetwork,
     weights: Weights,
     velocity: Momenta,
-    lesson: _Hard | _Likely | _Soft,
+    lesson: Lesson,
     training: Training,
     lr: float,
     *,
@@ -195,39 +155,13 @@ def _descend(
     leaves = [weights[name] for name in names]
     trained = dict(zip(names, map(as_convolved, leaves), strict=True))
     fixed = {name: tensor for name, tensor in weights.items() if name not in trained}
-    found, loss, after, guesses = _found(network, trained, fixed, lesson, watched)
+    found, loss, after, guesses = gradient(network, trained, fixed, lesson, watched)
     with torch.no_grad():
         for name in network.buffer_names():
             weights[name].copy_(after[name])
-        move(leaves, [found[name] for name in names], names, velocity, training, lr)
-    # Parts may have been filled up behind the last image.
-    return loss, torch.cat(guesses)[: len(lesson.images)] if guesses else lesson.images.new_zeros(0, dtype=torch.int64)
-
-
-def _found(
-    network: FunctionalNetwork, trained: Weights, fixed: Weights, lesson: _Hard | _Likely | _Soft, watched: bool
-) -> tuple[Weights, Tensor, Weights, list[Tensor]]:
-    """Gradient and loss of a batch, the fixed weights with new buffers, and predicted classes if they are watched."""
-    # What is watched is a program of its own, so that the usual one stays what it is.
-    extra, parts, images = {"watched": True} if watched else {}, [], lesson.images
-    taught: tuple[Tensor, ...]
-    if isinstance(lesson, _Hard):
-        gradient = network.program(_gradient, **extra)
-        own = torch.full((), lesson.ratio, dtype=images.dtype, device=images.device)
-        taught = (lesson.labels, lesson.partners)
-    elif isinstance(lesson, _Likely):
-        gradient, taught = network.program(_likely_gradient, **extra), (lesson.chances,)
-    else:
-        soft = lesson.soft
-        gradient = network.program(_soft_gradient, temperature=soft.temperature, square=soft.square, **extra)
-        taught = (lesson.logits.to(images.dtype),)
-    for some, *what, share in portions(network.execution, images, *taught, whole=network.mixes_images):
-        shares = (share * own, share * (1 - own)) if isinstance(lesson, _Hard) else (share,)
-        part, loss, (fixed, *guessed) = gradient(trained, fixed, some, *what, *shares)
-        parts.append((part, loss, guessed))
-    found = {name: functools.reduce(torch.add, [part[name] for part, *_ in parts]) for name in trained}
-    loss = functools.reduce(torch.add, [loss for _, loss, _ in parts])
-    return found, loss, fixed, [guess for *_, guessed in parts for guess in guessed]
+        stacked = network.execution.together > 1
+        move(leaves, [found[name] for name in names], names, velocity, training, lr, int(stacked))
+    return loss, guesses
 
 
 def move(
@@ -270,76 +204,6 @@ def move(
     torch._foreach_add_(leaves, gradients if training.nesterov else buffers, alpha=-lr)
 
 
-def _gradient(
-    network: FunctionalNetwork,
-    trained: Weights,
-    fixed: Weights,
-    images: Tensor,
-    labels: Tensor,
-    partners: Tensor,
-    share: Tensor,
-    rest: Tensor,
-    *,
-    watched: bool = False,
-) -> tuple[Weights, Tensor, tuple[Any, ...]]:
-    """Gradient of ``sum(share * CE(labels) + rest * CE(partners))``, that sum, and what is beside it.
-
-    Beside it are the fixed weights' new buffers and, if they are watched, the predicted classes.
-    """
-
-    def loss(leaves: Weights) -> tuple[Tensor, tuple[Any, ...]]:
-        after = network.fresh_buffers(fixed)
-        chances = F.log_softmax(network({**after, **leaves}, images), dim=1)
-        own, other = (chances.gather(1, which.unsqueeze(1)).squeeze(1) for which in (labels, partners))
-        return -(share * own + rest * other).sum(), (after, chances.argmax(dim=1)) if watched else (after,)
-
-    return gradient_and_value(loss, trained, functional=network.execution.functional)
-
-
-def _likely_gradient(
-    network: FunctionalNetwork,
-    trained: Weights,
-    fixed: Weights,
-    images: Tensor,
-    chances: Tensor,
-    share: Tensor,
-    *,
-    watched: bool = False,
-) -> tuple[Weights, Tensor, tuple[Any, ...]]:
-    """Gradient of ``-sum(share * sum_c chances_c log p_c)``, that sum, and what is beside it, as above."""
-
-    def loss(leaves: Weights) -> tuple[Tensor, tuple[Any, ...]]:
-        after = network.fresh_buffers(fixed)
-        said = F.log_softmax(network({**after, **leaves}, images), dim=1)
-        losses = -(chances * said).sum(dim=1)
-        return (share * losses).sum(), (after, said.argmax(dim=1)) if watched else (after,)
-
-    return gradient_and_value(loss, trained, functional=network.execution.functional)
-
-
-def _soft_gradient(
-    network: FunctionalNetwork,
-    trained: Weights,
-    fixed: Weights,
-    images: Tensor,
-    logits: Tensor,
-    share: Tensor,
-    *,
-    temperature: float,
-    square: bool,
-    watched: bool = False,
-) -> tuple[Weights, Tensor, tuple[Any, ...]]:
-    """Gradient of ``sum(share * KL(teacher || network))``, that sum, and what is beside it, as above."""
-
-    def loss(leaves: Weights) -> tuple[Tensor, tuple[Any, ...]]:
-        after = network.fresh_buffers(fixed)
-        said = network({**after, **leaves}, images)
-        losses = soft_losses(said, logits, temperature, square)
-        return (share * losses).sum(), (after, said.argmax(dim=1)) if watched else (after,)
-
-    return gradient_and_value(loss, trained, functional=network.execution.functional)
-
-
 def still(network: FunctionalNetwork, weights: Weights, training: Training) -> Momenta:
     """What the optimizer remembers before the first step: nothing but zeros.
 
@@ -372,7 +236,7 @@ def fit(
     steps: int,
     forgets: Callable[[int], bool] = lambda epoch: False,
     watch: Callable[[int, Tensor, Tensor], None] | None = None,
-    lessons: Lessons | None = None,
+    lessons: Lessons | Sequence[Lessons] | None = None,
     soft: SoftLoss | None = None,
     velocity: Momenta | None = None,
     first: int = 0,
@@ -380,32 +244,37 @@ def fit(
 ) -> Iterator[tuple[int, Tensor]]:
     """Train a network, epoch by epoch; by default over shuffled ones, whose last, incomplete batch is used.
 
+    Several networks are trained side by side, each as it would be alone, where the execution settings of ``network``
+    say so (`limbeck.training.ensemble`).
+
     Args:
         network: the architecture.
-        weights: its weights, changed in place.
+        weights: its weights, changed in place; of several networks stacked.
         images: images in normalized space ``[B, C, H, W]`` for rows ``[B]``.
         labels: int64 ``[N]``, or probabilities ``[N, K]``, on the network's device.
         training: how to train.
-        streams: random streams of this network's training.
+        streams: random streams of this network's training; not read where there are lessons.
         shape: ``(C, H, W)``.
         lr: step size in a given epoch, counted from 0.
         steps: steps to take.
         forgets: whether the velocity is set to zero before a given epoch.
         watch: called after each step with the epoch, the rows ``[B]`` of its batch, and what the network said of
-            them in the forward pass of the step, int64 ``[B]``.
+            them in the forward pass of the step, int64 ``[B]``; of one network.
         lessons: which batches, what is done to them, and who teaches them; shuffled epochs taught by labels by default.
+            Of several networks one for each, whose batches are of one size.
         soft: how the network learns where ``lessons`` have logits.
         velocity: what the optimizer remembers of epochs before, changed in place; nothing by default.
         first: the epoch to begin with.
         momentum: momentum of SGD in a given epoch; that of the training by default.
 
     Yields:
-        After each epoch its number and the mean of its losses, a scalar tensor.
+        After each epoch its number and the mean of its losses, a scalar tensor, or ``[networks]``.
 
     Raises:
-        RunError: the loss is no longer finite.
+        RunError: a loss is no longer finite.
     """
     lessons = lessons or Shuffled(streams, training, shape, len(labels))
+    courses = [lessons] if isinstance(lessons, Lessons) else list(lessons)
     soft = soft or SoftLoss()
     velocity = still(network, weights, training) if velocity is None else velocity
     epoch, done = first, 0
@@ -414,26 +283,30 @@ def fit(
             velocity.update(still(network, weights, training))
         now = training if momentum is None else replace(training, momentum=momentum(epoch))
         losses = []
-        for batch, rows in enumerate(lessons.order(epoch)):
+        for batch, rows in enumerate(zip(*(course.order(epoch) for course in courses), strict=True)):
             if done == steps:
                 break
-            draws = lessons.draws(epoch, batch, rows)
-            seen = training.seen(images(rows), draws)
-            logits = lessons.logits(epoch, batch, seen)
-            lesson: _Hard | _Likely | _Soft
-            if logits is None:
-                lesson = _by_labels(seen, labels[rows.to(labels.device)], draws.mix)
-            else:
-                lesson = _Soft(seen, logits.detach(), soft)
+            each = []
+            for course, some in zip(courses, rows, strict=True):
+                draws = course.draws(epoch, batch, some)
+                seen = training.seen(images(some), draws)
+                logits = course.logits(epoch, batch, seen)
+                if logits is None:
+                    each.append(by_labels(seen, labels[some.to(labels.device)], draws.mix))
+                else:
+                    each.append(by_teacher(seen, logits, soft))
+            lesson = side_by_side(each)
             loss, guesses = _descend(network, weights, velocity, lesson, now, lr(epoch), watched=watch is not None)
             losses.append(loss)
             if watch is not None:
-                watch(epoch, rows, guesses)
+                watch(epoch, rows[0], guesses)
             done += 1
-        mean = torch.stack(losses).mean()
-        if not bool(torch.isfinite(mean)):
+        mean = torch.stack(losses).mean(dim=0)
+        finite = torch.isfinite(mean)
+        if not bool(finite.all()):
             raise RunError(
-                f"training of {network.name} diverged in epoch {epoch} (loss {float(mean)}); lower its learning rate."
+                f"training of {network.name} diverged in epoch {epoch} (loss {float(mean[~finite].flatten()[0])}); "
+                "lower its learning rate."
             )
         yield epoch, mean
         epoch += 1
