@@ -127,6 +127,7 @@ def test_scores_are_written_beside_the_set_and_read_back(folder: Path) -> None:
             "blocks": "loop",
             "microbatch": 0,
             "allocator": "default",
+            "together": 1,
         },
         "details": [],
     }

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 
+from limbeck.cli.attack import AttackOptions
 from limbeck.cli.ranking import RankingOptions, labels_for_both, rankings_folder
 from limbeck.cli.shared import DiversityOptions, chosen_metrics, data_of, note, print_json
 from limbeck.cli.teaching import TeacherOptions, named_teacher, teacher_of
@@ -25,11 +26,13 @@ from limbeck.evaluation.evaluate import evaluate
 from limbeck.evaluation.labels import Labels, stored_labels
 from limbeck.evaluation.protocols import Protocol, ProtocolName, for_set
 from limbeck.evaluation.ranking import rank
+from limbeck.evaluation.robustness import robustness
 from limbeck.formats.native import load
 from limbeck.reports.compare import LabelChoice
 from limbeck.reports.diversity import relative_distances
 from limbeck.reports.judging import judge_diversity, judge_snapshots
 from limbeck.reports.ranking import ranking_table, write_ranking
+from limbeck.reports.robustness import robustness_table, write_robustness
 from limbeck.reports.runs import read_json, write_scores
 from limbeck.reports.tables import class_table, curve_table, diversity_table, listing, scores_table
 
@@ -71,14 +74,16 @@ class Evaluate:
     per_class: bool = False
     """Print accuracy class by class and calibration as well; the scores' file has them always, with the confusion of
     classes."""
-    metrics: tuple[Literal["accuracy", "diversity", "ranking"], ...] = ("accuracy",)
+    metrics: tuple[Literal["accuracy", "diversity", "ranking", "robustness"], ...] = ("accuracy",)
     """What to measure: accuracy (fresh networks trained on the set), diversity (its features beside those of the real
     images), ranking (DD-Ranking's scores: what hard labels lose against all real images, and what the set wins over
-    random ones), or several."""
+    random ones), robustness (the networks of the protocol under attack), or several."""
     diversity: tyro.conf.OmitArgPrefixes[DiversityOptions] = field(default_factory=DiversityOptions)
     """How diversity is measured."""
     ranking: tyro.conf.OmitArgPrefixes[RankingOptions] = field(default_factory=RankingOptions)
     """How DD-Ranking's scores are measured."""
+    attack: tyro.conf.OmitArgPrefixes[AttackOptions] = field(default_factory=AttackOptions)
+    """How networks are attacked."""
     beside: tuple[Path, ...] = ()
     """Further finished runs on the same data, with --metrics diversity: measured by the same teacher, and their feature
     distances are set in relation to the largest."""
@@ -109,6 +114,8 @@ class Evaluate:
             raise InputError(
                 "--ranking-* and --augment-hard say how DD-Ranking's scores are measured; add --metrics ranking."
             )
+        if "robustness" not in metrics and self.attack != AttackOptions():
+            raise InputError("--epsilons and --attack-* say how networks are attacked; add --metrics robustness.")
         if self.ranking.ranking_config is not None and (metrics != ("ranking",) or self.networks or self.length):
             raise InputError(
                 "--ranking-config says how networks are trained; leave --networks, --length and other --metrics out."
@@ -137,6 +144,8 @@ class Evaluate:
             found["diversity"] = self._diversity(distilled, beside, data, device)
         if "ranking" in metrics:
             found["ranking"] = self._ranking(distilled, data, protocol, device)
+        if "robustness" in metrics:
+            found["robustness"] = self._robustness(distilled, data, protocol, device)
         if self.json:
             print_json(found)
         return 0
@@ -199,6 +208,34 @@ class Evaluate:
             Console().print(ranking_table(plain, f"{self.run_}: DD-Ranking's scores, protocol {protocol.base.name}"))
             note(f"written to {path} and, in DD-Ranking's columns, to {path.with_suffix('.csv').name}")
         return {**plain, "file": str(path)}
+
+    def _robustness(self, distilled: Distilled, data: Data, protocol: Protocol, device: torch.device) -> dict[str, Any]:
+        """Attack the networks of the protocol; what they reach and its file."""
+        attack = self.attack.attack()
+        attack.check(distilled.spec)
+        with progress(self.progress) as display:
+            labels = self._labels(distilled, data, protocol, display)
+            display.start("attacking", len(protocol.networks) * protocol.repeats)
+            found = robustness(
+                distilled,
+                data.require_test(),
+                protocol,
+                attack,
+                labels=labels,
+                seed=self.seed,
+                validation=data.validation,
+                device=device,
+                execution=self.execution,
+                done=lambda done, total: display.advance(done),
+            )
+        digest = "" if labels is None else labels.digest
+        path = write_robustness(self.run_, found, distilled, data.spec, self.execution.precision, digest)
+        if not self.json:
+            from rich.console import Console
+
+            Console().print(robustness_table(found, str(self.run_)))
+            note(f"written to {path}")
+        return {**read_json(path), "file": str(path)}
 
     def _diversity(
         self, distilled: Distilled, beside: dict[Path, Distilled], data: Data, device: torch.device

@@ -22,6 +22,7 @@ from limbeck.engine.journal import LOG
 from limbeck.evaluation.diversity import DiversityProtocol, DiversityScores
 from limbeck.evaluation.protocols import SOURCES, Protocol
 from limbeck.evaluation.ranking import RankingProtocol
+from limbeck.evaluation.robustness import Attack
 from limbeck.evaluation.scores import Scores
 from limbeck.formats.native import load
 from limbeck.storage.atomic import write_text
@@ -36,6 +37,7 @@ __all__ = [
     "ranking_file",
     "read_json",
     "read_run",
+    "robustness_file",
     "scores_as_plain",
     "write_diversity",
     "write_scores",
@@ -179,6 +181,20 @@ def ranking_file(
 ) -> str:
     """Name of the file for DD-Ranking's scores of a set; the arguments are those of `evaluation_file`."""
     return f"ranking-{protocol.base.name}-{_digest(protocol, seed, storage, elsewhere, precision, labels)}.json"
+
+
+def robustness_file(
+    protocol: Protocol,
+    attack: Attack,
+    seed: int,
+    storage: str,
+    elsewhere: str = "",
+    precision: Precision = "float32",
+    labels: str = "",
+) -> str:
+    """Name of the file for what a set's networks reach under an attack; else the arguments are as `evaluation_file`."""
+    about = json.dumps(encode(attack), sort_keys=True)
+    return f"robustness-{protocol.name}-{_digest(protocol, seed, storage, about + elsewhere, precision, labels)}.json"
 
 
 def _name(protocol: Protocol, seed: int, storage: str, elsewhere: str, precision: Precision, labels: str) -> str:
