@@ -6,13 +6,13 @@ Everything is random and seeded by what it is for, so that each contender makes 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["CASES", "MEAN", "QUICK", "STD", "Case", "Numbers"]
+__all__ = ["CASES", "MEAN", "QUICK", "STD", "Case", "Kind", "Numbers"]
 
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2023, 0.1994, 0.2010)
@@ -20,6 +20,9 @@ STD = (0.2023, 0.1994, 0.2010)
 
 Numbers = dict[str, Tensor]
 """Random numbers of one use of an augmentation, by operation."""
+
+Kind = Literal["idc", "dc", "dm", "dsdm", "clustering", "update", "evaluation", "ensemble", "recover", "mtt", "tesla"]
+"""What is done in a step."""
 
 _ALWAYS = ("color", "flip", "cutout")
 
@@ -50,11 +53,12 @@ class Case:
         student_steps: steps of a student on the stored images; each sees all of them, under one of ``tokens``.
         student_lr: its step size at the beginning.
         lr_step: step size at which that is learnt.
+        together: networks that are trained, each on its share of ``samples``.
         seed: of everything.
     """
 
     name: str
-    kind: Literal["idc", "dc", "dm", "dsdm", "clustering", "update", "evaluation", "recover", "mtt", "tesla"]
+    kind: Kind
     classes: int
     per_class: int
     real: int = 0
@@ -70,11 +74,17 @@ class Case:
     student_steps: int = 0
     student_lr: float = 0.01
     lr_step: float = 1e-5
+    together: int = 1
     lr: float = 0.01
     width: int = 128
     side: int = 32
     dtype: Literal["float32", "float64"] = "float32"
     seed: int = 0
+
+    @property
+    def alone(self) -> Case:
+        """One network of several."""
+        return replace(self, kind="evaluation", samples=self.samples // self.together, together=1)
 
     @property
     def decoded(self) -> int:
@@ -301,6 +311,17 @@ CASES = {
             samples=400,
             operations=("color", "crop", "flip", "scale", "rotate"),
             cutmix=0.5,
+        ),
+        Case(
+            "ensemble",
+            "ensemble",
+            classes=10,
+            per_class=40,
+            samples=1600,
+            operations=("color", "crop", "flip", "scale", "rotate"),
+            cutmix=0.5,
+            width=32,
+            together=4,
         ),
     )
 }

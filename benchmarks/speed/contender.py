@@ -47,7 +47,8 @@ class Contender:
     """One worker process; a context manager that ends it.
 
     Args:
-        name: ``oracle``, ``oracle-allocator``, ``float32`` or ``bfloat16``.
+        name: ``oracle``, ``oracle-allocator``, ``float32``, ``bfloat16``, or ``apart``: the product in float32 with
+            several networks one after another.
         case: what it does.
         start: rows that clustering starts from.
         threads: threads of the process.

@@ -12,6 +12,7 @@ from benchmarks.speed.contender import Sample
 __all__ = [
     "MATRIX_UNITS",
     "MEMORY",
+    "PEERS",
     "SECONDS",
     "STRETCH",
     "TARGETS",
@@ -22,6 +23,9 @@ __all__ = [
     "stretches",
     "summary",
 ]
+
+PEERS = ("oracle", "oracle-allocator", "apart")
+"""With whom the product is compared; of these the first is judged."""
 
 TARGETS = {
     "idc_matching": {"float32": 2.0, "bfloat16": 5.5},
@@ -35,6 +39,7 @@ TARGETS = {
     "dwa_recovery": {"float32": 2.0, "bfloat16": 6.0},
     "network_update": {"float32": 1.7, "bfloat16": 4.0},
     "evaluation": {"float32": 1.7, "bfloat16": 4.0},
+    "ensemble": {},
 }
 """How many times as fast as the oracle each step is to be; nothing where a step is shown and not judged."""
 
@@ -101,17 +106,17 @@ def summary(step: dict[str, Any]) -> dict[str, Any]:
         step: ``contenders`` by name, and ``warm`` if the product was started again; each has ``first`` and ``rounds``.
 
     Returns:
-        ``ratios`` of the oracle to each other contender, ``compile_seconds`` by kind (a first step less the fastest
-        one) and ``peak_bytes`` of each contender.
+        ``ratios`` of the oracle, and of the product's other peers, to the product, ``compile_seconds`` by kind (a
+        first step less the fastest one) and ``peak_bytes`` of each contender.
     """
     contenders = step["contenders"]
     rounds = {name: [Sample(**sample) for sample in one["rounds"]] for name, one in contenders.items()}
     found: dict[str, Any] = {"ratios": {}, "compile_seconds": {}}
     found["peak_bytes"] = {name: some[-1].peak_bytes for name, some in rounds.items()}
-    for peer in ("oracle", "oracle-allocator"):
+    for peer in PEERS:
         for name in ("float32", "bfloat16"):
             if peer in rounds and name in rounds:
-                key = name if peer == "oracle" else f"{name} to oracle-allocator"
+                key = name if peer == "oracle" else f"{name} to {peer}"
                 each = ratios(rounds[peer], rounds[name])
                 found["ratios"][key] = {**asdict(each), "judged": each.judged}
     for kind, one in (("cold", contenders.get("float32")), ("warm", step.get("warm"))):

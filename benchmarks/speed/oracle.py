@@ -22,6 +22,7 @@ __all__ = [
     "DCMatching",
     "DMMatching",
     "DSDMMatching",
+    "Ensemble",
     "IDCMatching",
     "MTTMatching",
     "Recovery",
@@ -428,9 +429,21 @@ class Training:
         return x, order, 1 - (rows.stop - rows.start) * (columns.stop - columns.start) / side**2
 
 
+class Ensemble:
+    """Several networks of one architecture, one after another."""
+
+    def __init__(self, case: Case, orders: Sequence[Sequence[Tensor]] = ()) -> None:
+        self.each = [Training(case.alone, orders[number] if orders else ()) for number in range(case.together)]
+
+    def step(self) -> None:
+        """An epoch of each."""
+        for one in self.each:
+            one.step()
+
+
 def make(
     case: Case, start: Sequence[int] = ()
-) -> IDCMatching | DCMatching | DMMatching | DSDMMatching | MTTMatching | Recovery | Clustering | Training:
+) -> IDCMatching | DCMatching | DMMatching | DSDMMatching | MTTMatching | Recovery | Clustering | Ensemble | Training:
     """The oracle of a case.
 
     Args:
@@ -454,6 +467,8 @@ def make(
             return Recovery(case)
         case "clustering":
             return Clustering(case, start)
+        case "ensemble":
+            return Ensemble(case)
         case _:
             return Training(case)
 

@@ -31,6 +31,8 @@ from limbeck.methods.mtt import mtt
 from limbeck.objectives.trajectory_matching import TrajectoryMatching
 from limbeck.pools.trained_on_real import TrainedOnReal
 from limbeck.samplers.representative import Representative
+from limbeck.training.ensemble import side_by_side, split, stack
+from limbeck.training.lessons import Shuffled
 from limbeck.training.supervised import fit, still
 
 __all__ = [
@@ -261,7 +263,7 @@ class NetworkUpdate(_Contender):
 
 
 class Evaluation(_Contender):
-    """One epoch of IDC's protocol."""
+    """One epoch of IDC's protocol, by one network or by several, as many side by side as the settings say."""
 
     def __init__(self, case: Case, settings: Settings) -> None:
         training = protocols.idc().training
@@ -272,23 +274,36 @@ class Evaluation(_Contender):
         recipe = recipe.with_(**{f"pool__training__{name}": value for name, value in changed.items()})
         super().__init__(case, recipe, settings)
         assert isinstance(self.recipe.pool, TrainedOnReal)
-        data = self.context.data
+        data, training = self.context.data, self.recipe.pool.training
         images = data.spec.normalization.apply(data.images(torch.arange(len(data))))
-        self._epochs = fit(
-            self.network,
-            self.weights,
-            lambda rows: images[rows],
-            data.labels,
-            self.recipe.pool.training,
-            Streams(case.seed),
-            data.spec.shape,
-            lambda epoch: case.lr,
-            steps=1_000_000,
-        )
+        size = settings.resolve(self.context.device, self.context.dtype, 0.0, networks=case.together).together
+        self.each: list[Weights] = []
+        self._epochs = []
+        for first in range(0, case.together, size):
+            numbers = range(first, min(first + size, case.together))
+            network = side_by_side(self.network, len(numbers))
+            weights = stack([{name: one.clone() for name, one in self.weights.items()} for _ in numbers])
+            self.each += split(network, weights)
+            streams = [Streams(case.seed + number) for number in numbers]
+            self._epochs.append(
+                fit(
+                    network,
+                    weights,
+                    lambda rows: images[rows],
+                    data.labels,
+                    training,
+                    streams[0],
+                    data.spec.shape,
+                    lambda epoch: case.lr,
+                    steps=1_000_000,
+                    lessons=[Shuffled(own, training, data.spec.shape, len(data)) for own in streams],
+                )
+            )
 
     def step(self) -> None:
         """The next epoch."""
-        next(self._epochs)
+        for epochs in self._epochs:
+            next(epochs)
 
 
 def make(

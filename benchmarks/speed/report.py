@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.speed.judge import TARGETS, matrix_units
+from benchmarks.speed.judge import PEERS, TARGETS, matrix_units
 
 __all__ = ["table"]
 
@@ -55,13 +55,14 @@ def _row(step: str, record: dict[str, Any], contender: str, limits: dict[str, fl
 
 
 def _ratios(step: str, record: dict[str, Any], contender: str, limits: dict[str, float]) -> list[str]:
-    """Three ratios, the judged one and its target; the second oracle shows its own ratios to float32."""
-    key = "float32 to oracle-allocator" if contender == "oracle-allocator" else contender
+    """Three ratios, the judged one and its target; peers that are not judged show their own ratios to float32."""
+    beside = contender in PEERS
+    key = f"float32 to {contender}" if beside else contender
     found = record["ratios"].get(key)
     if found is None:
         return ["", "", ""]
     three = " / ".join(f"{found[kind]:.2f}" for kind in ("wall", "paired", "cpu"))
-    if contender == "oracle-allocator":
+    if beside:
         return [f"float32: {three}", f"{found['judged']:.2f}", "-"]
     judged = contender == "float32" or matrix_units(limits) is None
     target = TARGETS.get(step, {}).get(contender)

@@ -138,6 +138,8 @@ def measure(
         low: whether bfloat16 runs as well.
     """
     names = ["oracle", *(["oracle-allocator"] if options.oracle_allocator else []), "float32"]
+    if case.together > 1:
+        names.append("apart")
     if case.dtype == "float32" and low:
         names.append("bfloat16")
     start, failures, contenders = product.cluster_start(case), {}, {}

@@ -57,8 +57,14 @@ def _contender(asked: dict[str, Any]) -> tuple[Any, int]:
     # A step that runs eagerly after all would be timed as if it were compiled.
     warnings.filterwarnings("error", message=".*could not be compiled")
     imported = resident_bytes()
+    apart = asked["contender"] == "apart"
     settings = Settings(
-        device="cpu", compile=asked["compile"], precision=asked["contender"], dtype=case.dtype, progress="quiet"
+        device="cpu",
+        compile=asked["compile"],
+        precision="float32" if apart else asked["contender"],
+        dtype=case.dtype,
+        together=1 if apart else case.together,
+        progress="quiet",
     )
     return product.make(case, settings), imported
 

@@ -81,6 +81,14 @@ def test_the_second_oracle_is_not_judged() -> None:
     assert misses("idc_matching", found, WITHOUT) == []
 
 
+def test_one_after_another_is_a_peer_that_is_not_judged() -> None:
+    found = record(
+        "ensemble", {"oracle": contender(9.0, 9.0), "float32": contender(4.0, 4.0), "apart": contender(3.0, 3.0)}
+    )
+    assert found["ratios"]["float32 to apart"]["judged"] == pytest.approx(0.75)
+    assert misses("ensemble", found, WITHOUT) == []
+
+
 def test_a_contender_that_died_is_a_miss() -> None:
     found = {**record("idc_matching", {"oracle": contender(9.0, 9.0)}), "failures": {"float32": "float32 ended"}}
     assert misses("idc_matching", found, WITHOUT) == ["idc_matching: float32 ended"]

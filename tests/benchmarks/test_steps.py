@@ -127,12 +127,28 @@ def test_network_update() -> None:
 def test_evaluation() -> None:
     case = small("evaluation", samples=50, operations=(), cutmix=0.0, per_class=5)
     orders = [Streams(case.seed)("epoch", epoch).permutation(50) for epoch in range(2)]
-    plain, ours = oracle.Training(case, orders), product.make(case, EAGER)
+    plain, ours = oracle.Training(case, orders), product.Evaluation(case, EAGER)
     for _ in range(2):
         plain.step()
         ours.step()
-    for own, other in zip(plain.net.parameters(), ours.weights.values(), strict=True):
+    for own, other in zip(plain.net.parameters(), ours.each[0].values(), strict=True):
         same(own.detach(), other)
+
+
+def test_networks_side_by_side_are_those_of_the_oracle_and_those_apart() -> None:
+    case = small("ensemble", samples=150, together=3, operations=(), cutmix=0.0, per_class=5)
+    streams = [Streams(case.seed + number) for number in range(3)]
+    orders = [[own("epoch", epoch).permutation(50) for epoch in range(2)] for own in streams]
+    plain = oracle.Ensemble(case, orders)
+    ours, apart = (product.Evaluation(case, replace(EAGER, together=size)) for size in (3, 1))
+    for _ in range(2):
+        for one in (plain, ours, apart):
+            one.step()
+    assert len(ours.each) == len(apart.each) == 3
+    for one, beside, alone in zip(plain.each, ours.each, apart.each, strict=True):
+        for own, *others in zip(one.net.parameters(), beside.values(), alone.values(), strict=True):
+            for other in others:
+                same(own.detach(), other)
 
 
 @pytest.mark.parametrize("name", ["network_update", "evaluation"])
@@ -142,7 +158,8 @@ def test_augmented_training_runs(name: str) -> None:
     for one in (plain, ours):
         one.step()
     assert 0 <= plain.top1 <= plain.top5 <= 100
-    assert all(bool(tensor.isfinite().all()) for tensor in ours.weights.values())
+    weights = ours.each[0] if isinstance(ours, product.Evaluation) else ours.weights
+    assert all(bool(tensor.isfinite().all()) for tensor in weights.values())
 
 
 @pytest.mark.parametrize("name", ["mtt_matching", "tesla_matching"])

@@ -54,6 +54,17 @@ def test_a_table_for_people(limbeck: Command, run: Path) -> None:
     assert "Brier score" in limbeck("evaluate", run, *QUICK, "--per-class").out
 
 
+def test_networks_side_by_side(limbeck: Command, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    apart, beside = (
+        limbeck("evaluate", run, *QUICK, "--together", n, "--json").json["networks"][0] for n in ("auto", "2")
+    )
+    assert (apart["execution"]["together"], beside["execution"]["together"]) == (1, 2)
+    assert beside["seeds"] == apart["seeds"]
+    assert beside["accuracies"] == pytest.approx(apart["accuracies"], abs=0.01)
+    monkeypatch.setattr("limbeck.evaluation.evaluate.stackable", lambda network, shape: False)
+    assert "cannot be computed side by side" in limbeck("evaluate", run, *QUICK, "--together", "2").err
+
+
 def test_the_protocol_of_the_papers(limbeck: Command, run: Path) -> None:
     scores = limbeck("evaluate", run, *QUICK, "--protocol", "idc", "--repeats", "1", "--json").json
     assert (scores["protocol"]["name"], scores["protocol"]["budget"]) == ("idc", "epochs")

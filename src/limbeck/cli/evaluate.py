@@ -179,6 +179,9 @@ class Evaluate:
                     f"the set has learnt a step size, {distilled.student_lr:g}, which protocol '{protocol.name}' does "
                     "not use, so that all sets are on an equal footing; --protocol mtt does"
                 )
+            for entry in scores.networks:
+                if self.execution.together not in ("auto", 1) and entry.execution.together == 1 < protocol.repeats:
+                    note(f"{entry.network} cannot be computed side by side; its networks were trained one by one")
             note(f"written to {path}")
         return {**read_json(path), "file": str(path)}
 
