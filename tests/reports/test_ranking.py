@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -65,12 +66,14 @@ def test_scores_are_written_beside_the_set_and_read_back(folder: Path) -> None:
     assert ranking_file(more, 4, "float32") != path.name != ranking_file(PROTOCOL, 4, "float32", labels="teacher")
 
 
-def test_a_table_has_a_line_for_each_run_and_the_mean() -> None:
+def test_a_table_has_a_line_for_each_training_and_score() -> None:
     text = io.StringIO()
-    Console(file=text, width=200).print(ranking_table(ranking_as_plain(RANKING), "runs/a"))
+    Console(file=text, width=79).print(ranking_table(ranking_as_plain(RANKING), "runs/a"))
     lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
-    assert "0 20.0 80.0 50.0 35.0 60.0 15.0 0.183" in lines
-    assert any(line.startswith("mean 25.0 ± 7.1 80.0 ± 0.0") and "55.0 ± 7.1 20.0 ± 7.1 0.2" in line for line in lines)
+    assert "mean run 0 run 1" in lines
+    assert "synthetic hard, % 25.0 ± 7.1 20.0 30.0" in lines
+    assert "HLR, points 55.0 ± 7.1 60.0 50.0" in lines
+    assert any(re.fullmatch(r"LRS 0\.2\d\d ± 0\.0\d\d 0\.183 0\.2\d\d", line) for line in lines), lines
 
 
 def ranked(folder: Path, *rankings: dict[str, Any]) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from limbeck.core.real import DataSpec
 from limbeck.evaluation.ranking import Ranking
 from limbeck.reports.entries import Entry
 from limbeck.reports.runs import as_text, ranking_file
-from limbeck.reports.tables import human_seconds, listing, percent, spread
+from limbeck.reports.tables import human_seconds, listing, spread
 from limbeck.storage.atomic import write_text
 
 if TYPE_CHECKING:
@@ -96,21 +97,21 @@ def write_ranking(
 
 
 def ranking_table(plain: Mapping[str, Any], title: str = "") -> Table:
-    """A line for each run, and their mean.
+    """A line for each training and score: its mean over runs, and each run.
 
     Args:
         plain: what `ranking_as_plain` gives.
         title: what was ranked.
     """
-    scores, trainings = list(plain["mean"]), list(plain["runs"][0]["accuracies"])
-    columns = ["run", *(f"{name.replace('_', ' ')}, %" for name in trainings), *_headings(scores)]
-    rows = [
-        [number, *(f"{100 * run['accuracies'][name]:.1f}" for name in trainings), *_cells(run, scores)]
-        for number, run in enumerate(plain["runs"])
-    ]
-    means = [spread([run["accuracies"][name] for run in plain["runs"]]) for name in trainings]
-    rows.append(["mean", *means, *_cells(plain["mean"], scores, plain["std"], len(plain["runs"]))])
-    return listing(columns, rows, title)
+    runs = plain["runs"]
+    rows = []
+    for name in runs[0]["accuracies"]:
+        reached = [run["accuracies"][name] for run in runs]
+        rows.append([f"{name.replace('_', ' ')}, %", spread(reached), *(f"{100 * value:.1f}" for value in reached)])
+    for name, heading in zip(plain["mean"], _headings(list(plain["mean"])), strict=True):
+        values = [run[name] for run in runs]
+        rows.append([heading, _score(name, values), *(_score(name, [value]) for value in values)])
+    return listing(["", "mean", *(f"run {number}" for number in range(len(runs)))], rows, title)
 
 
 def ranking_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> list[dict[str, Any]] | None:
@@ -150,7 +151,7 @@ def _table(members: Sequence[tuple[Entry, dict[str, Any]]], colours: Mapping[str
                     spread([run["accuracies"][name] for found in same for run in found["runs"]])
                     for name in ("synthetic_hard", "full_hard", "synthetic", "random")
                 ],
-                "cells": [_over(same, name) for name in scores],
+                "cells": [_score(name, [run[name] for found in same for run in found["runs"]]) for name in scores],
                 "runs": sum(len(found["runs"]) for found in same),
                 "seconds": human_seconds(sum(found["seconds"] for found in same)),
             }
@@ -159,27 +160,13 @@ def _table(members: Sequence[tuple[Entry, dict[str, Any]]], colours: Mapping[str
     }
 
 
-def _over(same: Sequence[Mapping[str, Any]], name: str) -> str:
-    """One score over all runs of some sets."""
-    values = [run[name] for found in same for run in found["runs"]]
+def _score(name: str, values: Sequence[float]) -> str:
+    """Mean and deviation over runs, of differences in points and of scores with three digits."""
     if name in _POINTS:
         return spread(values)
-    return f"{sum(values) / len(values):.3f}"
+    std = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.3f}{std}"
 
 
 def _headings(scores: Sequence[str]) -> list[str]:
     return [{**_POINTS, **_SCORES}[name] for name in scores]
-
-
-def _cells(
-    values: Mapping[str, float], scores: Sequence[str], deviations: Mapping[str, float] | None = None, count: int = 1
-) -> list[str]:
-    """Points with one digit, scores with three, deviations where there are several runs."""
-    cells = []
-    for name in scores:
-        std = deviations[name] if deviations is not None else 0.0
-        if name in _POINTS:
-            cells.append(percent(values[name], std, count))
-        else:
-            cells.append(f"{values[name]:.3f} ± {std:.3f}" if count > 1 else f"{values[name]:.3f}")
-    return cells
