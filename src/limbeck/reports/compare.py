@@ -26,9 +26,10 @@ from limbeck.evaluation.diversity import DiversityProtocol, Reference, refer
 from limbeck.evaluation.evaluate import check, evaluate_real
 from limbeck.evaluation.labels import ByTeacher, LabelKind
 from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.scores import Selection
 from limbeck.evaluation.teaching import recipe_teacher, teacher_labels
 from limbeck.reports.judging import judge, judge_diversity, judge_snapshots
-from limbeck.reports.runs import evaluation_file, scores_as_plain
+from limbeck.reports.runs import as_text, evaluation_file, scores_as_plain
 from limbeck.storage.atomic import write_text
 
 __all__ = ["COMPARISON", "Comparison", "LabelChoice", "Row", "compare", "told_apart"]
@@ -55,6 +56,8 @@ class Row:
         label_kind: ``hard``, ``own`` (soft ones that the set carries), ``teacher`` or ``stored``.
         selected_on_test: best look at the test images of every network, where the protocol looks during training; no
             fair figure.
+        test_evaluations: looks at the test images for each network.
+        selection: what was chosen by looking at the outcome.
     """
 
     method: str
@@ -68,11 +71,18 @@ class Row:
     bytes_labels: int = 0
     label_kind: LabelKind = "hard"
     selected_on_test: tuple[float, ...] = ()
+    test_evaluations: int = 1
+    selection: Selection = "none"
 
     @property
     def mean(self) -> float:
         """Mean accuracy."""
         return statistics.fmean(self.accuracies)
+
+    @property
+    def best(self) -> float | None:
+        """Mean of the best looks at the test images; None where the protocol looks once."""
+        return statistics.fmean(self.selected_on_test) if self.selected_on_test else None
 
     @property
     def std(self) -> float:
@@ -108,7 +118,9 @@ class Comparison:
 
     def as_plain(self) -> dict[str, Any]:
         """As plain data, means and deviations included."""
-        rows = [{**encode(row), "mean": row.mean, "std": row.std} for row in self.rows]
+        rows = [
+            {**encode(row), "mean": row.mean, "std": row.std, "last": row.mean, "best": row.best} for row in self.rows
+        ]
         taught = {"teacher": self.teacher, "brought_by": self.brought_by} if self.teacher else {}
         return {"data": self.data, "protocol": encode(self.protocol), **taught, "rows": rows}
 
@@ -343,6 +355,8 @@ def _row(name: str, ipc: int, entries: list[dict[str, Any]], seeds: tuple[int, .
         bytes_labels=entries[0].get("bytes_labels", 0),
         label_kind=entries[0].get("label_kind", "hard"),
         selected_on_test=tuple(selected),
+        test_evaluations=max(entry.get("test_evaluations", 1) for entry in entries),
+        selection=entries[0].get("selection", "none"),
     )
 
 
@@ -377,7 +391,7 @@ def _full(
                 executor=executor,
             )
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps(scores_as_plain(scores, size), indent=2) + "\n")
+            write_text(path, as_text(scores_as_plain(scores, size)))
         entries.append({**json.loads(path.read_text(encoding="utf-8")), "distil_seconds": 0.0})
         display.advance(done + number + 1)
     return _row("full", 0, entries, tuple(seeds))

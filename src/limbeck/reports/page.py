@@ -33,6 +33,7 @@ from limbeck.reports.losses import losses_section
 from limbeck.reports.page_files import files_folder, write_files
 from limbeck.reports.plain_table import FORMS
 from limbeck.reports.prefixes import prefixes_section
+from limbeck.reports.ranking import ranking_section
 from limbeck.reports.recipes import protocol_section, recipes_section
 from limbeck.reports.runs import Run
 from limbeck.reports.sheets import images_section
@@ -109,6 +110,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None, sta
         "prefixes": prefixes_section(entries, colours),
         "images": images_section(entries, colours, comparison.rows if comparison is not None else ()),
         "diversity": diversity_section(entries, colours),
+        "ranking": ranking_section(entries, colours),
         "experts": experts_section(entries, colours),
         "losses": losses_section(entries, colours),
         "cost": cost_section(entries, colours),
@@ -160,8 +162,8 @@ def _summary(entries: Sequence[Entry], rows: Sequence[Row], stages: Stages | Non
     if stages is not None:
         steps = stages.orders[0]
         return (
-            f"{counts}, made from {data} by {methods}; its {sum(map(len, steps))} classes came in {len(steps)} steps, in "
-            f"{len(stages.orders)} order{'' if len(stages.orders) == 1 else 's'}. Shown are the sets of the first."
+            f"{counts}, made from {data} by {methods}; its {sum(map(len, steps))} classes came in {len(steps)} steps, "
+            f"in {len(stages.orders)} order{'' if len(stages.orders) == 1 else 's'}. Shown are the sets of the first."
         )
     return f"{counts}, made from {data} by {methods}; {'; '.join(described)}."
 
