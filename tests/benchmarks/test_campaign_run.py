@@ -1,0 +1,127 @@
+"""A campaign measures what fits, stops at its budget, goes on where it was, and repeats nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.campaign import run, steps
+from benchmarks.campaign.cells import Cell
+from benchmarks.campaign.ledger import Ledger
+from benchmarks.campaign.run import Campaign
+from limbeck.core.errors import RunError
+from tests.benchmarks.campaign_cells import EAGER, TOY, longer
+
+
+def campaign(folder: Path, cells: Sequence[Cell] = (TOY,), **changes: object) -> tuple[Campaign, list[str]]:
+    said: list[str] = []
+    made = Campaign(cells, folder / "runs", folder / "data", Ledger(folder / "results"), EAGER, say=said.append)
+    return replace(made, **changes), said  # type: ignore[arg-type]
+
+
+def test_seeds_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = campaign(tmp_path, note="alone")
+    assert first.run(5) == 2
+    measured = Ledger(tmp_path / "results").measured(TOY)
+    assert measured is not None and measured.seeds == (0, 1) and measured.notes == ("alone",)
+    record = json.loads((tmp_path / "results/campaign-digits.json").read_text(encoding="utf-8"))
+    (entry,) = record["runs"].values()
+    assert entry["command"] == TOY.command
+    judged = entry["seeds"]["1"]["judged"][TOY.judged_by]
+    assert len(judged["last"]) == 3 and judged["best"] == [] and judged["training_images"] == 10
+    assert entry["seeds"]["1"]["bytes"] == 640 and entry["seeds"]["1"]["versions"]["torch"]
+
+    monkeypatch.setattr(steps, "distill", None)  # nothing may be computed again
+    monkeypatch.setattr(steps, "judge", None)
+    again, said = campaign(tmp_path)
+    assert again.run(5) == 0 and said == ["nothing more that fits; 0 steps done"]
+
+
+def test_what_lies_in_run_folders_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = campaign(tmp_path)
+    first.run(5)
+    before = (tmp_path / "results/campaign-digits.json").read_text(encoding="utf-8")
+    (tmp_path / "results/campaign-digits.json").unlink()
+    monkeypatch.setattr(steps, "distill", None)
+    monkeypatch.setattr(steps, "judge", None)
+    second, said = campaign(tmp_path)
+    assert second.run(0) == 2 and sum("taken over" in line for line in said) == 2
+    assert (tmp_path / "results/campaign-digits.json").read_text(encoding="utf-8") == before
+
+
+def test_another_run_in_the_folder_is_not_taken_for_it(tmp_path: Path) -> None:
+    first, _ = campaign(tmp_path)
+    first.run(5)
+    folder = tmp_path / "runs/digits"
+    other = replace(TOY, words=(*TOY.words, "--optimizer.lr", "0.5"))
+    for path in list(folder.iterdir()):
+        path.rename(folder / path.name.replace(TOY.run, other.run))
+    second, said = campaign(tmp_path, [other])
+    assert second.run(5) == 0 and any("holds another run" in line for line in said)
+
+
+def test_a_seed_that_is_too_long_is_passed_by(tmp_path: Path) -> None:
+    made, said = campaign(tmp_path, [longer(10**7), TOY])
+    assert made.run(3) == 2
+    assert "minutes are needed" in said[0]
+    assert Ledger(tmp_path / "results").measured(longer(10**7)) is None
+
+
+def test_the_budget_ends_a_run_which_goes_on_later(tmp_path: Path) -> None:
+    cell = longer(3000)
+    made, said = campaign(tmp_path, [cell], partly=True)
+    before = signal.getsignal(signal.SIGTERM)
+    assert made.run(3 / 60) == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert any("stopped by SIGTERM" in line for line in said) and "the budget is spent" not in said[0]
+    folder = tmp_path / "runs" / cell.block / f"{cell.run}-seed0"
+    assert list(folder.glob("checkpoint*")) and not (folder / "record.json").exists()
+    assert Ledger(tmp_path / "results").measured(cell) is None
+    log = [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+    again, _ = campaign(tmp_path, [cell])
+    assert again.run(5) == 1
+    steps_logged = [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert steps_logged == sorted(set(steps_logged)) and steps_logged[: len(log)] == log
+
+
+def test_somebody_elses_signal_stops_the_campaign(tmp_path: Path) -> None:
+    heard: list[int] = []
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with run._until(time.monotonic() + 60):
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert heard == [signal.SIGTERM]
+
+
+def test_a_run_that_fails_is_a_cell_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverged(*given: object, **named: object) -> None:
+        raise RunError("the loss was not finite, twice.")
+
+    monkeypatch.setattr(steps, "distill", diverged)
+    made, _ = campaign(tmp_path)
+    assert made.run(5) == 2
+    measured = Ledger(tmp_path / "results").measured(TOY)
+    assert measured is not None and measured.means == () and "not finite" in measured.failed[0]
+    assert campaign(tmp_path)[0].run(5) == 0
+
+
+def test_cells_for_a_gpu_and_without_data_wait(tmp_path: Path) -> None:
+    made, _ = campaign(tmp_path, [replace(TOY, device="cuda"), replace(TOY, data="cifar10")])
+    assert made.run(5) == 0
+
+
+def test_the_command_line_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--budget", "0", "--list", "--tables", "small_campaign", "--results", str(tmp_path)]
+    assert run.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 80 and lines[0].startswith("cpu  Fashion-MNIST, random-ipc10")
