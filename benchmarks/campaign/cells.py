@@ -18,6 +18,7 @@ from limbeck.core.distilled import Storage
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec
 from limbeck.core.recipe import Recipe
+from limbeck.data import LoadOptions
 from limbeck.evaluation.protocols import Protocol, for_data
 
 __all__ = ["TABLES", "Cell", "Kind", "Table", "declared", "priority", "tables"]
@@ -28,7 +29,11 @@ Kind = Literal["small", "main", "cross", "ablation", "study"]
 
 _COPIES = {"cifar10": "cifar10-jpeg"}
 """Folders of data that are at hand only as a copy which differs from the original."""
-_TITLES = {"cifar10-jpeg": "CIFAR-10 (JPEG copy)", "fashion-mnist": "Fashion-MNIST", "digits": "digits"}
+_TITLES = {
+    "cifar10-jpeg": "CIFAR-10 (JPEG copy)",
+    "fashion-mnist": "Fashion-MNIST (other tone curve)",
+    "digits": "digits",
+}
 _FIRST = ("dream", "dsdm", "ast", "dwa", "dasm")
 """Methods whose cells are measured first on a GPU, in this order."""
 _DATA_ON_CPU = ("digits", "fashion-mnist", "cifar10")
@@ -107,7 +112,13 @@ class Cell:
     def command(self) -> str:
         """How a run of it is made by hand, less data, seed and folder."""
         storage = "" if self.storage == "float32" else f" --storage {self.storage}"
-        return f"limbeck distill {' '.join(self.words)} --ipc {self.ipc}{storage}"
+        validation = " --validation 0" if self.published_settings else ""
+        return f"limbeck distill {' '.join(self.words)} --ipc {self.ipc}{storage}{validation}"
+
+    @property
+    def loading(self) -> LoadOptions:
+        """How its data are loaded: where settings are published, all training images are for training."""
+        return LoadOptions(validation=0.0) if self.published_settings else LoadOptions()
 
     def recipe(self) -> Recipe:
         """The recipe that the words make.
@@ -149,9 +160,7 @@ class Table:
 
 def tables(names: Sequence[str] = TABLES) -> list[Table]:
     """All tables of some modules of ``benchmarks/tables``."""
-    return [
-        table for name in names for table in importlib.import_module(f"benchmarks.tables.{name}").tables()
-    ]
+    return [table for name in names for table in importlib.import_module(f"benchmarks.tables.{name}").tables()]
 
 
 def declared(names: Sequence[str] = TABLES) -> list[Cell]:

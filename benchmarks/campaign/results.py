@@ -22,8 +22,9 @@ BUDGET=minutes` measures the next cells. Accuracies in percent.
 * **ours**: mean ± deviation of the seeds' means; networks after their last epoch, last images, nothing chosen on test
   images. Where a protocol also looks for the best epoch on test images, that stands behind as *best*.
 * **gap**: ours less the paper's. **miss**: lower by more than two published deviations, and by more than one point;
-  *above*: higher by as much. A figure on a copy of the data that differs from the original (CIFAR-10 went through JPEG)
-  is held against the paper's on the original, and its gap contains that difference.
+  *above*: higher by as much. A figure on a copy of the data that differs from the original (CIFAR-10
+  went through JPEG, Fashion-MNIST has another tone curve) is held against the paper's on the original, and its gap
+  contains that difference.
 * Settings of our own are not comparable with published ones and have no gap.
 * Cells without a figure are not measured; those of methods that are not here have no recipe.
 """
@@ -53,8 +54,11 @@ def _summary(found: Sequence[Table], ledger: Ledger) -> str:
         known = [(cell, measured) for cell in table.cells if (measured := ledger.measured(cell)) and measured.means]
         misses = sum(verdict(cell, measured) == "miss" for cell, measured in known)
         judged = any(cell.published_settings for cell in table.cells)
-        anchor = "".join(letter for letter in table.title.lower().replace(" ", "-") if letter.isalnum() or letter in "-_")
-        row = (f"[{table.title}](#{anchor})", len(table.cells), len(known), misses if judged else "not comparable")
+        anchor = "".join(
+            letter for letter in table.title.lower().replace(" ", "-") if letter.isalnum() or letter in "-_"
+        )
+        missed = (misses if known else "") if judged else "not comparable"
+        row = (f"[{table.title}](#{anchor})", len(table.cells), len(known), missed)
         lines.append("| " + " | ".join(map(str, row)) + " |")
     return "\n".join(lines) + "\n"
 
@@ -75,9 +79,10 @@ def _section(table: Table, ledger: Ledger) -> str:
 def _row(cell: Cell, measured: Measured | None, notes: dict[str, int]) -> list[str]:
     paper = "" if cell.paper is None else _figure(cell.paper, cell.paper_std)
     paper += f" ({cell.note})" if cell.note else ""
-    about = [cell.label, cell.data_title, str(cell.ipc), cell.network, paper or "none"]
+    about = [cell.label, cell.data_title, str(cell.ipc or "all"), cell.network, paper or "none"]
     if measured is None:
-        return [*about, "not measured" if cell.words else "no recipe here", "", "", "", ""]
+        none = ["not measured", "", f"0 of {cell.seeds}"] if cell.words else ["no recipe here", "", ""]
+        return [*about, *none, "", ""]
     if not measured.means:
         return [*about, f"failed: {measured.failed[0]}", "", f"0 of {cell.seeds}", "", ""]
     ours = _figure(measured.mean, measured.std)

@@ -23,7 +23,7 @@ from types import FrameType
 
 from benchmarks.campaign.cells import TABLES, Cell, declared
 from benchmarks.campaign.ledger import RESULTS, Ledger
-from benchmarks.campaign.steps import Step, data_for
+from benchmarks.campaign.steps import Outcome, Step, data_for
 from limbeck.core.errors import InputError, Interrupted, RunError
 from limbeck.engine.settings import Settings
 from limbeck.storage.atomic import write_text
@@ -90,7 +90,7 @@ class Campaign:
                     count += 1
         return count
 
-    def _found(self, cell: Cell, seed: int):  # type: ignore[no-untyped-def]
+    def _found(self, cell: Cell, seed: int) -> Outcome | None:
         try:
             return Step(cell, seed, self.out).found(self.note)
         except InputError as error:
@@ -150,7 +150,7 @@ class Campaign:
 @contextmanager
 def _until(deadline: float) -> Iterator[None]:
     """Within the block distilling is asked to stop when the time has come; whatever else goes on is left to end."""
-    previous, over = signal.getsignal(signal.SIGTERM), threading.Event()
+    previous, over, ended = signal.getsignal(signal.SIGTERM), threading.Event(), threading.Event()
 
     def asked(number: int, frame: FrameType | None) -> None:
         if not over.is_set():  # somebody else's signal
@@ -158,17 +158,20 @@ def _until(deadline: float) -> Iterator[None]:
             signal.raise_signal(signal.SIGTERM)
 
     def ring() -> None:
-        over.set()
-        signal.raise_signal(signal.SIGTERM)
+        pause = max(0.0, deadline - time.monotonic())
+        while not ended.wait(pause):  # more than once: the run may have been about to listen
+            over.set()
+            signal.raise_signal(signal.SIGTERM)
+            pause = 1.0
 
-    timer = threading.Timer(max(0.0, deadline - time.monotonic()), ring)
+    clock = threading.Thread(target=ring, daemon=True)
     signal.signal(signal.SIGTERM, asked)
-    timer.start()
+    clock.start()
     try:
         yield
     finally:
-        timer.cancel()
-        timer.join()
+        ended.set()
+        clock.join()
         signal.signal(signal.SIGTERM, previous)
 
 

@@ -42,7 +42,7 @@ def data_for(cell: Cell, data_dir: Path) -> Data | None:
     source = cell.source(data_dir)
     if cell.data != "digits" and not Path(source).is_dir():
         return None
-    return _loaded(source, as_wanted(LoadOptions(), cell.recipe()))
+    return _loaded(source, as_wanted(cell.loading, cell.recipe()))
 
 
 @functools.lru_cache(maxsize=2)
