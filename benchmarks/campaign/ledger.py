@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,13 +117,10 @@ class Ledger:
         )
 
     def judge_seconds(self, cell: Cell, device: str) -> float | None:
-        """Mean seconds of judging a seed as this cell asks, over all methods of its block; None if none was."""
-        return _mean(
-            entry["judged"][cell.judged_by]["seconds"]
-            for run in self._block(cell)["runs"].values()
-            for entry in run["seeds"].values()
-            if entry.get("hardware", {}).get("device") == device and cell.judged_by in entry.get("judged", {})
-        )
+        """Mean seconds of judging a seed as this cell asks, over its block, else over all; None if none was."""
+        others = (read_json(path) for path in sorted(self._folder.glob("campaign-*.json")))
+        found = _judging([self._block(cell)], cell, device)
+        return found if found is not None else _judging(others, cell, device)
 
     def _seeds(self, cell: Cell) -> dict[str, dict[str, Any]]:
         return self._block(cell)["runs"].get(cell.run, {}).get("seeds", {}) if cell.words else {}
@@ -138,16 +136,26 @@ class Ledger:
         return self._folder / f"campaign-{cell.block}.json"
 
 
+def _judging(blocks: Iterable[dict[str, Any]], cell: Cell, device: str) -> float | None:
+    return _mean(
+        entry["judged"][cell.judged_by]["seconds"]
+        for block in blocks
+        for run in block["runs"].values()
+        for entry in run["seeds"].values()
+        if entry.get("hardware", {}).get("device") == device and cell.judged_by in entry.get("judged", {})
+    )
+
+
 def _machine(hardware: dict[str, Any]) -> str:
     if "gpu" in hardware:
         return str(hardware["gpu"])
     return f"CPU, {hardware['threads']} of {hardware['cores']} cores"
 
 
-def _each_once(values: Any) -> tuple[str, ...]:
+def _each_once(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def _mean(values: Any) -> float | None:
+def _mean(values: Iterable[float]) -> float | None:
     found = list(values)
     return statistics.fmean(found) if found else None

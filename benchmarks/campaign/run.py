@@ -26,6 +26,7 @@ from benchmarks.campaign.ledger import RESULTS, Ledger
 from benchmarks.campaign.steps import Outcome, Step, data_for
 from limbeck.core.errors import InputError, Interrupted, RunError
 from limbeck.engine.settings import Settings
+from limbeck.reports.runs import read_json
 from limbeck.storage.atomic import write_text
 
 __all__ = ["Campaign", "main"]
@@ -65,13 +66,12 @@ class Campaign:
         """
         deadline = time.monotonic() + 60 * minutes
         done = self.take_over()
-        device = self.settings.torch_device().type
         for cell in self.cells:
             for seed in range(cell.seeds):
                 if time.monotonic() >= deadline:
                     self.say(f"the budget is spent; {done} steps done")
                     return done
-                if cell.device != device or self.ledger.has(cell, seed):
+                if cell.device != self._device or self.ledger.has(cell, seed):
                     continue
                 if not self._step(cell, seed, deadline):
                     break
@@ -104,14 +104,17 @@ class Campaign:
             data = data_for(cell, self.data_dir)
             if data is None:
                 return False
-            seconds = self._prediction(step, lambda: step.distilling_seconds(data, self.settings))
+            seconds = self._judging(cell)  # known without a probe, and it may be too long alone
+            if seconds <= deadline - time.monotonic() or self.partly:
+                seconds += self._distilling(step, lambda: step.distilling_seconds(data, self.settings))
             left = deadline - time.monotonic()
             if seconds > left and not self.partly:
                 self.say(f"{name}: about {seconds / 60:.1f} minutes are needed, {max(0.0, left) / 60:.1f} are left")
                 return False
             self.say(f"{name}: about {seconds / 60:.1f} minutes")
             with _until(deadline):
-                entry, judged = step.carry_out(data, self.settings, self.note)
+                distilled = step.distil(data, self.settings)
+            entry, judged = step.judge(distilled, data, self.settings, self.note)
         except Interrupted as error:
             if time.monotonic() < deadline:
                 raise
@@ -128,39 +131,46 @@ class Campaign:
         self.say(f"{name}: {100 * sum(judged['last']) / len(judged['last']):.1f} %")
         return True
 
-    def _prediction(self, step: Step, planned: Callable[[], float]) -> float:
-        """Seconds of a step: by its other seeds, else as planned once; judging by earlier judgements, if there are."""
-        cell, device = step.cell, self.settings.torch_device().type
-        judging = self.ledger.judge_seconds(cell, device) or 0.0
+    def _judging(self, cell: Cell) -> float:
+        """Seconds of judging a seed, by earlier judgements; 0 before the first of its kind."""
+        return self.ledger.judge_seconds(cell, self._device) or 0.0
+
+    def _distilling(self, step: Step, planned: Callable[[], float]) -> float:
+        """Seconds of distilling a seed: by the other seeds, else as it is planned, once for all campaigns."""
         if step.distilled() is not None:
-            return judging
-        distilling = self.ledger.distil_seconds(cell, device)
-        if distilling is None:
-            path = self.out / _PREDICTIONS
-            known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-            key = f"{device} {cell.block} {cell.run}"
-            if key not in known:
-                known[key] = planned()
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_text(path, json.dumps(known, indent=1) + "\n")
-            distilling = known[key]
-        return distilling + judging
+            return 0.0
+        known = self.ledger.distil_seconds(step.cell, self._device)
+        if known is not None:
+            return known
+        path, key = self.out / _PREDICTIONS, f"{self._device} {step.cell.block} {step.cell.run}"
+        predictions = read_json(path) if path.is_file() else {}
+        if key not in predictions:
+            predictions[key] = planned()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(predictions, indent=1) + "\n")
+        return float(predictions[key])
+
+    @property
+    def _device(self) -> str:
+        return self.settings.torch_device().type
 
 
 @contextmanager
 def _until(deadline: float) -> Iterator[None]:
-    """Within the block distilling is asked to stop when the time has come; whatever else goes on is left to end."""
-    previous, over, ended = signal.getsignal(signal.SIGTERM), threading.Event(), threading.Event()
+    """Within the block distilling is asked to stop, by SIGTERM, when the time has come; whatever else goes on ends."""
+    previous, ours, ended = signal.getsignal(signal.SIGTERM), threading.Event(), threading.Event()
 
     def asked(number: int, frame: FrameType | None) -> None:
-        if not over.is_set():  # somebody else's signal
-            signal.signal(signal.SIGTERM, previous)
-            signal.raise_signal(signal.SIGTERM)
+        if ours.is_set():
+            ours.clear()
+            return
+        signal.signal(signal.SIGTERM, previous)
+        signal.raise_signal(signal.SIGTERM)
 
     def ring() -> None:
         pause = max(0.0, deadline - time.monotonic())
         while not ended.wait(pause):  # more than once: the run may have been about to listen
-            over.set()
+            ours.set()
             signal.raise_signal(signal.SIGTERM)
             pause = 1.0
 

@@ -84,25 +84,37 @@ class Step:
         path = self._judgement(self.cell.judgement(distilled.spec, distilled.recipe))
         return None if path is None else self._outcome(distilled, path, note)
 
-    def carry_out(self, data: Data, settings: Settings, note: str = "") -> Outcome:
-        """Distil unless that is done, judge unless that is done.
+    def distil(self, data: Data, settings: Settings) -> Distilled:
+        """Distil, unless that is done.
 
         Args:
+            data: of the cell.
+            settings: device and how steps are computed.
+
+        Raises:
+            InputError: the cell cannot be run on these data, or the folder holds another run.
+            RunError: the loss was not finite.
+            Interrupted: stopped; the same call resumes.
+        """
+        cell, recipe = self.cell, self.cell.recipe()
+        cell.judgement(data.spec, recipe)  # what cannot be judged is refused before it is made
+        return self.distilled() or distill(
+            recipe, data, ipc=cell.ipc, seed=self.seed, out=self.folder, storage=cell.storage, settings=settings
+        )
+
+    def judge(self, distilled: Distilled, data: Data, settings: Settings, note: str = "") -> Outcome:
+        """Judge the set, unless that is done, and say what came out.
+
+        Args:
+            distilled: the set.
             data: of the cell.
             settings: device and how steps are computed.
             note: what has to be known of the measurement.
 
         Raises:
-            InputError: the cell cannot be run on these data, or the folder holds another run.
-            RunError: the loss was not finite.
-            Interrupted: stopped while distilling; the same call resumes.
+            InputError: the protocol needs a teacher and the recipe brings none.
         """
-        cell, recipe = self.cell, self.cell.recipe()
-        protocol = cell.judgement(data.spec, recipe)
-        kept = settings if recipe.objective is not None else replace(settings, snapshots=0)
-        distilled = self.distilled() or distill(
-            recipe, data, ipc=cell.ipc, seed=self.seed, out=self.folder, storage=cell.storage, settings=kept
-        )
+        protocol = self.cell.judgement(data.spec, distilled.recipe)
         path = self._judgement(protocol)
         if path is None:
             path = judge(
@@ -110,7 +122,7 @@ class Step:
                 distilled,
                 data,
                 protocol,
-                labels=self._labels(recipe, data, settings) if protocol.soft is not None else None,
+                labels=self._labels(distilled.recipe, data, settings) if protocol.soft is not None else None,
                 seed=self.seed,
                 device=settings.torch_device(),
                 execution=replace(settings, precision="float32"),

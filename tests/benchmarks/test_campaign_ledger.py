@@ -26,6 +26,9 @@ def test_what_is_added_is_read_again(tmp_path: Path) -> None:
         assert found.seconds == (6.0, 2.0) and found.notes == ("busy",) and found.best == ()
         assert found.hardware == ("CPU, 1 of 2 cores",)
         assert known.distil_seconds(TOY, "cpu") == 6.0 and known.judge_seconds(TOY, "cpu") == 2.0
+        assert (
+            known.judge_seconds(replace(TOY, data="cifar10"), "cpu") == 2.0
+        )  # of other data, where there is no better
         assert known.distil_seconds(TOY, "cuda") is None and known.judge_seconds(TOY, "cuda") is None
 
 

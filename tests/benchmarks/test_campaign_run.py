@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from torch import Tensor
 
 from benchmarks.campaign import run, steps
@@ -19,7 +20,7 @@ from benchmarks.campaign.ledger import Ledger
 from benchmarks.campaign.run import Campaign
 from limbeck.core.errors import RunError
 from limbeck.engine.loop import Loop, LoopState
-from tests.benchmarks.campaign_cells import EAGER, TOY, longer
+from tests.benchmarks.campaign_cells import EAGER, TOY, judgement, longer, spent
 
 
 def campaign(folder: Path, cells: Sequence[Cell] = (TOY,), **changes: object) -> tuple[Campaign, list[str]]:
@@ -44,6 +45,23 @@ def test_seeds_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(steps, "judge", None)
     again, said = campaign(tmp_path)
     assert again.run(5) == 0 and said == ["nothing more that fits; 0 steps done"]
+
+
+def test_a_cell_with_published_settings_is_taught_by_its_own_teacher(tmp_path: Path) -> None:
+    teacher = ("--pool.teacher.network", "convnet1:width=4,norm=batch", "--pool.teacher.epochs", "1")
+    words = ("sre2l", "--preset", "digits", *teacher, "--curriculum.steps", "2")
+    cell = replace(TOY, kind="main", words=words, protocol="limbeck_soft", storage="float32", seeds=1)
+    made, said = campaign(tmp_path, [cell])
+    assert made.run(5) == 1, said
+    record = json.loads((tmp_path / "results/campaign-digits-published.json").read_text(encoding="utf-8"))
+    (entry,) = record["runs"].values()
+    seed = entry["seeds"]["0"]
+    assert seed["bytes"] == 4 * 640
+    judged = seed["judged"][cell.judged_by]
+    assert judged["label_kind"] == "teacher" and judged["bytes_labels"] > 0
+    (folder,) = (tmp_path / "runs/digits-published").iterdir()
+    loaded = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))["data"]["options"]
+    assert loaded["validation"] == 0
 
 
 def test_what_lies_in_run_folders_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +92,14 @@ def test_a_seed_that_is_too_long_is_passed_by(tmp_path: Path) -> None:
     assert made.run(3) == 2
     assert "minutes are needed" in said[0]
     assert Ledger(tmp_path / "results").measured(longer(10**7)) is None
+
+
+def test_nothing_is_planned_where_judging_alone_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, said = campaign(tmp_path)
+    made.ledger.add(replace(TOY, words=("dsa",)), 0, spent(1.0), judgement(0.5, seconds=500.0))
+    monkeypatch.setattr(steps.Step, "distilling_seconds", None)
+    assert made.run(1) == 0
+    assert "about 8.3 minutes are needed, 1.0 are left" in said[0]
 
 
 def test_the_budget_ends_a_run_which_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
