@@ -21,7 +21,8 @@ from limbeck.core.recipe import Recipe
 from limbeck.curricula.segments import DifficultySegments
 from limbeck.data import Data
 from limbeck.engine.distill import distill, make_context
-from limbeck.engine.groups import GroupFolder, chains
+from limbeck.engine.group_folder import GroupFolder
+from limbeck.engine.groups import chains
 from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.settings import Settings
 from limbeck.engine.workload import lengths, workload
