@@ -51,5 +51,5 @@ def test_one_pair_has_no_interval() -> None:
 
 @pytest.mark.parametrize(("a", "b", "confidence"), [([], [], 0.9), ([1.0], [1.0, 2.0], 0.9), ([1.0], [1.0], 1.0)])
 def test_what_cannot_be(a: list[float], b: list[float], confidence: float) -> None:
-    with pytest.raises(ValueError, match="pairs need|confidence lies"):
+    with pytest.raises(ValueError, match=r"pairs need|confidence lies"):
         paired_difference(a, b, confidence)
