@@ -5,6 +5,7 @@ Everything comes from the ``diversity-*.json`` of runs; nothing is computed on d
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from limbeck.ops.diversity import relative
-from limbeck.reports.canvas import INK, POINTS, Format, canvas, literal, written
+from limbeck.reports.canvas import INK, POINTS, Format, canvas, images_per_class, literal, written
+from limbeck.reports.entries import Entry, Figure
 from limbeck.reports.runs import Run
+from limbeck.reports.sheets import MOST_CLASSES
+from limbeck.reports.tables import diversity_cells, real_cells
+from limbeck.reports.wording import enumeration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["DiversityRow", "DiversityTable", "class_scatter", "diversity_tables", "relative_distances"]
+__all__ = [
+    "DiversityRow",
+    "DiversityTable",
+    "class_scatter",
+    "diversity_section",
+    "diversity_tables",
+    "relative_distances",
+]
 
 _REAL, _SYNTHETIC = "#009E73", "#D55E00"
 """Green dots and red stars, as in Fig. 7 of DSDM, in hues that colour-blind readers tell apart."""
@@ -123,6 +135,74 @@ def class_scatter(
     for axis in axes[len(scatter) :]:
         axis.remove()
     return written(figure, form)
+
+
+def diversity_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> list[dict[str, Any]] | None:
+    """One table for all sets that were measured alike, and a scatter of each method's first set; None for none."""
+    found = diversity_tables([entry.run for entry in entries], [entry.label for entry in entries])
+    tables = [
+        {
+            "name": f"{table.data}, seen by {table.measured['protocol']['network']}" if len(found) > 1 else "",
+            "sentence": _measured(table),
+            "rows": [
+                {
+                    "ipc": row.ipc,
+                    "method": row.label,
+                    "colour": colours[row.label],
+                    "images": f"{row.images:g}",
+                    "relative": f"{row.relative:.3f}" if row.relative is not None else "–",
+                    "cells": diversity_cells(row.figures),
+                    "runs": row.runs,
+                }
+                for row in table.rows
+            ],
+            "real": real_cells(table.rows[0].figures),
+            "classes": _diversity_by_class(table),
+            "scatters": [
+                {
+                    "title": f"{row.label}, {images_per_class(row.ipc)}",
+                    **_scatter(row.first, row.label, table.class_names),
+                }
+                for row in table.rows
+                if row.first["scatter"]
+            ],
+        }
+        for table in found
+    ]
+    return tables or None
+
+
+def _measured(table: DiversityTable) -> str:
+    measured, protocol = table.measured, table.measured["protocol"]
+    kind = {
+        "flattened map": "its last feature map, flattened, before any global pooling",
+        "globally pooled": "its last feature map after global pooling",
+        "vector": "the vector that its classifier reads",
+    }[measured["features"]]
+    return (
+        f"Features are {measured['dimensions']:,} numbers per image: {kind}, of {protocol['network']} in evaluation "
+        f"mode, trained for {protocol['epochs']} epochs on the real training images of {table.data} (seed "
+        f"{measured['seed']}), of which it classifies {100 * measured['teacher_accuracy']:.1f} % correctly."
+    )
+
+
+def _diversity_by_class(table: DiversityTable) -> list[dict[str, Any]]:
+    """Figures of single classes, of the first run of each method."""
+    names = table.class_names
+    return [
+        {"method": row.label, "ipc": row.ipc, "class": names[label], "cells": diversity_cells(figures)}
+        for row in table.rows
+        for label, figures in enumerate(row.first["classes"][:MOST_CLASSES])
+    ]
+
+
+def _scatter(found: Mapping[str, Any], label: str, names: Sequence[str]) -> dict[str, Any]:
+    """Real and distilled images of some classes in a plane."""
+    shown = found["scatter"]
+    classes = enumeration(names[entry["label"]] for entry in shown)
+    how = {"tsne": "t-SNE", "pca": "principal components"}[found["protocol"]["projection"]]
+    spoken = f"Features of real and distilled images of {label} in a plane ({how}), classes {classes}."
+    return {"how": how, "figure": Figure(spoken, functools.partial(class_scatter, shown, names), "png")}
 
 
 def _table(members: Sequence[tuple[str, Run, dict[str, Any]]]) -> DiversityTable:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from limbeck.core.errors import InputError
 from limbeck.engine.folder import RECORD
 from limbeck.reports.canvas import GRID, Format, canvas, legend_line, lightened, plain, written
+from limbeck.reports.entries import Entry, Figure, by_data
 from limbeck.reports.figures import method_colours
 from limbeck.reports.runs import Run
+from limbeck.reports.tables import spread
 from limbeck.reports.wording import enumeration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ExpertSet", "UsedExperts", "expert_set", "experts_of", "weight_changes"]
+__all__ = ["ExpertSet", "UsedExperts", "expert_set", "experts_of", "experts_section", "weight_changes"]
 
 _SHADES = 0.55
 """Most white in the colour of a set, where a method has several."""
@@ -122,7 +126,7 @@ def weight_changes(
     colours: Mapping[str, str] | None = None,
     width: int = 960,
     form: Format = "svg",
-) -> bytes | None:
+) -> bytes:
     """Squared change of the weights in each epoch: a line for the mean over experts, a band from least to most.
 
     The axis is logarithmic when the largest change is more than 20 times the smallest. A set has the colour of the
@@ -134,12 +138,12 @@ def weight_changes(
         width: of the picture in CSS pixels.
         form: ``svg`` or ``png``.
 
-    Returns:
-        The picture; None when nothing was recorded.
+    Raises:
+        ValueError: nothing was recorded.
     """
-    drawn = [used for used in sets if any(used.experts.weight_change)]
+    drawn = [used for used in sets if _moved(used)]
     if not drawn:
-        return None
+        raise ValueError("there are no changes to draw")
     colours = {**method_colours(used.methods[0] for used in drawn), **(colours or {})}
     legend = [legend_line(used.label, used.colour(colours)) for used in drawn]
     figure, (axis,) = canvas(1, width, 250, legend, below=58)
@@ -153,6 +157,59 @@ def weight_changes(
     axis.set_ylabel("squared weight change")
     plain(axis)
     return written(figure, form)
+
+
+def experts_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> list[dict[str, Any]] | None:
+    """How far the experts went in each epoch, one figure and table per data set; None without experts."""
+    figures = []
+    groups = by_data(entries)
+    for members in groups:
+        sets = experts_of([entry.run for entry in members], [entry.label for entry in members])
+        if not any(map(_moved, sets)):
+            continue
+        name = members[0].distilled.spec.name
+        spoken = "; ".join(
+            f"{used.label}: AvgVar {_average(used.experts.average_variation)[0]} over {used.experts.count} experts"
+            for used in sets
+        )
+        figures.append(
+            {
+                "name": name if len(groups) > 1 else "",
+                "rows": [_expert_row(used, colours) for used in sets],
+                "figure": Figure(
+                    f"Squared change of the experts' weights in each epoch for {name}. {spoken}.",
+                    functools.partial(weight_changes, sets, colours),
+                ),
+            }
+        )
+    return figures or None
+
+
+def _expert_row(used: UsedExperts, colours: Mapping[str, str]) -> dict[str, Any]:
+    experts = used.experts
+    variation, apart = _average(experts.average_variation)
+    return {
+        "label": used.label,
+        "ipc": enumeration(map(str, used.ipcs)),
+        "colour": used.colour(colours),
+        "count": experts.count,
+        "epochs": max((len(changes) for changes in experts.weight_change), default=0),
+        "variation": f"{variation} ± {apart}" if apart else variation,
+        "accuracy": spread(experts.accuracy),
+    }
+
+
+def _average(values: Sequence[float]) -> tuple[str, str]:
+    """Mean with four digits and sample standard deviation with as many decimals; empty where there is none."""
+    if not values:
+        return "–", ""
+    mean = statistics.fmean(values)
+    decimals = min(9, max(1, 3 - math.floor(math.log10(mean)))) if mean > 0 else 1
+    return f"{mean:.{decimals}f}", f"{statistics.stdev(values):.{decimals}f}" if len(values) > 1 else ""
+
+
+def _moved(used: UsedExperts) -> bool:
+    return any(used.experts.weight_change)
 
 
 def _draw(axis: Axes, curves: Sequence[tuple[ExpertSet, str]]) -> tuple[float, float]:

@@ -127,7 +127,7 @@ def loss_curves(
     labels: Sequence[str] | None = None,
     width: int = 960,
     form: Format = "svg",
-) -> bytes | None:
+) -> bytes:
     """Loss against inner step, one line per run, one panel per IPC, one colour per method.
 
     The axis of a panel is logarithmic when its largest loss is more than 20 times its smallest. Seeds of one method
@@ -140,8 +140,8 @@ def loss_curves(
         width: of the picture in CSS pixels.
         form: ``svg`` or ``png``.
 
-    Returns:
-        The picture; None when no run has logged a loss.
+    Raises:
+        ValueError: no run has logged a loss.
     """
     logged = [run.losses for run in runs]
     return _curves(runs, logged, "loss", colours, labels, width, form, smooth=True)
@@ -153,11 +153,11 @@ def rate_curves(
     labels: Sequence[str] | None = None,
     width: int = 960,
     form: Format = "svg",
-) -> bytes | None:
+) -> bytes:
     """Step size that runs learn beside their images, against inner step; looks and arguments as of `loss_curves`.
 
-    Returns:
-        The picture; None when no run has learnt a step size.
+    Raises:
+        ValueError: no run has learnt a step size.
     """
     return _curves(runs, [run.rates for run in runs], "step size", colours, labels, width, form, smooth=False)
 
@@ -171,12 +171,12 @@ def _curves(
     width: int,
     form: Format,
     smooth: bool,
-) -> bytes | None:
-    """What was logged over inner steps, one panel per IPC; None for nothing."""
+) -> bytes:
+    """What was logged over inner steps, one panel per IPC."""
     labels = labels if labels is not None else [run.method for run in runs]
     drawn = [(label, run, pairs) for label, run, pairs in zip(labels, runs, logged, strict=True) if pairs]
     if not drawn:
-        return None
+        raise ValueError(f"no run has logged a {name}")
     colours = {**method_colours(label for label, *_ in drawn), **(colours or {})}
     panels: dict[int, list[tuple[str, Logged]]] = {}
     for label, run, pairs in drawn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -20,13 +21,15 @@ from limbeck.reports.canvas import (
     plain,
     written,
 )
+from limbeck.reports.entries import Entry, Figure
 from limbeck.reports.figures import method_colours
 from limbeck.reports.runs import Run
+from limbeck.reports.tables import human_seconds, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Growth", "GrowthPoint", "accuracy_curves", "growths"]
+__all__ = ["Growth", "GrowthPoint", "accuracy_curves", "growth_section", "growths"]
 
 Over = Literal["step", "seconds"]
 
@@ -137,6 +140,40 @@ def accuracy_curves(
         _limit(axis, shown, over)
         plain(axis)
     return written(figure, form)
+
+
+def growth_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> list[dict[str, Any]] | None:
+    """One figure and table per data set and protocol, of runs whose snapshots were judged; None for none."""
+    figures = []
+    found = growths([entry.run for entry in entries], [entry.label for entry in entries])
+    for curves in found:
+        title = f"{curves[0].data}, protocol {curves[0].protocol}"
+        spoken = "; ".join(map(_spoken, curves))
+        figure = Figure(
+            f"Test accuracy in percent against inner step and against seconds of distilling: {title}. {spoken}.",
+            functools.partial(accuracy_curves, curves, colours),
+        )
+        table = [
+            {
+                "ipc": curve.ipc,
+                "method": curve.label,
+                "colour": colours[curve.label],
+                "start": percent(first.mean, first.std, first.networks),
+                "end": percent(last.mean, last.std, last.networks),
+                "steps": f"{last.step:,}",
+                "seconds": human_seconds(last.seconds),
+                "runs": curve.runs,
+            }
+            for curve in curves
+            for first, last in [(curve.points[0], curve.points[-1])]
+        ]
+        figures.append({"name": title if len(found) > 1 else "", "rows": table, "figure": figure})
+    return figures or None
+
+
+def _spoken(curve: Growth) -> str:
+    reached = ", ".join(f"{100 * point.mean:.1f} at step {point.step:,}" for point in curve.points)
+    return f"{curve.label}, IPC {curve.ipc}: {reached} ({human_seconds(curve.points[-1].seconds)})"
 
 
 def _growth(label: str, run: Run, seeds: Sequence[Sequence[dict[str, Any]]]) -> Growth:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limbeck.core.distilled import Distilled
 from limbeck.formats.wav import clips, wav_bytes
-from limbeck.reports.canvas import data_uri
-from limbeck.reports.tables import human_bytes
+from limbeck.reports.canvas import data_uri, images_per_class
+from limbeck.reports.compare import Row
+from limbeck.reports.entries import WIDE, Entry
+from limbeck.reports.figures import FULL
+from limbeck.reports.tables import human_bytes, percent
 from limbeck.storage.preview import picture, shown, shown_range
 
-__all__ = ["MOST_CLASSES", "SMALL", "sheet"]
+__all__ = ["MOST_CLASSES", "SMALL", "images_section", "sheet"]
 
 MOST_CLASSES, _MOST_IMAGES = 20, 20
 """Images of a set that are shown."""
@@ -22,6 +25,64 @@ _GAP = 2
 """CSS pixels between images."""
 _HEARD, _HEARD_SMALL = 96, 64
 """Heights in CSS pixels of spectrograms that can be played, and of those of sets that are shown small."""
+
+
+def images_section(entries: Sequence[Entry], colours: Mapping[str, str], rows: Sequence[Row]) -> dict[str, Any]:
+    """Pictures by data and IPC: first seeds, what was learnt before what was picked, then further seeds.
+
+    Args:
+        entries: the runs.
+        colours: by method.
+        rows: of the comparison, if there is one, for the accuracies beside the names.
+    """
+    several = len({entry.distilled.spec.digest for entry in entries}) > 1
+    grouped: dict[tuple[str, int], list[Entry]] = {}
+    for entry in entries:
+        grouped.setdefault((entry.distilled.spec.digest, entry.distilled.ipc), []).append(entry)
+    reached: dict[tuple[int, str], list[str]] = {}
+    several_kinds = len({row.label_kind for row in rows}) > 1
+    for row in rows:
+        if row.method != FULL:
+            kind = (", hard labels" if row.label_kind == "hard" else ", soft labels") if several_kinds else ""
+            score = percent(row.mean, row.std, len(row.accuracies)) + " %" + kind
+            reached.setdefault((row.ipc, row.method), []).append(score)
+    groups = []
+    for (_, ipc), members in grouped.items():
+        first = {entry.label: entry for entry in reversed(members)}
+        leading = [entry for entry in members if first[entry.label] is entry]
+        further = [entry for entry in members if first[entry.label] is not entry]
+        name = members[0].distilled.spec.name
+        learnt = [entry for entry in leading if entry.learnt]
+        large = [_shown(entry, 48 if len(learnt) == 1 else 40, colours, reached) for entry in learnt]
+        heard = members[0].distilled.spec.sound is not None
+        groups.append(
+            {
+                "title": f"{name}, {images_per_class(ipc)}" if several else images_per_class(ipc),
+                "learnt": large,
+                "beside": not heard
+                and len(large) > 1
+                and all(sheet["tiles"] or sheet["width"] < WIDE // 2 for sheet in large),
+                "picked": [_shown(entry, SMALL, colours, reached) for entry in leading if not entry.learnt],
+                "further": [_shown(entry, SMALL, colours, {}, played=False) for entry in further],
+            }
+        )
+    return {"groups": groups, "heard": any(entry.distilled.spec.sound is not None for entry in entries)}
+
+
+def _shown(
+    entry: Entry,
+    least: int,
+    colours: Mapping[str, str],
+    reached: Mapping[tuple[int, str], Sequence[str]],
+    played: bool = True,
+) -> dict[str, Any]:
+    """Pictures of one set, under the name and in the colour of its method."""
+    scores = reached.get((entry.distilled.ipc, entry.label), ())
+    return {
+        "label": entry.label,
+        "colour": colours[entry.label],
+        **sheet(entry.distilled, least, list(scores), width=WIDE, played=played),
+    }
 
 
 def sheet(
