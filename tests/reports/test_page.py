@@ -26,7 +26,8 @@ from limbeck.initializers.real import Mixed
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
 from limbeck.parametrizations.partition import Partition
-from limbeck.reports.compare import COMPARISON, Comparison, compare
+from limbeck.reports.compare import compare
+from limbeck.reports.comparison import COMPARISON, Comparison
 from limbeck.reports.page import write_page
 from limbeck.reports.runs import Run, diversity_as_plain, read_run
 from tests.data.makers import write_tones

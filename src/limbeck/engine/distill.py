@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from limbeck.core.context import Context
-from limbeck.core.contracts import Labeler
 from limbeck.core.distilled import Distilled, Storage
 from limbeck.core.errors import InputError
 from limbeck.core.execution import use_allocator
@@ -96,9 +95,9 @@ def distill(
         out: folder for checkpoints and the result. A run that was interrupted there is resumed, one that has finished
             is read back. None keeps everything in memory.
         storage: how stored pixels are kept at the end: ``float32``, or ``uint8`` like the real images.
-        cut_after: seconds after which the run is cut: no inner step begins any more, and the images are the result as they are
-            then. Counted is what the record counts: not interruptions, not the writing of snapshots, nor a teacher that
-            groups of images share. Groups have their part of it by their steps. None takes all steps.
+        cut_after: seconds after which the run is cut: no inner step begins any more, and the images are the result as
+            they are then. Counted is what the record counts: not interruptions, not the writing of snapshots, nor a
+            teacher that groups of images share. Groups have their part of it by their steps. None takes all steps.
         settings: device, dtype, checkpoints, snapshots, progress.
         executor: where independent tasks run; by default this process, and as many as the settings say for groups of
             images that are learnt apart.
@@ -237,12 +236,11 @@ def check_learnt_together(recipe: Recipe, context: Context) -> None:
     """
     if recipe.objective is None or recipe.curriculum is None or not recipe.curriculum.groups(context):
         return
-    objective, labeler = recipe.objective, recipe.labeler
-    whose = None
+    objective, whose = recipe.objective, None
     if objective is not None and objective.learnt(objective.init(context)):
         whose = f"objective '{part_name(objective)}' learns a number for all images"
-    elif type(labeler).soft is not Labeler.soft:
-        whose = f"labeler '{part_name(labeler)}' labels the whole set at its end"
+    elif recipe.labels_softly():
+        whose = f"labeler '{part_name(recipe.labeler)}' labels the whole set at its end"
     if whose is not None:
         raise InputError(
             f"{whose}, but curriculum '{part_name(recipe.curriculum)}' learns images group by group; use another "

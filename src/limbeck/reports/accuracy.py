@@ -7,10 +7,19 @@ from typing import Any
 
 from limbeck.core.plain import encode
 from limbeck.reports.canvas import images_per_class
-from limbeck.reports.compare import Comparison, Row
+from limbeck.reports.comparison import Comparison, Row
 from limbeck.reports.entries import Entry, Figure
 from limbeck.reports.figures import FULL, accuracy_bars
-from limbeck.reports.tables import best_rows, human_bytes, human_seconds, label_size, percent, spread
+from limbeck.reports.tables import (
+    best_rows,
+    human_bytes,
+    human_seconds,
+    label_size,
+    limits,
+    percent,
+    spread,
+    steps_taken,
+)
 from limbeck.reports.wording import teacher_in_words
 
 __all__ = ["accuracy_section", "findings"]
@@ -78,6 +87,7 @@ def _comparison(comparison: Comparison, rows: Sequence[Row], colours: Mapping[st
                 "accuracy": percent(row.mean, row.std, len(row.accuracies)),
                 "networks": len(row.accuracies),
                 "distil": human_seconds(row.seconds) if row.ipc else "–",
+                "taken": steps_taken(row),
                 "evaluate": human_seconds(row.evaluation_seconds),
                 "best": row in best,
                 "selected": spread(row.selected_on_test) if row.selected_on_test else "",
@@ -92,7 +102,13 @@ def _comparison(comparison: Comparison, rows: Sequence[Row], colours: Mapping[st
     figure = Figure(
         f"Test accuracy in percent. {spoken}.", lambda width, form: accuracy_bars(rows, colours, width, form)
     )
-    return {"rows": table, "figure": figure, "teacher": teacher_in_words(comparison.teacher, comparison.brought_by)}
+    about = "; ".join(limits(comparison))
+    return {
+        "rows": table,
+        "figure": figure,
+        "about": about,
+        "teacher": teacher_in_words(comparison.teacher, comparison.brought_by),
+    }
 
 
 def _architectures(entries: Sequence[Entry], comparison: Comparison | None) -> dict[str, Any] | None:

@@ -16,8 +16,9 @@ from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec
 from limbeck.reports.accuracy import accuracy_section, findings
 from limbeck.reports.citations import bibtex
-from limbeck.reports.compare import Comparison, Row, told_apart
+from limbeck.reports.comparison import Comparison, Row, told_apart
 from limbeck.reports.cost import cost_section
+from limbeck.reports.differences import differences_section
 from limbeck.reports.diversity import diversity_section
 from limbeck.reports.entries import Entry, labelled
 from limbeck.reports.experts import experts_section
@@ -76,6 +77,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
     colours = method_colours([*(row.method for row in rows), *(entry.label for entry in entries)])
     sections = {
         "accuracy": accuracy_section(entries, colours, comparison, rows),
+        "differences": differences_section(rows, colours),
         "growth": growth_section(entries, colours),
         "images": images_section(entries, colours, comparison.rows if comparison is not None else ()),
         "diversity": diversity_section(entries, colours),
