@@ -40,6 +40,8 @@ HEAVY = ("torchvision", "matplotlib", "sklearn", "scipy", "pyarrow", "tyro", "ri
 
 WITHOUT_MIRROR = {
     "core/contracts.py": "abstract classes; every part's test and tests/core/test_recipe.py go through them",
+    "core/curriculum.py": "an abstract class, likewise",
+    "core/pool.py": "an abstract class, likewise",
 }
 """Modules that hold nothing to test by themselves, and why."""
 

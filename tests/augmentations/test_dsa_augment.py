@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from limbeck.augmentations.dsa_augment import DSAAugment
+from limbeck.augmentations.dsa_augment import DSAAugment, strategy
 from limbeck.core.errors import InputError
 from limbeck.core.streams import Streams
 from limbeck.ops import transforms
@@ -68,3 +68,8 @@ def test_wrong_tokens_are_refused() -> None:
     for tokens in ((), ("flip", "flip")):
         with pytest.raises(InputError, match="at least one token, each named once"):
             DSAAugment(tokens=tokens).draw(Streams(0)("x"), SHAPE, None)  # type: ignore[arg-type]
+
+
+def test_the_whole_strategy_mirrors_all_but_digits() -> None:
+    assert strategy("CIFAR-10") == strategy("small") == DSAAugment()
+    assert strategy("MNIST").tokens == strategy("digits").tokens == ("color", "crop", "cutout", "scale", "rotate")

@@ -35,6 +35,9 @@ def test_scores_as_json_are_those_of_the_file(limbeck: Command, run: Path) -> No
     assert len(scores["networks"][0]["accuracies"]) == 3
     assert scores["networks"][0]["network"] == NETWORK
     assert (scores["training_images"], scores["bytes"], scores["seed"]) == (10, 2560, 0)
+    assert (scores["test_evaluations"], scores["selection"], scores["best"]) == (1, "none", None)
+    assert scores["distil_seconds"] == json.loads((run / "record.json").read_text())["seconds"]
+    assert len(scores["networks"][0]["details"]) == 3
     again = limbeck("evaluate", run, *QUICK, "--json").json
     assert (again["networks"], again["file"]) == (scores["networks"], str(file))
     other = limbeck("evaluate", run, *QUICK, "--seed", "1", "--json").json
@@ -47,6 +50,8 @@ def test_a_table_for_people(limbeck: Command, run: Path) -> None:
     assert "limbeck" in done.out
     assert "convnet2" in done.out
     assert done.err.startswith("written to ")
+    assert "Brier score" not in done.out
+    assert "Brier score" in limbeck("evaluate", run, *QUICK, "--per-class").out
 
 
 def test_the_protocol_of_the_papers(limbeck: Command, run: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from limbeck.core.errors import InputError
-from limbeck.data.normalizations import STD_FLOOR, canonical_name, measure, normalization_for
+from limbeck.data.normalizations import STD_FLOOR, canonical_name, changes_when_mirrored, measure, normalization_for
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,11 @@ from limbeck.data.normalizations import STD_FLOOR, canonical_name, measure, norm
 )
 def test_canonical_name(name: str, expected: str) -> None:
     assert canonical_name(name) == expected
+
+
+def test_digits_change_when_mirrored() -> None:
+    assert all(changes_when_mirrored(name) for name in ("MNIST", "svhn", "Digits"))
+    assert not any(changes_when_mirrored(name) for name in ("cifar10", "fashion-mnist", "My-Pets"))
 
 
 def test_measured_agrees_with_float64_statistics() -> None:

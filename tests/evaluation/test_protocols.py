@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 
-from limbeck.augmentations.dc_augment import DCAugment
-from limbeck.augmentations.dsa_augment import DSAAugment
 from limbeck.augmentations.idc_augment import IDCAugment
 from limbeck.augmentations.imagenet_augment import ImagenetAugment
 from limbeck.core.distilled import Distilled
@@ -17,19 +14,20 @@ from limbeck.core.sound import Sound
 from limbeck.data import Data
 from limbeck.evaluation.protocols import (
     PROTOCOLS,
+    SOURCES,
     Protocol,
-    ast,
-    ast_official,
     dc,
+    dm,
     dsa,
     for_data,
     for_set,
     idc,
     idc_imagenet,
+    idm,
     limbeck,
-    mtt,
 )
 from limbeck.methods.idc import idc as idc_recipe
+from limbeck.reports import citations
 
 
 def operations(protocol: Protocol) -> set[str]:
@@ -159,28 +157,8 @@ def test_the_protocol_of_a_set_knows_its_exceptions(digits: Data) -> None:
 def test_protocols_are_found_by_name(digits: Data) -> None:
     one = distilled(digits, 1, 1, "digits")
     assert [for_set(name, one).name for name in PROTOCOLS] == list(PROTOCOLS)
-    with pytest.raises(InputError, match="unknown protocol 'icd'; did you mean 'idc'"):
-        for_set("icd", one)
-
-
-def test_dc_trains_one_epoch_more_and_forgets_its_velocity_at_the_drop() -> None:
-    protocol = dc()
-    assert (protocol.length, protocol.repeats, protocol.training.batch_size) == (301, 20, 256)
-    assert protocol.training.augmentation is None and protocol.training.cutmix == 0
-    rates = [protocol.lr(epoch, 100) for epoch in range(301)]
-    assert rates == pytest.approx([0.01] * 152 + [0.001] * 149)  # after the epoch with index 300 // 2 + 1
-    assert [epoch for epoch in range(301) if protocol.forgets(epoch)] == [152]
-    assert not any(idc().forgets(epoch) for epoch in range(1000))
-
-
-def test_dsa_trains_longer_and_under_one_token_per_batch() -> None:
-    protocol = dsa(data="cifar10")
-    assert (protocol.length, protocol.repeats) == (1001, 20)
-    assert [epoch for epoch in range(1001) if protocol.forgets(epoch)] == [502]
-    assert protocol.training.augmentation == DSAAugment()
-    for data in ("mnist", "svhn", "digits"):
-        augmentation = dsa(data=data).training.augmentation
-        assert isinstance(augmentation, DSAAugment) and "flip" not in augmentation.tokens
+    with pytest.raises(InputError, match="unknown protocol 'iddc'; did you mean 'idc'"):
+        for_set("iddc", one)
 
 
 def test_protocols_for_data(digits: Data) -> None:
@@ -228,44 +206,6 @@ def test_the_decoded_images_of_a_set_decide_its_epochs(digits: Data) -> None:
         assert for_set("idc_imagenet", distilled(digits, factor, ipc, "imagenet10")).length == epochs
 
 
-BATCH, DEEP = "convnet3:norm=batch", "convnet4:width=16,norm=batch"
-
-
-@pytest.mark.parametrize(
-    ("networks", "data", "operations"),
-    [
-        (("convnet3", "mlp", "resnet18"), "cifar10", ()),
-        (("convnet3", "mlp"), "fashion-mnist", ()),
-        (("convnet3",), "digits", ()),
-        (("convnet3", "resnet18"), "MNIST", ("crop", "scale", "rotate")),
-        ((BATCH, DEEP), "cifar10", ("crop", "noise")),
-        ((BATCH,), "mnist", ("crop", "noise")),
-        # The code names ConvNetBN alone.
-        (("convnet3:norm=batch,activation=swish", "vgg11:norm=batch"), "cifar10", ()),
-    ],
-)
-def test_dc_augments_what_the_code_does(networks: tuple[str, ...], data: str, operations: Any) -> None:
-    protocol = dc(networks=networks, data=data)
-    augmentation = protocol.training.augmentation
-    assert augmentation == (DCAugment(operations=operations) if operations else None)
-    assert protocol.length == (1001 if operations else 301)
-    changed = dc(networks=networks, data=data, epochs=10)
-    assert (changed.length, changed.training) == (11, protocol.training)
-
-
-@pytest.mark.parametrize("data", ["cifar10", "mnist"])
-def test_dc_refuses_networks_that_are_trained_differently_together(data: str) -> None:
-    with pytest.raises(InputError, match="evaluate them apart"):
-        dc(networks=("convnet3", BATCH), data=data)
-
-
-def test_dc_refuses_names_of_networks_that_do_not_exist() -> None:
-    with pytest.raises(InputError, match="did you mean 'resnet18'"):
-        dc(networks=("resnet_18",))
-    with pytest.raises(InputError, match="unknown convnet3 option 'nom'"):
-        dc(networks=("convnet3:nom=batch",))
-
-
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_sound_is_neither_augmented_nor_mixed(digits: Data, name: str) -> None:
     spec = replace(digits.spec, name="words", height=64, width=64, sound=Sound())
@@ -277,29 +217,6 @@ def test_sound_is_neither_augmented_nor_mixed(digits: Data, name: str) -> None:
     assert for_data(name, spec, ("mlp",)).networks == ("mlp",)
 
 
-def test_mtt_is_dsa_with_the_learnt_step_size() -> None:
-    protocol = mtt(data="svhn")
-    assert protocol == replace(dsa(data="svhn", repeats=5), name="mtt", lr_of_set="required")
-    assert (protocol.length, protocol.repeats, protocol.training.batch_size) == (1001, 5, 256)
-    assert [protocol.lr(epoch, 100, 1.0) for epoch in (0, 501, 502, 1000)] == [1.0, 1.0, 0.1, 0.1]
-    assert [epoch for epoch in range(1001) if protocol.forgets(epoch)] == [502]
-    named = mtt(lr=0.02)
-    assert (named.lr_of_set, named.training.lr) == ("preferred", 0.02)
-
-
-def test_ast_as_its_paper_and_as_its_code() -> None:
-    stated, coded = ast(), ast_official(repeats=2)
-    assert (stated.length, stated.repeats, stated.training.weight_decay, stated.checked_every) == (1000, 5, 5e-4, 0)
-    assert [stated.lr(epoch, 100, 1.0) for epoch in (0, 499, 500, 999)] == [1.0, 1.0, 0.5, 0.5]
-    assert not any(stated.forgets(epoch) for epoch in range(1000))
-    assert (coded.length, coded.repeats, coded.training.weight_decay, coded.checked_every) == (1001, 2, 1e-3, 20)
-    assert ast_official().repeats == 1
-    assert [coded.lr(epoch, 100, 1.0) for epoch in (0, 501, 502, 1000)] == [1.0, 1.0, 0.5, 0.5]
-    assert [coded.momentum(epoch) for epoch in (0, 501, 502, 1000)] == [0.9, 0.9, 0.8, 0.8]
-    assert coded.forgets(502) and coded.lr_of_set == stated.lr_of_set == "required"
-    assert "flip" not in str(ast(data="digits").training.augmentation)
-
-
 def test_a_step_size_is_for_protocols_that_take_that_of_the_set(digits: Data) -> None:
     for name in ("mtt", "ast", "ast_official"):
         assert for_data(name, digits.spec, lr=0.3).training.lr == 0.3
@@ -308,3 +225,15 @@ def test_a_step_size_is_for_protocols_that_take_that_of_the_set(digits: Data) ->
         for_data("limbeck", digits.spec, lr=0.3)
     with pytest.raises(InputError, match=r"did you mean|there is no|unknown"):
         for_data("mmt", digits.spec, lr=0.3)
+
+
+def test_every_protocol_cites_a_source_that_is_listed() -> None:
+    assert set(SOURCES) == set(PROTOCOLS)
+    assert all(SOURCES.values())
+    assert {key for keys in SOURCES.values() for key in keys} <= set(citations.keys())
+
+
+def test_idm_is_judged_as_dm_with_networks_of_its_own_number() -> None:
+    assert idm() == replace(dm(), name="idm", repeats=5)
+    assert (idm().length, idm().training.batch_size, idm().forget) == (1001, 256, True)
+    assert [idm().lr(epoch, 400) for epoch in (501, 502)] == [0.01, pytest.approx(0.001)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,16 +12,12 @@ from torch import Tensor
 
 import limbeck as lb
 from limbeck.augmentations.crop_flip import CropFlip
-from limbeck.augmentations.dsa_augment import DSAAugment
 from limbeck.augmentations.jitter import Jitter
-from limbeck.core.batch import Block, Moment, Trajectory, View
+from limbeck.core.batch import Moment
 from limbeck.core.context import Context
-from limbeck.core.contracts import Augmentation, Parametrization, Peers, Pull
+from limbeck.core.contracts import Pull
 from limbeck.core.errors import InputError, RunError
-from limbeck.core.execution import Execution, can_compile
 from limbeck.core.guard import Guard
-from limbeck.core.network import Weights
-from limbeck.core.streams import Streams
 from limbeck.data import Data
 from limbeck.data.images import ImageSet
 from limbeck.engine.distill import make_context
@@ -30,127 +25,7 @@ from limbeck.engine.loop import Loop
 from limbeck.methods.ast import ast
 from limbeck.methods.mtt import mtt
 from limbeck.objectives.trajectory_matching import TrajectoryMatching
-from limbeck.parametrizations.partition import Partition
-from limbeck.parametrizations.plain import Plain
-
-CPU = torch.device("cpu")
-SMOOTH = "convnet2:width=4,activation=swish"
-PLAIN = Plain(space="normalized")
-
-
-class Case:
-    """An expert, images and the random numbers of one outer step."""
-
-    def __init__(
-        self,
-        context: Context,
-        objective: TrajectoryMatching,
-        network: str = SMOOTH,
-        parametrization: Parametrization = PLAIN,
-        augmentation: Augmentation | None = None,
-        execution: Execution | None = None,
-        start: int = 3,
-    ) -> None:
-        self.objective, self.context = objective, context
-        self.network = context.build(network, context.spec).to(CPU, context.dtype, execution)
-        streams = Streams(1)
-
-        def near(weights: Weights, number: int) -> Weights:
-            """Weights somewhat further on."""
-            return {
-                name: tensor + 0.02 * streams("way", number, place).normal(*tensor.shape).to(tensor)
-                if tensor.is_floating_point()
-                else tensor
-                for place, (name, tensor) in enumerate(weights.items())
-            }
-
-        path = [self.network.initial(streams("expert"))]
-        path += [near(path[0], 1), near(path[0], 2), near(path[0], 3)]
-        self.view = View(self.network, path[0], trajectory=Trajectory(tuple(path), start, 8))
-        self.peers = Peers(parametrization, augmentation, context.spec)
-        self.stored = streams("stored").uniform(*context.stored_shape).to(context.dtype)
-
-    def block(self) -> Block:
-        labels, parts = tuple(self.context.labels), self.peers.parametrization.parts(self.context.ipc)
-        drawn = self.objective.draws(self.context, Moment(iteration=2, step=0, steps=1), labels, self.peers)
-        return Block(
-            labels=labels,
-            stored=self.stored,
-            targets=torch.tensor(labels).unsqueeze(1).expand(-1, parts),
-            real=torch.zeros(len(labels), 0),
-            counts=(0,) * len(labels),
-            draws=tuple(draws for draws, _ in drawn),
-            memory=self.objective.init(self.context),
-        )
-
-    def pull(self, **changes: Any) -> Pull:
-        return replace(self.objective, **changes).pull(self.view, self.block(), self.peers)
-
-
-@pytest.fixture
-def context(context_of: Callable[..., Context], portion: Callable[..., ImageSet]) -> Context:
-    return replace(context_of(portion()), ipc=2, dtype=torch.float64)
-
-
-def agree(one: Pull, other: Pull, **close: float) -> None:
-    close = close or {"rtol": 1e-10, "atol": 1e-13}
-    torch.testing.assert_close(one.losses, other.losses, **close)
-    torch.testing.assert_close(one.gradients, other.gradients, **close)
-    torch.testing.assert_close(one.learnt["student_lr"], other.learnt["student_lr"], **close)
-
-
-OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
-    "student": ({}, {"student_momentum": 0.9}),
-    "loss": ({}, {"balance": True}, {"balance": True, "balance_base": 2.0}),
-    "way": ({}, {"intermediate": "equal"}, {"intermediate": "varied", "points": "official"}),
-    "labels": ({}, {"labels": "expert"}),
-    "batch": ({}, {"synthetic_batch": 4}),
-    "start": ({}, {"perturb": "filters"}, {"perturb": "tensors", "alpha": 1.0, "weight_dropout": 0.3}),
-}
-COMBINATIONS = list(itertools.product(*OPTIONS.values()))
-
-
-@pytest.mark.parametrize("number", range(len(COMBINATIONS)))
-def test_the_recursion_equals_the_whole_graph(context: Context, number: int) -> None:
-    options = {name: value for chosen in COMBINATIONS[number] for name, value in chosen.items()}
-    # What surrounds the student goes through its choices as well.
-    augmentation = DSAAugment(mode="multiple" if number % 3 else "single") if number % 2 else None
-    parametrization: Parametrization = Partition(factor=2) if number % 5 == 0 else PLAIN
-    execution = Execution(microbatch=3) if number % 7 == 0 else None
-    objective = TrajectoryMatching(student_steps=4, student_lr=0.05, **options)
-    case = Case(context, objective, parametrization=parametrization, augmentation=augmentation, execution=execution)
-    found, plain = case.pull(), case.pull(engine="unroll")
-    agree(found, plain)
-    assert found.gradients.abs().max() > 0 and found.learnt["student_lr"] != 0
-
-
-@pytest.mark.parametrize("steps", [1, 3])
-def test_tesla_is_exact_for_one_step_only(context: Context, steps: int) -> None:
-    case = Case(context, TrajectoryMatching(student_steps=steps, student_lr=0.05))
-    found, exact = case.pull(engine="tesla"), case.pull()
-    torch.testing.assert_close(found.losses, exact.losses, rtol=1e-12, atol=1e-14)
-    assert torch.allclose(found.gradients, exact.gradients, rtol=1e-8, atol=1e-12) == (steps == 1)
-    half = case.pull(engine="tesla", tesla_scale=0.5)
-    torch.testing.assert_close(half.gradients, found.gradients / 2)
-    torch.testing.assert_close(half.learnt["student_lr"], found.learnt["student_lr"])
-
-
-def test_networks_with_batch_norm_are_matched_in_their_parameters(context: Context) -> None:
-    case = Case(context, TrajectoryMatching(student_steps=3), network=SMOOTH + ",norm=batch")
-    before = {name: tensor.clone() for name, tensor in case.view.weights.items()}
-    agree(case.pull(), case.pull(engine="unroll"))
-    assert all(torch.equal(tensor, before[name]) for name, tensor in case.view.weights.items())
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not can_compile(CPU), reason="no C++ compiler")
-def test_compiled_steps_give_the_same(context: Context) -> None:
-    objective = TrajectoryMatching(student_steps=3, student_momentum=0.5, synthetic_batch=4)
-    network = "convnet1:width=2,activation=swish"
-    eager = Case(context, objective, network, augmentation=DSAAugment()).pull()
-    execution = Execution(compile=True, microbatch=4)
-    agree(Case(context, objective, network, augmentation=DSAAugment(), execution=execution).pull(), eager)
-    torch.compiler.reset()
+from tests.objectives.students import Case, agree
 
 
 def test_ast_with_everything_off_is_mtt() -> None:
@@ -159,13 +34,6 @@ def test_ast_with_everything_off_is_mtt() -> None:
         changed = replace(ast(preset).objective, points="paper", **off)  # type: ignore[type-var]
         published = mtt(preset.removesuffix("-official")).objective
         assert changed == replace(published, student_lr=changed.student_lr, lr_step=changed.lr_step)  # type: ignore[type-var, union-attr]
-
-
-@pytest.mark.parametrize("perturb", ["off", "filters"])
-def test_a_student_that_stays_has_loss_one(context: Context, perturb: Any) -> None:
-    # Also from a perturbed start, to which the distances are relative.
-    objective = TrajectoryMatching(student_steps=3, student_lr=1e-15, perturb=perturb)
-    assert float(Case(context, objective).pull().losses.sum()) == pytest.approx(1.0, abs=1e-9)
 
 
 def test_batches_are_used_from_the_end_so_that_a_ragged_one_comes_first(context: Context) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from torch import Tensor
@@ -12,9 +12,10 @@ from limbeck.core.batch import Draws
 from limbeck.core.contracts import Augmentation
 from limbeck.core.errors import InputError, unknown
 from limbeck.core.streams import Stream
+from limbeck.data import changes_when_mirrored
 from limbeck.ops import transforms
 
-__all__ = ["DSAAugment"]
+__all__ = ["DSAAugment", "strategy"]
 
 Token = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
@@ -87,3 +88,11 @@ _OPERATIONS: dict[str, tuple[tuple[tuple[str, ...], Callable[..., Tensor]], ...]
     "scale": ((("scale_x", "scale_y"), transforms.scale),),
     "rotate": ((("rotate",), transforms.rotate),),
 }
+
+
+def strategy(data: str) -> DSAAugment:
+    """DSA's whole strategy for a data set of this name, in any spelling: digits are never mirrored."""
+    whole = DSAAugment()
+    if not changes_when_mirrored(data):
+        return whole
+    return replace(whole, tokens=tuple(token for token in whole.tokens if token != "flip"))

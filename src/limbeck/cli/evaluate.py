@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 
-from limbeck.cli.shared import DiversityOptions, Metric, chosen_metrics, data_of, note, print_json
+from limbeck.cli.ranking import RankingOptions, labels_for_both, rankings_folder
+from limbeck.cli.shared import DiversityOptions, chosen_metrics, data_of, note, print_json
 from limbeck.cli.teaching import TeacherOptions, named_teacher, teacher_of
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
@@ -23,12 +24,14 @@ from limbeck.evaluation.diversity import Reference, refer
 from limbeck.evaluation.evaluate import evaluate
 from limbeck.evaluation.labels import Labels, stored_labels
 from limbeck.evaluation.protocols import Protocol, ProtocolName, for_set
+from limbeck.evaluation.ranking import rank
 from limbeck.formats.native import load
 from limbeck.reports.compare import LabelChoice
 from limbeck.reports.diversity import relative_distances
 from limbeck.reports.judging import judge_diversity, judge_snapshots
-from limbeck.reports.runs import read_json, scores_as_plain, write_scores
-from limbeck.reports.tables import curve_table, diversity_table, listing, scores_table
+from limbeck.reports.ranking import ranking_table, write_ranking
+from limbeck.reports.runs import read_json, write_scores
+from limbeck.reports.tables import class_table, curve_table, diversity_table, listing, scores_table
 
 __all__ = ["Evaluate"]
 
@@ -65,11 +68,17 @@ class Evaluate:
     """Who gives soft labels."""
     network_cache: bool | Path = True
     """Where a teacher that is trained on the real images is kept: the usual folder, this one, or nowhere."""
-    metrics: tuple[Metric, ...] = ("accuracy",)
+    per_class: bool = False
+    """Print accuracy class by class and calibration as well; the scores' file has them always, with the confusion of
+    classes."""
+    metrics: tuple[Literal["accuracy", "diversity", "ranking"], ...] = ("accuracy",)
     """What to measure: accuracy (fresh networks trained on the set), diversity (its features beside those of the real
-    images), or both."""
+    images), ranking (DD-Ranking's scores: what hard labels lose against all real images, and what the set wins over
+    random ones), or several."""
     diversity: tyro.conf.OmitArgPrefixes[DiversityOptions] = field(default_factory=DiversityOptions)
     """How diversity is measured."""
+    ranking: tyro.conf.OmitArgPrefixes[RankingOptions] = field(default_factory=RankingOptions)
+    """How DD-Ranking's scores are measured."""
     beside: tuple[Path, ...] = ()
     """Further finished runs on the same data, with --metrics diversity: measured by the same teacher, and their feature
     distances are set in relation to the largest."""
@@ -95,7 +104,15 @@ class Evaluate:
         device = Settings(device=self.device).torch_device()
         metrics = chosen_metrics(self.metrics)
         if self.curve and metrics != ("accuracy",):
-            raise InputError("--curve judges accuracy; measure diversity in a command of its own.")
+            raise InputError("--curve judges accuracy; measure anything else in a command of its own.")
+        if "ranking" not in metrics and self.ranking != RankingOptions():
+            raise InputError(
+                "--ranking-* and --augment-hard say how DD-Ranking's scores are measured; add --metrics ranking."
+            )
+        if self.ranking.ranking_config is not None and (metrics != ("ranking",) or self.networks or self.length):
+            raise InputError(
+                "--ranking-config says how networks are trained; leave --networks, --length and other --metrics out."
+            )
         distilled, beside = load(self.run_), {folder: load(folder) for folder in self.beside}
         if beside and "diversity" not in metrics:
             raise InputError("--beside names sets whose diversity is compared; add --metrics diversity.")
@@ -108,7 +125,8 @@ class Evaluate:
             protocol = replace(protocol, length=self.length)
         if self.learning_rates:
             protocol = replace(protocol, learning_rates=self.learning_rates)
-        protocol = self._with_labels(protocol)
+        if self.ranking.ranking_config is None:
+            protocol = self._with_labels(protocol)
         if self.curve:
             data.require_test()
             return self._curve(distilled, data, protocol, device)
@@ -117,6 +135,8 @@ class Evaluate:
             found |= self._accuracy(distilled, data, protocol, device)
         if "diversity" in metrics:
             found["diversity"] = self._diversity(distilled, beside, data, device)
+        if "ranking" in metrics:
+            found["ranking"] = self._ranking(distilled, data, protocol, device)
         if self.json:
             print_json(found)
         return 0
@@ -143,13 +163,42 @@ class Evaluate:
             from rich.console import Console
 
             Console().print(scores_table(scores, str(self.run_), distilled.bytes))
+            if self.per_class:
+                Console().print(class_table(scores, distilled.spec.class_names))
             if distilled.student_lr is not None and protocol.lr_of_set == "ignored":
                 note(
                     f"the set has learnt a step size, {distilled.student_lr:g}, which protocol '{protocol.name}' does "
                     "not use, so that all sets are on an equal footing; --protocol mtt does"
                 )
             note(f"written to {path}")
-        return {**scores_as_plain(scores, distilled.bytes), "file": str(path)}
+        return {**read_json(path), "file": str(path)}
+
+    def _ranking(self, distilled: Distilled, data: Data, base: Protocol, device: torch.device) -> dict[str, Any]:
+        """Measure DD-Ranking's scores; the scores and their file."""
+        protocol = self.ranking.protocol(distilled, base, self.learning_rates, self._with_labels)
+        with progress(self.progress) as display:
+            labels = labels_for_both(self._labels(distilled, data, protocol.base, display))
+            display.start("ranking", protocol.runs * len(protocol.trainings))
+            ranking = rank(
+                distilled,
+                data,
+                protocol,
+                labels=labels,
+                seed=self.seed,
+                device=device,
+                execution=self.execution,
+                cache=rankings_folder(self.network_cache),
+                done=lambda done, total: display.advance(done),
+            )
+        digest = "" if labels is None else labels.digest
+        path = write_ranking(self.run_, ranking, distilled, data.spec, self.execution.precision, digest)
+        plain = read_json(path)
+        if not self.json:
+            from rich.console import Console
+
+            Console().print(ranking_table(plain, f"{self.run_}: DD-Ranking's scores, protocol {protocol.base.name}"))
+            note(f"written to {path} and, in DD-Ranking's columns, to {path.with_suffix('.csv').name}")
+        return {**plain, "file": str(path)}
 
     def _diversity(
         self, distilled: Distilled, beside: dict[Path, Distilled], data: Data, device: torch.device

@@ -1,24 +1,26 @@
-"""One contract per slot of a recipe.
+"""One contract per slot of a recipe: what the engine asks of the parts that stand there.
 
-A part is a frozen, keyword-only dataclass of plain fields: the object is its own configuration. What it remembers
-during a run is a separate *state*, a tree of dicts, lists, tensors and numbers, made by `Part.init` and returned by
-every call that changes it, so that the engine checkpoints all parts alike. Contracts are abstract, parts are final.
+What all parts have in common is in `limbeck.core.part`. The contracts of pools and curricula, which have files of their
+own, are listed here with the others.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from limbeck.core.batch import Block, ClassBatch, Draws, Moment, View
-from limbeck.core.context import Context, Group
+from limbeck.core.context import Context
+from limbeck.core.curriculum import Curriculum, Earlier
 from limbeck.core.guard import Guard
 from limbeck.core.network import FunctionalNetwork
+from limbeck.core.part import FACTS, Part, State, Workload
+from limbeck.core.pool import Pool, SyntheticImages
 from limbeck.core.real import DataSpec
 from limbeck.core.streams import Stream
 
@@ -43,84 +45,7 @@ __all__ = [
     "Workload",
 ]
 
-State = dict[str, Any]
-SyntheticImages = Callable[[], tuple[Tensor, Tensor]]
 Space = Literal["unit", "normalized"]
-
-FACTS: dict[str, str] = {
-    "real batches": "sampler",
-    "networks": "pool",
-    "embeddings": "pool",
-    "training accuracy": "pool",
-    "gradients left over": "objective",
-    "initial images": "initializer",
-    "decoded images": "parametrization",
-    "shared augmentation": "augmentation",
-    "schedule": "curriculum",
-    "targets": "labeler",
-    "teacher": "pool",
-    "expert trajectories": "pool",
-    "labelling networks": "pool",
-    "image updates": "optimizer",
-    "image gradients": "objective",
-}
-"""What parts can offer to one another, and the slot where each is usually found."""
-
-
-@dataclass(frozen=True)
-class Workload:
-    """How much a run has to do.
-
-    Args:
-        iterations: outer iterations.
-        steps: inner steps of each.
-        real: real images of a class in a step.
-        decoded: decoded synthetic images of a class.
-    """
-
-    iterations: int
-    steps: int
-    real: int
-    decoded: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part(abc.ABC):
-    """Base of all parts. ``needs``, ``reads`` and ``offers`` are what `Recipe.check` compares, both ways."""
-
-    slot: ClassVar[str]
-    references: ClassVar[tuple[str, ...]] = ()
-    added: ClassVar[Mapping[str, Any]] = {}
-    """Fields that run files of earlier versions lack, and the values that say what those runs did."""
-
-    def needs(self) -> frozenset[str]:
-        """Facts without which this part cannot work."""
-        return frozenset()
-
-    def reads(self) -> frozenset[str]:
-        """Facts that this part makes use of when they are there."""
-        return frozenset()
-
-    def offers(self) -> frozenset[str]:
-        """Facts that this part brings; one of them must be used by another part, else it would have no effect."""
-        return frozenset(fact for fact, slot in FACTS.items() if slot == self.slot)
-
-    def check(self, context: Context) -> None:
-        """Refuse data or an IPC that this part cannot work on, with an `InputError`, before anything runs."""
-        return None
-
-    def init(self, context: Context) -> State:
-        """The state at the beginning of a run."""
-        return {}
-
-    def passes(self, context: Context, load: Workload) -> float:
-        """Forward passes of one image that this part costs in a whole run, for predictions; a gradient counts as two.
-
-        Args:
-            context: the run.
-            load: how much there is to do.
-        """
-        return 0.0
 
 
 class Parametrization(Part):
@@ -226,82 +151,6 @@ class Augmentation(Part):
     @abc.abstractmethod
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Transformed images ``[B, C, H, W]``; differentiable."""
-
-
-class Pool(Part):
-    """Which network looks at the images, and how it changes between inner steps.
-
-    Networks that begin with fresh weights take them from `Context.initial`, which may have others for them.
-    """
-
-    slot = "pool"
-
-    def offers(self) -> frozenset[str]:
-        """Networks and what they make of images; what only some pools know, they add."""
-        return frozenset({"networks", "embeddings"})
-
-    def copies(self) -> int:
-        """Sets of weights that its state holds at most, those of optimizers counted; for memory and disk."""
-        return 2
-
-    @abc.abstractmethod
-    def draw(self, state: State, context: Context, iteration: int) -> State:
-        """The state with the network of a new outer iteration."""
-
-    @abc.abstractmethod
-    def view(self, state: State, context: Context) -> View:
-        """The network as it is now."""
-
-    def looks(self, state: State, context: Context) -> View:
-        """The network that an initializer looks through, when the first one has been drawn; that one, usually."""
-        return self.view(state, context)
-
-    def judges(self, state: State, context: Context) -> Iterator[View]:
-        """Networks that label the finished images (see the fact "labelling networks"); the present one, usually."""
-        yield self.view(state, context)
-
-    def record(self, state: State, context: Context) -> dict[str, Any]:
-        """What the record of a run tells of its networks, as plain data; nothing, usually."""
-        return {}
-
-    @abc.abstractmethod
-    def architecture(self, context: Context) -> FunctionalNetwork:
-        """What its networks look like."""
-
-    def prepare(self, state: State, context: Context, moment: Moment, shown: SyntheticImages) -> State:
-        """The state before the first inner step of an outer iteration, given the images that it will show.
-
-        Args:
-            state: the state before; its tensors may be changed in place.
-            context: the run.
-            moment: the inner step that comes.
-            shown: gives the images as the objective will show them to the network, transformed and in normalized space
-                ``[N, C, H, W]``, and their targets ``[N]``.
-        """
-        return state
-
-    def chained(self) -> bool:
-        """Whether what groups of images leave behind in the state matters to those that follow them.
-
-        The groups of one position in all classes are then learnt one after the other.
-        """
-        return False
-
-    @abc.abstractmethod
-    def advance(self, state: State, context: Context, moment: Moment, synthetic: SyntheticImages) -> State:
-        """The state after the training that follows an inner step.
-
-        Args:
-            state: the state before; its tensors may be changed in place.
-            context: the run.
-            moment: the inner step that has just been taken.
-            synthetic: gives all decoded synthetic images in normalized space ``[N, C, H, W]`` and their targets
-                ``[N]``, for pools that train on them.
-        """
-
-    def finished(self, state: State, context: Context) -> bool:
-        """Whether the network's life is over before the inner steps of its outer iteration are."""
-        return False
 
 
 @dataclass(frozen=True)
@@ -459,85 +308,6 @@ class Labeler(Part):
     def in_words(self) -> str:
         """What labels the set is meant to be used with, for its description."""
         return "hard: image [k, i] belongs to class k"
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """What the segments before one have become, as a curriculum sees it before that one begins.
-
-    Args:
-        number: segments before.
-        stored: their stored images ``[K, n, C, H, W]``, n = 0 before the first one.
-        images: the same decoded, in normalized space ``[N, C, H, W]``.
-        targets: of these, int64 ``[N]``.
-        network: the architecture that looks at images in this run.
-        lesson: what `Curriculum.remembered` kept of the lesson of the segment before; empty before the second one.
-        decoded: decoded images of a class that the coming segment has.
-        real: real images of a class in a step, at most.
-    """
-
-    number: int
-    stored: Tensor
-    images: Tensor
-    targets: Tensor
-    network: FunctionalNetwork
-    lesson: State
-    decoded: int
-    real: int
-
-
-class Curriculum(Part):
-    """Which synthetic rows are learnt on which real rows, and for how long."""
-
-    slot = "curriculum"
-
-    def groups(self, context: Context) -> tuple[Group, ...]:
-        """Stored images that are learnt apart from all others, group by group; empty when they are learnt together."""
-        return ()
-
-    def segments(self, ipc: int) -> tuple[int, ...]:
-        """Stored images of each segment, where images are learnt segment by segment; empty where they are not.
-
-        A segment is a group of all classes that is learnt when those before it are finished, which do not change any
-        more. To all other parts it is a run of its own with so many images per class.
-
-        Args:
-            ipc: stored images per class of the whole set.
-        """
-        return ()
-
-    def of_segment(self, ipc: int, number: int) -> Curriculum:
-        """The schedule of one segment: how it is learnt when it is looked at alone."""
-        return self
-
-    def lesson(self, context: Context, earlier: Earlier) -> State:
-        """What a segment makes of those before it, once, before it begins; kept until it is done.
-
-        Args:
-            context: the run, with all real images.
-            earlier: what is finished.
-        """
-        return {}
-
-    def focus(self, context: Context, lesson: State) -> Context:
-        """The surroundings of a segment: ``context.focus`` and ``context.bank`` as its lesson says."""
-        return context
-
-    def remembered(self, lesson: State) -> State:
-        """What of a lesson the next segment and the record of the run need; nothing large."""
-        return {}
-
-    def record(self, remembered: Sequence[State]) -> dict[str, Any]:
-        """What the record of a run tells of its segments, as plain data."""
-        return {}
-
-    @abc.abstractmethod
-    def length(self) -> int:
-        """Inner steps of the whole run, or of each group."""
-
-    @abc.abstractmethod
-    def moment(self, ordinal: int) -> Moment:
-        """The position of inner step number ``ordinal``, from 0."""
 
 
 class ImageOptimizer(Part):

@@ -12,6 +12,7 @@ from limbeck.data.loading import from_dataset as from_dataset
 from limbeck.data.loading import holds_sound as holds_sound
 from limbeck.data.loading import load as load
 from limbeck.data.normalizations import canonical_name as canonical_name
+from limbeck.data.normalizations import changes_when_mirrored as changes_when_mirrored
 from limbeck.data.options import LoadOptions as LoadOptions
 from limbeck.data.splits import Data as Data
 from limbeck.data.splits import make as make
@@ -28,6 +29,7 @@ __all__ = [
     "LoadOptions",
     "StreamedSet",
     "canonical_name",
+    "changes_when_mirrored",
     "check_ipc",
     "from_arrays",
     "from_dataset",

@@ -18,7 +18,15 @@ from torch import Tensor
 from limbeck.core.errors import InputError
 from limbeck.core.real import Normalization
 
-__all__ = ["NormalizationKind", "canonical_name", "constants_for", "measure", "measure_blocks", "normalization_for"]
+__all__ = [
+    "NormalizationKind",
+    "canonical_name",
+    "changes_when_mirrored",
+    "constants_for",
+    "measure",
+    "measure_blocks",
+    "normalization_for",
+]
 
 NormalizationKind = Literal["measured", "published", "idc", "zca"]
 
@@ -49,6 +57,7 @@ _IDC = {**_PUBLISHED, "cifar100": _CIFAR10}
 
 _OTHER_SPELLINGS = {"fmnist": "fashion-mnist", "tinyimagenet200": "tiny-imagenet", "imagenet1k": "imagenet"}
 _WITHOUT_CONSTANTS = ("digits", "mini-speech-commands")
+_DIGITS = ("mnist", "svhn", "digits")
 _ENCODING = re.compile(r"[-_. ](jpe?g|png|parquet)$")
 
 
@@ -61,6 +70,11 @@ def canonical_name(name: str) -> str:
     key = _key(_ENCODING.sub("", name.lower()))
     known = {_key(published): published for published in (*_PUBLISHED, *_WITHOUT_CONSTANTS)} | _OTHER_SPELLINGS
     return known.get(key, name)
+
+
+def changes_when_mirrored(name: str) -> bool:
+    """Whether the mirror image of a class is no longer of it, as of digits; by the data set's name in any spelling."""
+    return canonical_name(name) in _DIGITS
 
 
 def _key(name: str) -> str:

@@ -235,7 +235,9 @@ def _evaluate(
         seeds = tuple(task.seed for task in tasks[part])
         last = tuple(one.last for one in reached[part])
         best = tuple(one.best for one in reached[part] if one.best is not None)
-        entries.append(NetworkScores(name, last, seeds, rates[name], ways[name], best))
+        details = tuple(one.details for one in reached[part] if one.details is not None)
+        looks = max(one.looks for one in reached[part])
+        entries.append(NetworkScores(name, last, seeds, rates[name], ways[name], best, details, looks))
     spent = time.monotonic() - began
     own = source.own_label_bytes
     return Scores(protocol, tuple(entries), len(source), len(test), seed, spent, source.soft, own)

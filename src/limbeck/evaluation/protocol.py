@@ -109,6 +109,10 @@ class Protocol:
         """Whether the test images are looked at after an epoch, counted from 0, beside the last look."""
         return self.checked_every > 0 and epoch % self.checked_every == 0
 
+    def evaluations(self, images: int) -> int:
+        """How often the test images are looked at for each network trained on so many images: at least once."""
+        return 1 + sum(map(self.looks, range(self.epochs(images))))
+
     def forgets(self, epoch: int) -> bool:
         """Whether the velocity is lost before an epoch, counted from 0."""
         if not self.forget or epoch == 0 or self.budget != "epochs":

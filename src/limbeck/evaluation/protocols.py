@@ -1,25 +1,25 @@
 """How a distilled set is judged: the published protocols, and our own, as typed constants, found by name.
 
-A protocol says which networks are trained on the decoded images, for how long and how, and how often; those in which a
-teacher labels every batch are in `limbeck.evaluation.decoupled`. The figure is always the accuracy after the last epoch
-on test images that are read once, at the end; ``ast_official`` gives another beside it, which is selected on them.
+A protocol says which networks are trained on the decoded images, for how long and how, and how often. IDC's, which ours
+and DSDM's are made of, are here; those of DC, DSA, DM and IDM are in `limbeck.evaluation.condensation`, those at a
+learnt step size in `limbeck.evaluation.trajectory`, and those in which a teacher labels every batch in
+`limbeck.evaluation.decoupled`. The figure is always the accuracy after the last epoch on test images that are read
+once, at the end; ``ast_official`` gives another beside it, which is selected on them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
-from limbeck.augmentations.dc_augment import DCAugment
-from limbeck.augmentations.dc_augment import Operation as DCOperation
-from limbeck.augmentations.dsa_augment import DSAAugment, Token
 from limbeck.augmentations.idc_augment import IDCAugment, Operation
 from limbeck.augmentations.imagenet_augment import ImagenetAugment
-from limbeck.core.contracts import Augmentation
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError, unknown
 from limbeck.core.real import DataSpec, Normalization
-from limbeck.data import canonical_name
+from limbeck.data import canonical_name, changes_when_mirrored
+from limbeck.evaluation.condensation import dc, dm, dsa, idm
 from limbeck.evaluation.decoupled import (
     dwa_cifar,
     dwa_imagenet,
@@ -30,12 +30,13 @@ from limbeck.evaluation.decoupled import (
     sre2l_tiny,
 )
 from limbeck.evaluation.protocol import Protocol
-from limbeck.networks import options
+from limbeck.evaluation.trajectory import RATED, ast, ast_official, mtt
 from limbeck.parametrizations.partition import Partition
 from limbeck.training.settings import Training
 
 __all__ = [
     "PROTOCOLS",
+    "SOURCES",
     "Protocol",
     "ProtocolName",
     "ast",
@@ -51,6 +52,7 @@ __all__ = [
     "for_set",
     "idc",
     "idc_imagenet",
+    "idm",
     "limbeck",
     "limbeck_soft",
     "mtt",
@@ -58,9 +60,6 @@ __all__ = [
     "sre2l_imagenet",
     "sre2l_tiny",
 ]
-
-_DIGITS = ("mnist", "svhn", "digits")
-"""Data sets whose classes change when mirrored."""
 
 
 def idc(
@@ -87,7 +86,7 @@ def idc(
     """
     data = canonical_name(data)
     operations: tuple[Operation, ...] = ("color", "crop", "flip", "scale", "rotate")
-    if data in _DIGITS:
+    if changes_when_mirrored(data):
         operations = ("color", "crop", "scale", "rotate")
     cutmix = 0.5
     if data == "svhn" and factor == 1 and ipc == 1:
@@ -150,98 +149,6 @@ def idc_imagenet(
     return Protocol(name="idc_imagenet", networks=networks, repeats=repeats, length=epochs, training=training)
 
 
-def dc(
-    *,
-    networks: tuple[str, ...] = ("convnet3",),
-    repeats: int = 20,
-    data: str = "cifar10",
-    epochs: int | None = None,
-) -> Protocol:
-    """The protocol of DC, as published: augmented for MNIST and for ConvNets with batch norm, plain elsewhere.
-
-    One epoch more than stated and a drop after epoch ``epochs // 2 + 1``, counted from 0, as in the code, which then
-    begins with a velocity of zero. The augmentation is not that of DSA. A ConvNet with batch norm has crop and noise
-    on every data set, MNIST included; other networks with batch norm have none (the authors' code names ConvNetBN
-    alone, whose activation is ReLU).
-
-    Args:
-        networks: architectures.
-        repeats: networks of each; the paper's tables average 20 for each of 5 sets.
-        data: name of the data set.
-        epochs: epochs; by default 1000 with augmentation and 300 without.
-
-    Raises:
-        InputError: a network's name is wrong, or networks that are trained differently are asked for together.
-    """
-    choices = {_dc_operations(name, canonical_name(data)) for name in networks}
-    if len(choices) > 1:
-        raise InputError(
-            "protocol 'dc' trains ConvNets with batch norm under crop and noise and other networks otherwise; evaluate "
-            "them apart."
-        )
-    operations = choices.pop() if choices else ()
-    augmentation = DCAugment(operations=operations) if operations else None
-    return _dc(
-        "dc", networks, repeats, (1000 if operations else 300) if epochs is None else epochs, augmentation=augmentation
-    )
-
-
-def _dc_operations(network: str, data: str) -> tuple[DCOperation, ...]:
-    """What the training images of one network undergo under DC's protocol."""
-    chosen = options(network)
-    if network.startswith("convnet") and (chosen["norm"], chosen["activation"]) == ("batch", "relu"):
-        return ("crop", "noise")
-    return ("crop", "scale", "rotate") if data == "mnist" else ()
-
-
-def _dc(
-    name: str, networks: tuple[str, ...], repeats: int, epochs: int, *, augmentation: Augmentation | None
-) -> Protocol:
-    """The schedule that DC and DSA share."""
-    total = epochs + 1
-    return Protocol(
-        name=name,
-        networks=networks,
-        repeats=repeats,
-        length=total,
-        training=Training(batch_size=256, augmentation=augmentation),
-        drops=((epochs // 2 + 2) / total,),
-        drop_factor=0.1,
-        forget=True,
-    )
-
-
-def dsa(
-    *, networks: tuple[str, ...] = ("convnet3",), repeats: int = 20, data: str = "cifar10", epochs: int = 1000
-) -> Protocol:
-    """The protocol of DSA, which DM uses as well: DC's schedule, for 1000 epochs and with one token per batch.
-
-    Args:
-        networks: architectures.
-        repeats: networks of each.
-        data: name of the data set; digits are never mirrored.
-        epochs: epochs.
-    """
-    tokens: tuple[Token, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
-    if canonical_name(data) in _DIGITS:
-        tokens = tuple(token for token in tokens if token != "flip")
-    return _dc("dsa", networks, repeats, epochs, augmentation=DSAAugment(tokens=tokens))
-
-
-def dm(
-    *, networks: tuple[str, ...] = ("convnet3",), repeats: int = 20, data: str = "cifar10", epochs: int = 1000
-) -> Protocol:
-    """The protocol of DM and IDM, as published (but last epoch and last images, not best): that of DSA.
-
-    Args:
-        networks: architectures.
-        repeats: networks of each, for each of 5 sets.
-        data: name of the data set; digits are never mirrored.
-        epochs: epochs.
-    """
-    return replace(dsa(networks=networks, repeats=repeats, data=data, epochs=epochs), name="dm")
-
-
 def dsdm(
     *,
     networks: tuple[str, ...] = ("convnet3",),
@@ -261,92 +168,6 @@ def dsdm(
     """
     published = idc(networks=networks, repeats=repeats, data=data, ipc=ipc, factor=factor)
     return replace(published, name="dsdm", length=1500)
-
-
-def mtt(
-    *,
-    networks: tuple[str, ...] = ("convnet3",),
-    repeats: int = 5,
-    data: str = "cifar10",
-    epochs: int = 1000,
-    lr: float | None = None,
-) -> Protocol:
-    """The protocol of MTT, TESLA and FTD, as in their code (but last images, not best): DSA's, with a learnt step size.
-
-    SGD begins with the step size that the set has learnt, whatever the network; momentum 0.9, weight decay 5e-4,
-    batches of 256, one token of DSA per batch. One epoch more than stated, and x 0.1 after epoch ``epochs // 2 + 1``,
-    counted from 0, with a velocity of zero. Cazenavette et al., "Dataset distillation by matching training
-    trajectories", CVPR 2022.
-
-    Args:
-        networks: architectures.
-        repeats: networks of each; TESLA's code trains 3.
-        data: name of the data set; digits are never mirrored.
-        epochs: epochs, as they are stated.
-        lr: step size for sets that have learnt none; by default they are refused.
-    """
-    published = dsa(networks=networks, repeats=repeats, data=data, epochs=epochs)
-    return _rated(replace(published, name="mtt"), lr)
-
-
-def ast(
-    *,
-    networks: tuple[str, ...] = ("convnet3",),
-    repeats: int = 5,
-    data: str = "cifar10",
-    epochs: int = 1000,
-    lr: float | None = None,
-) -> Protocol:
-    """The protocol of AST as its paper states it: the learnt step size, halved after half of 1000 epochs.
-
-    What the paper leaves open is MTT's: momentum 0.9, weight decay 5e-4, batches of 256, one token of DSA per batch,
-    5 networks. Nothing says that the velocity is lost. Shen et al., "AST: effective dataset distillation through
-    alignment with smooth and high-quality expert trajectories", arXiv:2310.10541 (v1).
-
-    Args:
-        networks: architectures.
-        repeats: networks of each.
-        data: name of the data set; digits are never mirrored.
-        epochs: epochs.
-        lr: step size for sets that have learnt none; by default they are refused.
-    """
-    base = dsa(networks=networks, repeats=repeats, data=data, epochs=epochs)
-    stated = replace(base, name="ast", length=epochs, drops=(0.5,), drop_factor=0.5, forget=False)
-    return _rated(stated, lr)
-
-
-def ast_official(
-    *,
-    networks: tuple[str, ...] = ("convnet3",),
-    repeats: int = 1,
-    data: str = "cifar10",
-    epochs: int = 1000,
-    lr: float | None = None,
-) -> Protocol:
-    """The protocol of AST's authors' code, which also looks for the best epoch on the test images.
-
-    As `mtt`, but weight decay 1e-3, and after epoch ``epochs // 2 + 1``, counted from 0, the step size is halved and
-    momentum is 0.8. The code tests after the first epoch and every 20 later and keeps the largest accuracy: that is
-    selected on test data, and given under that name beside the accuracy after the last epoch, which is the figure.
-
-    Args:
-        networks: architectures.
-        repeats: networks of each; the code trains one.
-        data: name of the data set; digits are never mirrored.
-        epochs: epochs, as they are stated; the authors' scripts have 300 or 1000.
-        lr: step size for sets that have learnt none; by default they are refused.
-    """
-    base = dsa(networks=networks, repeats=repeats, data=data, epochs=epochs)
-    training = replace(base.training, weight_decay=1e-3)
-    coded = replace(base, name="ast_official", training=training, drop_factor=0.5, momentum_after=0.8, checked_every=20)
-    return _rated(coded, lr)
-
-
-def _rated(protocol: Protocol, lr: float | None) -> Protocol:
-    """The protocol with the step size of the set, or this one for sets that have none."""
-    if lr is None:
-        return replace(protocol, lr_of_set="required")
-    return replace(protocol, lr_of_set="preferred", training=replace(protocol.training, lr=lr))
 
 
 def limbeck(
@@ -381,6 +202,7 @@ ProtocolName = Literal[
     "dsa",
     "dc",
     "dm",
+    "idm",
     "dsdm",
     "mtt",
     "ast",
@@ -394,8 +216,24 @@ ProtocolName = Literal[
 ]
 PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
 """Names of the protocols."""
-_RATED = ("mtt", "ast", "ast_official")
-"""Those that take the step size from the set."""
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "limbeck": ("kim2022idc",),
+    "limbeck_soft": ("yin2023sre2l",),
+    "idc": ("kim2022idc", "liu2023dream"),
+    "idc_imagenet": ("kim2022idc",),
+    "dsa": ("zhao2021dsa",),
+    "dc": ("zhao2021dc",),
+    "dm": ("zhao2023dm",),
+    "idm": ("zhao2023idm",),
+    "dsdm": ("li2024dsdm", "zhang2024m3d"),
+    "mtt": ("cazenavette2022mtt", "cui2023tesla", "du2023ftd"),
+    "ast": ("shen2023ast",),
+    "ast_official": ("shen2023ast",),
+    **dict.fromkeys(("sre2l_cifar", "sre2l_tiny", "sre2l_imagenet"), ("yin2023sre2l",)),
+    **dict.fromkeys(("dwa_cifar", "dwa_tiny", "dwa_imagenet"), ("du2024dwa", "yin2023sre2l")),
+}
+"""Whose settings a protocol has, as keys of the references; ours have their augmentation and schedule, or their
+teacher's labels, from there, and other lengths."""
 
 
 def for_set(
@@ -458,7 +296,7 @@ def for_data(
     if repeats is not None:
         chosen["repeats"] = repeats
     if lr is not None:
-        if name in PROTOCOLS and name not in _RATED:
+        if name in PROTOCOLS and name not in RATED:
             raise InputError(
                 f"protocol '{name}' has a step size of its own for all sets; leave --lr out, or name several in "
                 "--learning-rates to choose from on the validation part."
@@ -489,6 +327,8 @@ def _for_data(
             return dc(data=data, **chosen)
         case "dm":
             return dm(data=data, **chosen)
+        case "idm":
+            return idm(data=data, **chosen)
         case "dsdm":
             return dsdm(data=data, ipc=ipc, factor=factor, **chosen)
         case "mtt":
@@ -497,7 +337,7 @@ def _for_data(
             return ast(data=data, **chosen)
         case "ast_official":
             return ast_official(data=data, **chosen)
-    flip = canonical_name(data) not in _DIGITS
+    flip = not changes_when_mirrored(data)
     match name:
         case "limbeck_soft":
             return limbeck_soft(side=min(spec.height, spec.width), flip=flip, **chosen)

@@ -13,12 +13,14 @@ from limbeck.core.execution import Execution
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import DataSpec, RealSet
 from limbeck.core.streams import Streams
+from limbeck.evaluation.details import look
 from limbeck.evaluation.labels import Labels
+from limbeck.evaluation.looks import CountedImages
 from limbeck.evaluation.protocol import Protocol
 from limbeck.evaluation.scores import Reached
 from limbeck.networks import build
 from limbeck.training.lessons import Shuffled
-from limbeck.training.supervised import accuracy, fit
+from limbeck.training.supervised import fit
 
 __all__ = ["RealImages", "Rows", "Source", "Student", "train", "train_and_judge"]
 
@@ -151,11 +153,18 @@ def train_and_judge(source: Source, protocol: Protocol, student: Student) -> Rea
         source: what it learns from.
         protocol: how.
         student: which network.
+
+    Raises:
+        RunError: the images that judge are read more often than the protocol says.
     """
     network = build(student.network, source.spec).to(source.labels.device, torch.float32, student.execution)
     streams = Streams(student.seed)
     weights = network.initial(streams("network"))
-    look = functools.partial(accuracy, network, weights, RealImages(student.judges), student.judges.labels)
-    images, labels, spec = source.images, source.labels, source.spec
-    best = train(network, weights, images, labels, spec, protocol, student.lr, streams, soft=source.soft, look=look)
-    return Reached(look(), best)
+    judges = CountedImages(student.judges, protocol.evaluations(len(source)), protocol.name)
+    judge = functools.partial(look, network, weights, judges, judges.labels)
+    images, labels, spec, soft = source.images, source.labels, source.spec, source.soft
+    best = train(
+        network, weights, images, labels, spec, protocol, student.lr, streams, soft=soft, look=lambda: judge().accuracy
+    )
+    details = judge()
+    return Reached(details.accuracy, best, details, judges.looks)

@@ -16,7 +16,7 @@ share a batch. ``small``, ``digits`` and ``fsdd`` are ours, for a CPU.
 
 from __future__ import annotations
 
-from limbeck.augmentations.dsa_augment import DSAAugment, Token
+from limbeck.augmentations.dsa_augment import DSAAugment, strategy
 from limbeck.core.errors import InputError, unknown
 from limbeck.core.recipe import Recipe
 from limbeck.curricula.all_at_once import AllAtOnce
@@ -31,7 +31,6 @@ from limbeck.samplers.random import Random
 __all__ = ["PRESETS", "dm", "siamese"]
 
 _NETWORKS = {"tiny-imagenet": "convnet4", "mini-speech-commands": "convnet4", "fsdd": "convnet4:width=16"}
-_NEVER_MIRRORED = ("mnist", "svhn", "digits")
 _SOUND = ("mini-speech-commands", "fsdd")
 _OURS = {"small": 300, "digits": 200, "fsdd": 300}
 """Iterations of the presets for a CPU."""
@@ -52,10 +51,7 @@ PRESETS = (
 
 def siamese(preset: str) -> DSAAugment | None:
     """DSA's whole strategy for a preset: digits are never mirrored, sound is left as it is."""
-    tokens: tuple[Token, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
-    if preset in _NEVER_MIRRORED:
-        tokens = tuple(token for token in tokens if token != "flip")
-    return None if preset in _SOUND else DSAAugment(tokens=tokens)
+    return None if preset in _SOUND else strategy(preset)
 
 
 def dm(preset: str = "cifar10", ipc: int = 10) -> Recipe:

@@ -14,7 +14,7 @@ Digits are never mirrored. ``small`` and ``digits`` are ours, for a CPU.
 
 from __future__ import annotations
 
-from limbeck.augmentations.dsa_augment import DSAAugment, Token
+from limbeck.augmentations.dsa_augment import strategy
 from limbeck.core.recipe import Recipe
 from limbeck.initializers.real import Real
 from limbeck.methods import dc as _dc
@@ -22,7 +22,6 @@ from limbeck.methods import dc as _dc
 __all__ = ["PRESETS", "dsa"]
 
 PRESETS = _dc.PRESETS
-_NEVER_MIRRORED = ("mnist", "svhn", "digits")
 
 
 def dsa(preset: str = "cifar10", ipc: int = 10) -> Recipe:
@@ -35,10 +34,7 @@ def dsa(preset: str = "cifar10", ipc: int = 10) -> Recipe:
     Raises:
         InputError: there is no such preset, or ``ipc`` is below 1.
     """
-    tokens: tuple[Token, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
-    if preset in _NEVER_MIRRORED:
-        tokens = tuple(token for token in tokens if token != "flip")
-    augmentation = DSAAugment(tokens=tokens)
+    augmentation = strategy(preset)
     return _dc.dc(preset, ipc).with_(
         name="dsa",
         initializer=Real(),

@@ -30,7 +30,7 @@ from limbeck.evaluation.teaching import recipe_teacher, teacher_labels
 from limbeck.reports.budget import largest_ipc
 from limbeck.reports.comparison import COMPARISON, Comparison, Row
 from limbeck.reports.judging import judge, judge_diversity, judge_snapshots
-from limbeck.reports.runs import evaluation_file, read_json, scores_as_plain
+from limbeck.reports.runs import as_text, evaluation_file, read_json, scores_as_plain
 from limbeck.storage.atomic import write_text
 
 __all__ = ["LabelChoice", "RecipeOf", "compare"]
@@ -320,6 +320,8 @@ def _row(job: _Job | None, entries: list[dict[str, Any]], seeds: tuple[int, ...]
         coreset="" if job is None or job.recipe.objective is not None else job.recipe.name,
         budget=0 if job is None else budget,
         cut=tuple((cut["step"], cut["of"]) for cut in cuts),
+        test_evaluations=max(entry.get("test_evaluations", 1) for entry in entries),
+        selection=entries[0].get("selection", "none"),
     )
 
 
@@ -354,7 +356,7 @@ def _full(
                 executor=executor,
             )
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps(scores_as_plain(scores, size), indent=2) + "\n")
+            write_text(path, as_text(scores_as_plain(scores, size)))
         entries.append({**json.loads(path.read_text(encoding="utf-8")), "distil_seconds": 0.0})
         display.advance(done + number + 1)
     return _row(None, entries, tuple(seeds))

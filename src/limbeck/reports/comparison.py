@@ -10,6 +10,7 @@ from typing import Any
 from limbeck.core.plain import encode
 from limbeck.evaluation.labels import LabelKind
 from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.scores import Selection
 from limbeck.ops.statistics import Interval, paired_difference
 
 __all__ = ["COMPARISON", "RANDOM", "Comparison", "Difference", "Row", "differences", "told_apart"]
@@ -37,6 +38,8 @@ class Row:
         label_kind: ``hard``, ``own`` (soft ones that the set carries), ``teacher`` or ``stored``.
         selected_on_test: best look at the test images of every network, where the protocol looks during training; no
             fair figure.
+        test_evaluations: looks at the test images for each network.
+        selection: what was chosen by looking at the outcome.
         coreset: the recipe's name, of a set that was picked and not learnt; empty otherwise.
         budget: bytes that images and labels may have, where the IPC follows from them; 0 where it was given.
         cut: inner steps done and planned, of every run that was cut after a time.
@@ -53,6 +56,8 @@ class Row:
     bytes_labels: int = 0
     label_kind: LabelKind = "hard"
     selected_on_test: tuple[float, ...] = ()
+    test_evaluations: int = 1
+    selection: Selection = "none"
     coreset: str = ""
     budget: int = 0
     cut: tuple[tuple[int, int], ...] = ()
@@ -66,6 +71,11 @@ class Row:
     def mean(self) -> float:
         """Mean accuracy."""
         return statistics.fmean(self.accuracies)
+
+    @property
+    def best(self) -> float | None:
+        """Mean of the best looks at the test images; None where the protocol looks once."""
+        return statistics.fmean(self.selected_on_test) if self.selected_on_test else None
 
     @property
     def seed_means(self) -> tuple[float, ...]:
@@ -131,7 +141,9 @@ class Comparison:
 
     def as_plain(self) -> dict[str, Any]:
         """As plain data; means, deviations and differences included."""
-        rows = [{**encode(row), "mean": row.mean, "std": row.std} for row in self.rows]
+        rows = [
+            {**encode(row), "mean": row.mean, "std": row.std, "last": row.mean, "best": row.best} for row in self.rows
+        ]
         taught = {"teacher": self.teacher, "brought_by": self.brought_by} if self.teacher else {}
         cut = {} if self.cut_after is None else {"cut_after": self.cut_after}
         apart = [difference.as_plain() for pair in differences(self.rows) for difference in pair if difference]

@@ -25,6 +25,7 @@ from limbeck.reports.experts import experts_section
 from limbeck.reports.figures import FULL, method_colours
 from limbeck.reports.growth import growth_section
 from limbeck.reports.losses import losses_section
+from limbeck.reports.ranking import ranking_section
 from limbeck.reports.recipes import protocol_section, recipes_section
 from limbeck.reports.runs import Run
 from limbeck.reports.sheets import images_section
@@ -81,6 +82,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
         "growth": growth_section(entries, colours),
         "images": images_section(entries, colours, comparison.rows if comparison is not None else ()),
         "diversity": diversity_section(entries, colours),
+        "ranking": ranking_section(entries, colours),
         "experts": experts_section(entries, colours),
         "losses": losses_section(entries, colours),
         "cost": cost_section(entries, colours),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from limbeck.evaluation.details import Details
 from limbeck.evaluation.scores import Scores
 from limbeck.reports.comparison import Comparison, Row
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SELECTED",
     "best_rows",
+    "class_table",
     "comparison_table",
     "curve_table",
     "diversity_cells",
@@ -132,6 +134,44 @@ def scores_table(scores: Scores, title: str = "", images_bytes: int | None = Non
         table.add_section()
         table.add_row(*map(_text, (*cells, *((best,) if selects else ()))))
     return table
+
+
+def class_table(scores: Scores, names: Sequence[str]) -> Table:
+    """Accuracy class by class, what each class is taken for most, and calibration, by architecture.
+
+    Args:
+        scores: what `limbeck.evaluate` returned.
+        names: of the classes.
+    """
+    table = _table("test images class by class, after the last epoch")
+    table.add_column("network")
+    table.add_column("class", overflow="fold")
+    for heading in ("images", "accuracy, %", "most taken for"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for entry in scores.networks:
+        for label, name in enumerate(names if entry.details else ()):
+            rows = [one.confusion[label] for one in entry.details]
+            taken, images = [sum(column) for column in zip(*rows, strict=True)], sum(rows[0])
+            reached = spread([row[label] / images for row in rows] if images else [])
+            taken[label] = 0
+            most = max(taken)
+            wrong = f"{names[taken.index(most)]} ({100 * most / (len(rows) * images):.1f} %)" if most else "–"
+            table.add_row(*map(_text, (entry.network, name, f"{images:,}", reached, wrong)))
+        table.add_section()
+        for heading, pick in _CALIBRATION.items():
+            values = [pick(one) for one in entry.details]
+            cell = f"{statistics.fmean(values):.4f}" if values else "–"
+            table.add_row(*map(_text, (entry.network, heading, "", cell, "")))
+        table.add_section()
+    return table
+
+
+_CALIBRATION: Mapping[str, Callable[[Details], float]] = {
+    "calibration error": lambda one: one.calibration_error,
+    "negative log-likelihood": lambda one: one.likelihood,
+    "Brier score": lambda one: one.brier,
+}
+"""Figures in units of their own, under those of the classes: mean over networks."""
 
 
 def curve_table(curve: Mapping[str, Any], title: str = "") -> Table:

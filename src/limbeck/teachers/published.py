@@ -12,15 +12,12 @@ from limbeck.augmentations.crop_flip import CropFlip
 from limbeck.augmentations.resized_crop_flip import ResizedCropFlip
 from limbeck.core.errors import unknown
 from limbeck.core.real import DataSpec
-from limbeck.data import canonical_name
+from limbeck.data import canonical_name, changes_when_mirrored
 from limbeck.training.schedules import Schedule
 from limbeck.training.settings import Training
 from limbeck.training.teacher import Teacher
 
 __all__ = ["published_teacher", "teacher_for"]
-
-_DIGITS = ("mnist", "svhn", "digits")
-"""Data sets whose classes change when mirrored."""
 
 _CIFAR = Teacher(
     training=Training(lr=0.1, momentum=0.9, weight_decay=5e-4, batch_size=128, augmentation=CropFlip()),
@@ -86,5 +83,5 @@ def teacher_for(spec: DataSpec) -> Teacher:
     if name in _PUBLISHED:
         return _PUBLISHED[name]
     shift = max(1, round(min(spec.height, spec.width) / 8))
-    augmentation = None if spec.sound is not None else CropFlip(padding=shift, flip=name not in _DIGITS)
+    augmentation = None if spec.sound is not None else CropFlip(padding=shift, flip=not changes_when_mirrored(name))
     return replace(_CIFAR, training=replace(_CIFAR.training, augmentation=augmentation), epochs=30)
