@@ -196,3 +196,21 @@ def test_distilling_is_cut(limbeck: Command) -> None:
     (row,) = done.json["rows"]
     assert row["cut"] == [[0, 6]] and done.json["cut_after"] == 1e-9
     assert "cut at 0 % of the steps" in Path("c/report.html").read_text()
+
+
+def test_distilled_on_one_network_and_trained_on_another(limbeck: Command) -> None:
+    other = "convnet1:width=4"
+    words = [*QUICK[: QUICK.index("--networks")], "--length", "2", "--ipc", "1", "--seeds", "1", "--no-baselines"]
+    words += ["--networks", NETWORK, "mlp", "--distill-networks", NETWORK, other, "--out", "c"]
+    done = limbeck("compare", "random", "idc", *words, "--json")
+    found = [(row["method"], row["distilled_on"]) for row in done.json["rows"]]
+    assert found == [("random", ""), ("idc@convnet2-width=4", NETWORK), ("idc@convnet1-width=4", other)]
+    assert f"network: {other}" in Path("c/idc@convnet1-width=4-ipc1-seed0/run.yaml").read_text()
+    lines = Path("c/matrix.csv").read_text().splitlines()
+    assert lines[0].startswith("method,ipc,label_kind,distilled_on,trained_on,mean")
+    assert len(lines) == 1 + 3 * 2 and lines[6].startswith(f"idc,1,hard,{other},mlp,")
+    page = Path("c/report.html").read_text()
+    assert 'id="matrix"' in page and "Step sizes: convnet2:width=4 0.01, mlp 0.01" in page
+    refused = limbeck("compare", "dwa", "--distill-networks", NETWORK, "--no-baselines")
+    assert "does not name the network that looks" in refused.sentence
+    assert "each named once" in limbeck("compare", "idc", "--distill-networks", "mlp", "mlp").sentence

@@ -107,6 +107,7 @@ def test_the_file_holds_the_table(done: tuple[Comparison, Path]) -> None:
     assert set(first) == {
         *("method", "ipc", "bytes", "training_images", "accuracies", "seconds", "evaluation_seconds", "seeds"),
         *("mean", "std", "bytes_labels", "label_kind", "selected_on_test", "coreset", "budget", "cut"),
+        *("distilled_on", "trained_on"),
         *("last", "best", "test_evaluations", "selection"),
     }
     assert {(row["bytes_labels"], row["label_kind"]) for row in written["rows"]} == {(0, "hard")}

@@ -116,7 +116,7 @@ def learnt(runs: list[Run]) -> Run:
 
 def test_sections_come_in_order(page: Page) -> None:
     found = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
-    assert found == ["accuracy", "images", "losses", "cost", "protocol", "recipes", "citation", "use"]
+    assert found == ["accuracy", "differences", "images", "losses", "cost", "protocol", "recipes", "citation", "use"]
     links = {target.removeprefix("#") for target in page.values("href")}
     assert links == set(found)
 

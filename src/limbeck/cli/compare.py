@@ -35,6 +35,7 @@ from limbeck.reports.budget import largest_ipc, parse_bytes
 from limbeck.reports.compare import LabelChoice, compare
 from limbeck.reports.comparison import Comparison
 from limbeck.reports.differences import difference_table
+from limbeck.reports.matrix import matrix_table, on_network
 from limbeck.reports.page import write_page
 from limbeck.reports.runs import read_run
 from limbeck.reports.tables import comparison_table
@@ -79,7 +80,10 @@ class Compare:
     taught: tyro.conf.OmitArgPrefixes[TeacherOptions] = field(default_factory=TeacherOptions)
     """Who gives soft labels; the same for all sets. By default the teacher of the first method that brings one."""
     networks: tuple[str, ...] = ("convnet3",)
-    """Architectures ('limbeck list networks')."""
+    """Architectures ('limbeck list networks') that are trained on the sets."""
+    distill_networks: tuple[str, ...] = ()
+    """Architectures that look while images are learnt: every method distils with each, instead of its own, and
+    networks of all --networks are trained on each set, which makes a matrix."""
     repeats: int = 3
     """Networks of each architecture and seed."""
     length: int | None = None
@@ -169,7 +173,13 @@ class Compare:
         recipes: dict[str, Callable[[int], Recipe]] = {
             name: functools.cache(functools.partial(make, name)) for name in (*added, *self.methods)
         }
-        if self.baselines and any(recipes[name](1).labels_softly() for name in self.methods):
+        if len(set(self.distill_networks)) < len(self.distill_networks):
+            raise InputError("--distill-networks takes different networks, each named once.")
+        for name in self.methods if self.distill_networks else ():
+            if recipes[name](1).objective is not None:
+                whole = recipes.pop(name)
+                recipes |= {on_network(name, one): _with_network(whole, one) for one in self.distill_networks}
+        if self.baselines and any(make(1).labels_softly() for make in recipes.values()):
             # Methods with soft labels of their own are compared with baselines that carry some, too.
             recipes |= {f"{name}-labelled": _labelled(recipes[name], recipes["herding"]) for name in BASELINES}
         return recipes
@@ -197,6 +207,22 @@ class Compare:
 
         found = find(method)
         return None if self.preset is not None and found.baseline and self.preset not in found.presets else self.preset
+
+
+def _with_network(make: Callable[[int], Recipe], network: str) -> Callable[[int], Recipe]:
+    """A method, by IPC, through another network."""
+
+    @functools.cache
+    def through(ipc: int) -> Recipe:
+        recipe = make(ipc)
+        if not hasattr(recipe.pool, "network"):
+            raise InputError(
+                f"'{recipe.name}' does not name the network that looks in its pool's field 'network', so that "
+                "--distill-networks cannot change it; leave it out and set what it has (--pool...)."
+            )
+        return recipe.with_(pool__network=network)
+
+    return through
 
 
 def _labelled(make: Callable[[int], Recipe], trained: Callable[[int], Recipe]) -> Callable[[int], Recipe]:
@@ -228,7 +254,7 @@ def show_comparison(comparison: Comparison, methods: Collection[str], out: Path,
     else:
         from rich.console import Console
 
-        for table in (comparison_table(comparison), difference_table(comparison)):
+        for table in (comparison_table(comparison), difference_table(comparison), matrix_table(comparison)):
             if table is not None:
                 Console().print(table)
         note(f"report: {page}")

@@ -28,8 +28,9 @@ from limbeck.evaluation.labels import ByTeacher
 from limbeck.evaluation.protocols import Protocol
 from limbeck.evaluation.teaching import recipe_teacher, teacher_labels
 from limbeck.reports.budget import largest_ipc
-from limbeck.reports.comparison import COMPARISON, Comparison, Row
+from limbeck.reports.comparison import COMPARISON, Comparison, Row, TrainedOn
 from limbeck.reports.judging import judge, judge_diversity, judge_snapshots
+from limbeck.reports.matrix import MATRIX, as_csv
 from limbeck.reports.runs import as_text, evaluation_file, read_json, scores_as_plain
 from limbeck.storage.atomic import write_text
 
@@ -48,6 +49,12 @@ class _Job:
     ipc: int
     recipe: Recipe
     kinds: tuple[LabelChoice, ...]
+
+    def network(self, data: Data, settings: Settings, seed: int) -> str:
+        """The network that looks at images while they are learnt; empty where none are."""
+        if self.recipe.objective is None or self.recipe.pool is None:
+            return ""
+        return self.recipe.pool.architecture(make_context(self.recipe, data, self.ipc, seed, settings)).name
 
 
 def compare(
@@ -70,8 +77,8 @@ def compare(
     """Distil with every recipe at every IPC and seed, judge all alike, and write what came out.
 
     Every set is stored with 8 bits per value, as the real images are, so sets of one IPC have equal bytes of images. A
-    budget counts labels as well. Runs and evaluations that are in ``out`` already are not done again. Snapshots, if
-    asked for, are judged as well.
+    budget counts labels as well. Of recipes that learn through several networks ``matrix.csv`` is written, too. Runs
+    and evaluations that are in ``out`` already are not done again. Snapshots, if asked for, are judged as well.
 
     Args:
         recipes: by the name under which they appear; one, or a function of the IPC where settings depend on it.
@@ -175,7 +182,10 @@ def compare(
             if diversity is not None:
                 judge_diversity(folder, distilled, data, diversity, reference, execution=judging)
             display.advance(done + 1)
-        rows = [_row(job, entries, tuple(seeds), budget or 0) for (job, _), entries in found.items()]
+        rows = [
+            replace(_row(job, entries, tuple(seeds), budget or 0), distilled_on=job.network(data, settings, seeds[0]))
+            for (job, _), entries in found.items()
+        ]
         for kind in kinds if full else ():
             rows.append(_full(data, ways[kind], given[kind], seeds, out, settings, executor, display, len(work)))
     comparison = Comparison(
@@ -187,6 +197,9 @@ def compare(
         cut_after,
     )
     write_text(out / COMPARISON, json.dumps(comparison.as_plain(), indent=2) + "\n")
+    lines = as_csv(rows)
+    if lines is not None:
+        write_text(out / MATRIX, lines)
     return comparison
 
 
@@ -320,8 +333,21 @@ def _row(job: _Job | None, entries: list[dict[str, Any]], seeds: tuple[int, ...]
         coreset="" if job is None or job.recipe.objective is not None else job.recipe.name,
         budget=0 if job is None else budget,
         cut=tuple((cut["step"], cut["of"]) for cut in cuts),
+        trained_on=_trained_on(networks),
         test_evaluations=max(entry.get("test_evaluations", 1) for entry in entries),
         selection=entries[0].get("selection", "none"),
+    )
+
+
+def _trained_on(networks: Sequence[Mapping[str, Any]]) -> tuple[TrainedOn, ...]:
+    """Networks of all seeds, by architecture."""
+    return tuple(
+        TrainedOn(
+            name,
+            tuple(value for one in networks if one["network"] == name for value in one["accuracies"]),
+            tuple(sorted({one["lr"] for one in networks if one["network"] == name})),
+        )
+        for name in dict.fromkeys(one["network"] for one in networks)
     )
 
 

@@ -13,11 +13,26 @@ from limbeck.evaluation.protocols import Protocol
 from limbeck.evaluation.scores import Selection
 from limbeck.ops.statistics import Interval, paired_difference
 
-__all__ = ["COMPARISON", "RANDOM", "Comparison", "Difference", "Row", "differences", "told_apart"]
+__all__ = ["COMPARISON", "RANDOM", "Comparison", "Difference", "Row", "TrainedOn", "differences", "told_apart"]
 
 COMPARISON = "comparison.json"
 RANDOM = "random"
 """The coreset that every method must beat."""
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What networks of one architecture reached.
+
+    Args:
+        network: its name.
+        accuracies: test accuracy of every network, seed by seed.
+        rates: step sizes that they were trained with, each once.
+    """
+
+    network: str
+    accuracies: tuple[float, ...]
+    rates: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,8 @@ class Row:
         coreset: the recipe's name, of a set that was picked and not learnt; empty otherwise.
         budget: bytes that images and labels may have, where the IPC follows from them; 0 where it was given.
         cut: inner steps done and planned, of every run that was cut after a time.
+        distilled_on: the network that looked at the images while they were learnt; empty for what was picked.
+        trained_on: networks that were trained on the set, each once.
     """
 
     method: str
@@ -61,6 +78,8 @@ class Row:
     coreset: str = ""
     budget: int = 0
     cut: tuple[tuple[int, int], ...] = ()
+    distilled_on: str = ""
+    trained_on: tuple[TrainedOn, ...] = ()
 
     @property
     def beside(self) -> tuple[int, bool, LabelKind]:

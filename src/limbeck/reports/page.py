@@ -25,6 +25,7 @@ from limbeck.reports.experts import experts_section
 from limbeck.reports.figures import FULL, method_colours
 from limbeck.reports.growth import growth_section
 from limbeck.reports.losses import losses_section
+from limbeck.reports.matrix import matrix_section
 from limbeck.reports.ranking import ranking_section
 from limbeck.reports.recipes import protocol_section, recipes_section
 from limbeck.reports.runs import Run
@@ -79,6 +80,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None) -> 
     sections = {
         "accuracy": accuracy_section(entries, colours, comparison, rows),
         "differences": differences_section(rows, colours),
+        "matrix": matrix_section(rows, colours),
         "growth": growth_section(entries, colours),
         "images": images_section(entries, colours, comparison.rows if comparison is not None else ()),
         "diversity": diversity_section(entries, colours),
