@@ -4,6 +4,7 @@ import csv
 import io
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from limbeck.reports.comparison import Comparison, Row, TrainedOn
@@ -37,11 +38,13 @@ def test_one_flat_entry_for_each_cell() -> None:
         for method, distilled in (("random", ""), ("dm", "convnet3"), ("dm", "resnet10"))
         for trained in ("convnet3", "resnet10")
     ]
-    assert found[2]["mean"] == 0.65 and found[2]["networks"] == 2 and found[3]["step_sizes"] == "0.01 0.1"
+    assert (
+        found[2]["mean"] == pytest.approx(0.65) and found[2]["networks"] == 2 and found[3]["step_sizes"] == "0.01 0.1"
+    )
     text = as_csv(ROWS)
     assert text is not None
     read = list(csv.DictReader(io.StringIO(text)))
-    assert len(read) == 6 and float(read[5]["mean"]) == 0.55 and read[5]["distilled_on"] == "resnet10"
+    assert len(read) == 6 and float(read[5]["mean"]) == pytest.approx(0.55) and read[5]["distilled_on"] == "resnet10"
     assert cells([replace(ROWS[0], ipc=0)]) == []
 
 
