@@ -22,7 +22,8 @@ from limbeck.curricula.segments import DifficultySegments
 from limbeck.data import Data
 from limbeck.engine import plan as planning
 from limbeck.engine.distill import distill, make_context
-from limbeck.engine.groups import GroupFolder, chains
+from limbeck.engine.group_folder import GroupFolder
+from limbeck.engine.groups import chains
 from limbeck.engine.interrupt import Stop
 from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.segments import Finished, Segment

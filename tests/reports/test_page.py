@@ -27,7 +27,8 @@ from limbeck.initializers.real import Mixed
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
 from limbeck.parametrizations.partition import Partition
-from limbeck.reports.compare import COMPARISON, Comparison, compare
+from limbeck.reports.compare import compare
+from limbeck.reports.comparison import COMPARISON, Comparison
 from limbeck.reports.page import write_page
 from limbeck.reports.runs import Run, diversity_as_plain, read_run
 from tests.data.makers import write_tones
@@ -116,7 +117,8 @@ def learnt(runs: list[Run]) -> Run:
 
 def test_sections_come_in_order(page: Page) -> None:
     found = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
-    assert found == ["accuracy", "tradeoff", "images", "losses", "cost", "protocol", "recipes", "citation", "use"]
+    first = ["accuracy", "differences", "tradeoff"]
+    assert found == [*first, "images", "losses", "cost", "protocol", "recipes", "citation", "use"]
     links = {target.removeprefix("#") for target in page.values("href")}
     assert links == {*found, "results"}
 

@@ -15,7 +15,7 @@ from limbeck.evaluation.details import Details
 from limbeck.evaluation.protocols import Protocol
 from limbeck.evaluation.scores import NetworkScores, Scores
 from limbeck.methods.random import random
-from limbeck.reports.compare import Comparison, Row
+from limbeck.reports.comparison import Comparison, Row
 from limbeck.reports.tables import (
     SELECTED,
     best_rows,

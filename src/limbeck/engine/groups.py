@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,108 +17,16 @@ from limbeck.core.distilled import Distilled, by_segment
 from limbeck.core.errors import InputError, Interrupted, RunError
 from limbeck.core.executor import Executor, InProcess
 from limbeck.core.recipe import Recipe
-from limbeck.engine.checkpoint import Checkpoints
+from limbeck.engine.group_folder import GroupFolder, Learnt
 from limbeck.engine.interrupt import Stop, stoppable
-from limbeck.engine.journal import Journal
 from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.progress import Progress, progress
-from limbeck.engine.run import Renew, Run
+from limbeck.engine.run import Run
 from limbeck.engine.segments import Finished, LessonLost, Segment
 from limbeck.engine.settings import Settings
 from limbeck.engine.workload import lengths
-from limbeck.storage.tree import load_tree, save_tree
 
-__all__ = ["GroupFolder", "GroupRun", "Learnt", "chains", "check_processes", "first_pool"]
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """What came of a group.
-
-    Args:
-        stored: its images, ``[k, n, C, H, W]`` on the CPU.
-        lines: its lines of the log.
-        seconds: how long it took.
-        loss: the last loss.
-        pool: the state of the pool after it, where the next group needs it.
-        lesson: of a segment, what the next one needs of its lesson.
-        beside: of a segment, what was learnt beside its images, by name.
-        told: of a segment, what the record tells of networks of its own.
-    """
-
-    stored: Tensor
-    lines: list[dict[str, Any]]
-    seconds: float
-    loss: float | None
-    pool: State | None = None
-    lesson: State | None = None
-    beside: dict[str, Tensor] = field(default_factory=dict)
-    told: dict[str, Any] = field(default_factory=dict)
-
-
-class GroupFolder:
-    """Finished groups and those under way, below the folder of a run.
-
-    Args:
-        path: made when the first group begins.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._prepared = Checkpoints(path / "prepared")
-
-    def prepared(self, make: Callable[[], State], device: torch.device) -> State:
-        """What all groups begin with: as it was kept when the run began, or made now and kept."""
-        found = self._prepared.latest(device)
-        if found is None:
-            found = {"pool": make()}
-            self._prepared.save(0, found)
-        pool: State = found["pool"]
-        return pool
-
-    def journal(self, group: Group) -> Journal:
-        """Where a group writes while it is under way."""
-        return Journal(self._open(group))
-
-    def home(self, group: Group) -> Path:
-        """The folder of a group that is under way, which is made."""
-        return self._open(group)
-
-    def forget(self, group: Group) -> None:
-        """Remove what a group wrote on the way."""
-        shutil.rmtree(self._path / f"group-{group.number:06d}", ignore_errors=True)
-
-    def _open(self, group: Group) -> Path:
-        path = self._path / f"group-{group.number:06d}"
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def write(self, group: Group, learnt: Learnt) -> None:
-        """Keep a finished group, and remove what it wrote on the way."""
-        save_tree(self._file(group), dict(vars(learnt)))
-        self.forget(group)
-
-    def read(self, group: Group, device: torch.device | str = "cpu") -> Learnt | None:
-        """A finished group, with tensors on a device; None if there is none that can be read."""
-        path = self._file(group)
-        if not path.is_file():
-            return None
-        try:
-            return Learnt(**load_tree(path, device))
-        except (RunError, TypeError):
-            path.unlink(missing_ok=True)  # damaged: it is learnt again
-            return None
-
-    def finished(self, group: Group) -> bool:
-        """Whether there is a file of a finished group."""
-        return self._file(group).is_file()
-
-    def remove(self) -> None:
-        """Remove everything."""
-        shutil.rmtree(self._path, ignore_errors=True)
-
-    def _file(self, group: Group) -> Path:
-        return self._path / f"{group.number:06d}.safetensors"
+__all__ = ["GroupRun", "chains", "check_processes", "first_pool"]
 
 
 def chains(recipe: Recipe, context: Context) -> list[tuple[Group, ...]]:
@@ -168,19 +74,24 @@ class _Work:
     total: int
     threads: int
     segments: tuple[int, ...] = ()
+    limit: float | None = None
     display: Progress | None = None
     stop: Stop | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         context = replace(self.context, say=_silent, executor=InProcess())
         settings = (self.recipe, context, self.settings, self.folder, self.pool, self.total, self.threads)
-        return (_Work, (*settings, self.segments))
+        return (_Work, (*settings, self.segments, self.limit))
 
     def steps(self, group: Group) -> int:
         """Inner steps of a group."""
         curriculum = self.recipe.curriculum
         assert curriculum is not None
         return self.segments[group.number] if self.segments else curriculum.length()
+
+    def share(self, group: Group) -> float | None:
+        """Seconds that a group may take: of those of the run as many as it has of the steps; None for any."""
+        return None if self.limit is None else self.limit * self.steps(group) / self.total
 
     def before(self, group: Group) -> int:
         """Inner steps of the groups before one."""
@@ -220,6 +131,7 @@ class GroupRun:
         stop: whether somebody asked to stop.
         pool: what `first_pool` gave.
         executor: where groups are learnt; that of the context by default.
+        limit: seconds after which the run is cut, shared among groups by their steps; None for all steps.
     """
 
     def __init__(
@@ -232,6 +144,7 @@ class GroupRun:
         stop: Stop,
         pool: State | None,
         executor: Executor | None = None,
+        limit: float | None = None,
     ) -> None:
         self._chains = chains(recipe, context)
         self._folder, self._context, self._display, self._stop = folder, context, display, stop
@@ -239,9 +152,10 @@ class GroupRun:
         every, threads = lengths(recipe, context), torch.get_num_threads()
         segments = tuple(every) if recipe.curriculum and recipe.curriculum.segments(context.ipc) else ()
         total = sum(every)
-        self._work = _Work(recipe, context, settings, folder, pool, total, threads, segments, display, stop)
+        self._work = _Work(recipe, context, settings, folder, pool, total, threads, segments, limit, display, stop)
         self.lines: list[dict[str, Any]] = []
         self.seconds = 0.0
+        self.steps = 0
         self.loss: float | None = None
         self.lessons: list[State] = []
         self.told: list[dict[str, Any]] = []
@@ -272,6 +186,7 @@ class GroupRun:
                 for line in learnt.lines
             ]
             self.seconds += learnt.seconds
+            self.steps += learnt.steps
             losses += [] if learnt.loss is None else [learnt.loss]
             self.lessons += [] if learnt.lesson is None else [learnt.lesson]
             self.told.append(learnt.told)
@@ -352,7 +267,7 @@ def _learn_segment(
     before = [Finished(one.stored, one.lesson or {}) for one in finished]
     segment = Segment(work.recipe, work.context, group, before, home, stop, work.settings.class_block)
     try:
-        learnt, state = _run(work, group, segment.loop, segment.pool(pool), display, stop, segment.renew)
+        learnt, state = _run(work, group, segment.loop, segment.pool(pool), display, stop, segment)
     except LessonLost as error:
         if work.folder is None:
             raise
@@ -373,14 +288,18 @@ def _run(
     pool: State | None,
     display: Progress,
     stop: Stop,
-    renew: Renew | None = None,
+    segment: Segment | None = None,
 ) -> tuple[Learnt, LoopState]:
-    """A group from its first step, or its newest checkpoint, to its last."""
+    """A group from its first step, or its newest checkpoint, to its last, after so many seconds of its lesson."""
+    share = work.share(group)
+    limit = None if share is None else share - (0.0 if segment is None else segment.seconds)
     journal = None if work.folder is None else work.folder.journal(group)
-    run = Run(loop, journal, _no_set, work.settings, display, stop, pool, work.before(group), work.total, renew)
+    renew = None if segment is None else segment.renew
+    run = Run(loop, journal, _no_set, work.settings, display, stop, pool, work.before(group), work.total, renew, limit)
     state = run.to_the_end()
     lines = [] if journal is None else journal.lines()
-    return Learnt(stored=loop.result(state)[0], lines=lines, seconds=run.seconds, loss=run.loss), state
+    stored = loop.result(state)[0]
+    return Learnt(stored=stored, lines=lines, seconds=run.seconds, loss=run.loss, steps=run.steps), state
 
 
 def _no_set(state: LoopState) -> Distilled:

@@ -50,6 +50,7 @@ class Run:
         done: steps of earlier groups.
         total: steps of all groups; None for a run without groups, which announces itself to the display.
         renew: gives the loop that takes the next step, where that changes on the way.
+        limit: seconds after which it is cut: no step begins any more; None for all steps.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class Run:
         done: int = 0,
         total: int | None = None,
         renew: Renew | None = None,
+        limit: float | None = None,
     ) -> None:
         self._loop = loop
+        self._limit = limit
         self._journal = journal
         self._pool = pool
         self._done = done
@@ -82,9 +85,10 @@ class Run:
         self._rolled_back = False
         self._last_loss: float | None = None
         self._figures: dict[str, float] = {}
+        self.steps = 0
 
     def to_the_end(self) -> LoopState:
-        """All steps that are left."""
+        """All steps that are left, or as many as the time allows; ``steps`` is how many the run then has."""
         total, name = self._loop.length(), self._loop.recipe.name
         state, tally = self._begin()
         state = self._renewed(state, tally)
@@ -92,14 +96,16 @@ class Run:
         if self._all is None:
             self._display.start(name, total, state.ordinal)
         every = max(1, total // _LOG_LINES)
-        while state.ordinal < total:
+        cut = self._time_is_up()
+        while state.ordinal < total and not cut:
             state = self._renewed(state, tally)
             before = state.ordinal
             state, losses = self._loop.step(state)
             if len(losses):  # a step that was not taken has none
                 tally = _Tally(tally.total + losses.sum(), tally.count + 1)
+            cut = self._time_is_up()
             # A network's life may end early, and with it the steps of its iteration.
-            due = state.ordinal // every > before // every or state.ordinal == total
+            due = state.ordinal // every > before // every or state.ordinal == total or cut
             if due and tally.count:
                 loss = float(tally.total) / tally.count
                 if not _finite(loss, state.stored):
@@ -110,6 +116,7 @@ class Run:
             self._keep_if_due(state, tally, before)
             self._display.advance(self._done + state.ordinal, self._last_loss, self._figures)
             self._save_if_due(state, tally, total)
+        self.steps = state.ordinal
         return state
 
     @property
@@ -121,6 +128,14 @@ class Run:
     def loss(self) -> float | None:
         """The last loss that was logged."""
         return self._last_loss
+
+    def _time_is_up(self) -> bool:
+        """Whether no step may begin any more."""
+        if self._limit is None:
+            return False
+        if self._loop.context.device.type == "cuda":  # what was only asked for has not taken its time yet
+            torch.cuda.synchronize(self._loop.context.device)
+        return self._seconds() >= self._limit
 
     def _begin(self) -> tuple[LoopState, _Tally]:
         """The newest checkpoint, or the initial state, which becomes the first one."""

@@ -21,15 +21,17 @@ from limbeck.reports.accuracy import accuracy_section, findings
 from limbeck.reports.beside_published import published_section
 from limbeck.reports.citations import bibtex
 from limbeck.reports.classes import classes_section
-from limbeck.reports.compare import Comparison, Row, told_apart
+from limbeck.reports.comparison import Comparison, Row, told_apart
 from limbeck.reports.continual import Stages, continual_section
 from limbeck.reports.cost import cost_section
+from limbeck.reports.differences import differences_section
 from limbeck.reports.diversity import diversity_section
 from limbeck.reports.entries import Entry, labelled
 from limbeck.reports.experts import experts_section
 from limbeck.reports.figures import FULL, method_colours
 from limbeck.reports.growth import growth_section
 from limbeck.reports.losses import losses_section
+from limbeck.reports.matrix import matrix_section
 from limbeck.reports.page_files import files_folder, write_files
 from limbeck.reports.plain_table import FORMS
 from limbeck.reports.prefixes import prefixes_section
@@ -103,6 +105,8 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None, sta
     sections = {
         "continual": continual_section(stages, colours),
         "accuracy": accuracy_section(entries, colours, comparison, rows),
+        "differences": differences_section(rows, colours),
+        "matrix": matrix_section(rows, colours),
         "published": published_section(entries, colours),
         "tradeoff": tradeoff_section(entries, colours),
         "classes": classes_section(entries, colours),

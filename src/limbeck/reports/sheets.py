@@ -11,7 +11,7 @@ from torch import Tensor
 from limbeck.core.distilled import Distilled
 from limbeck.formats.wav import clips, wav_bytes
 from limbeck.reports.canvas import data_uri, images_per_class
-from limbeck.reports.compare import Row
+from limbeck.reports.comparison import Row
 from limbeck.reports.entries import WIDE, Entry
 from limbeck.reports.figures import FULL
 from limbeck.reports.tables import human_bytes, percent

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.evaluation.details import Details
 from limbeck.evaluation.scores import Scores
-from limbeck.reports.compare import Comparison, Row
+from limbeck.reports.comparison import Comparison, Row
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,12 +25,14 @@ __all__ = [
     "human_bytes",
     "human_seconds",
     "label_size",
+    "limits",
     "listing",
     "percent",
     "prefixes_table",
     "real_cells",
     "scores_table",
     "spread",
+    "steps_taken",
 ]
 
 _WIDTH = 78
@@ -49,7 +51,8 @@ def comparison_table(comparison: Comparison) -> Table:
         comparison: what `limbeck.reports.compare.compare` returned.
     """
     seeds = max((len(row.seeds) for row in comparison.rows), default=0)
-    table = _table(f"{comparison.data}, protocol {comparison.protocol.name}, {seeds} seed{'' if seeds == 1 else 's'}")
+    about = f"{comparison.data}, protocol {comparison.protocol.name}, {seeds} seed{'' if seeds == 1 else 's'}"
+    table = _table(", ".join([about, *limits(comparison)]))
     table.add_column("IPC", justify="right")
     table.add_column("method", no_wrap=True)
     for name in ("size", "labels"):
@@ -58,7 +61,9 @@ def comparison_table(comparison: Comparison) -> Table:
     table.add_column("accuracy, %", justify="right", no_wrap=True)
     for name in ("networks", "distil", "evaluate"):
         table.add_column(name, justify="right")
-    selects = any(row.selected_on_test for row in comparison.rows)
+    selects, cuts = any(row.selected_on_test for row in comparison.rows), any(row.cut for row in comparison.rows)
+    if cuts:
+        table.add_column("steps taken", justify="right")
     if selects:
         table.add_column(SELECTED, justify="right", no_wrap=True)
     best = best_rows(comparison.rows)
@@ -77,11 +82,28 @@ def comparison_table(comparison: Comparison) -> Table:
             str(len(row.accuracies)),
             human_seconds(row.seconds) if row.ipc else "-",
             human_seconds(row.evaluation_seconds),
+            *((steps_taken(row) or "all",) if cuts else ()),
             *((spread(row.selected_on_test),) if selects else ()),
         )
         bold = row in best
         table.add_row(*(_text(cell, bold and index in (1, 5)) for index, cell in enumerate(cells)))
     return table
+
+
+def steps_taken(row: Row) -> str:
+    """Which part of the steps was taken by runs that were cut, in percent, and by how many; empty where none was."""
+    if not row.cut:
+        return ""
+    share = statistics.fmean(done / planned for done, planned in row.cut)
+    runs = "" if len(row.cut) == len(row.seeds) else f" ({len(row.cut)} of {len(row.seeds)} runs)"
+    return f"{100 * share:.2g} %{runs}"
+
+
+def limits(comparison: Comparison) -> list[str]:
+    """What the sets of a comparison may have cost."""
+    budget = max((row.budget for row in comparison.rows), default=0)
+    room = [f"images and labels in {human_bytes(budget)}: the largest IPC that fits"] if budget else []
+    return room + ([] if comparison.cut_after is None else [f"cut after {human_seconds(comparison.cut_after)}"])
 
 
 def scores_table(scores: Scores, title: str = "", images_bytes: int | None = None) -> Table:
@@ -265,10 +287,10 @@ def listing(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = 
 
 
 def best_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Of each IPC and kind of labels with at least two methods, the rows with the highest mean accuracy."""
+    """Of each IPC, or budget, and kind of labels with at least two methods, the rows with the highest mean accuracy."""
     found: list[Row] = []
-    for ipc, kind in dict.fromkeys((row.ipc, row.label_kind) for row in rows):
-        same = [row for row in rows if (row.ipc, row.label_kind) == (ipc, kind)]
+    for beside in dict.fromkeys(row.beside for row in rows):
+        same = [row for row in rows if row.beside == beside]
         highest = max(row.mean for row in same)
         if len(same) > 1:
             found += [row for row in same if row.mean == highest]
