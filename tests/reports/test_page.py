@@ -116,7 +116,7 @@ def learnt(runs: list[Run]) -> Run:
 
 def test_sections_come_in_order(page: Page) -> None:
     found = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
-    assert found == ["accuracy", "images", "losses", "cost", "protocol", "recipes", "citation", "use"]
+    assert found == ["accuracy", "tradeoff", "images", "losses", "cost", "protocol", "recipes", "citation", "use"]
     links = {target.removeprefix("#") for target in page.values("href")}
     assert links == {*found, "results"}
 
@@ -149,7 +149,8 @@ def test_pictures_can_be_decoded(page: Page) -> None:
 
 def test_images_are_shown_at_half_of_their_pixels_and_are_those_of_the_set(page: Page, runs: list[Run]) -> None:
     shown = [found for tag, found in page.tags if tag == "img" and found["src"].startswith("data:image/png")]
-    assert len(shown) == 10 * len(runs)
+    # Real images stand beside those of each of the two sizes.
+    assert len(shown) == 10 * (len(runs) + 2)
     for found in shown:
         with Image.open(io.BytesIO(base64.b64decode(found["src"].partition(",")[2]))) as image:
             assert image.size == (2 * int(found["width"]), 2 * int(found["height"]))
@@ -284,7 +285,7 @@ def test_large_sets_are_cut_and_say_so(digits: Data, runs: list[Run], tmp_path: 
     many = tuple(f"class number {number}" for number in range(30))
     spec = replace(run.distilled.spec, channels=3, height=64, width=48, class_names=many, digest="other")
     stored = run.distilled.stored[:1, :1].mean().expand(30, 40, 3, 64, 48)
-    large = replace(run, distilled=replace(run.distilled, stored=stored, spec=spec))
+    large = replace(run, distilled=replace(run.distilled, stored=stored, spec=spec), folder=tmp_path / "large")
     write_page(tmp_path / "page.html", [run, large], None, "Large")
     text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
     assert "first 20 of 30 classes" in text
