@@ -69,7 +69,7 @@ def _vectorized(
     shared: int,
     **constants: Any,
 ) -> Any:
-    """The function ``single`` of each network, which has its own weights along the first and its own images along the second."""
+    """The function ``single`` of each network, with its own weights, images and what is taught of them."""
     places = (0, 0, *[1] * (len(tensors) - shared), *[None] * shared)
     one = functools.partial(single, network, **constants)
     return torch.func.vmap(one, in_dims=places)(trained, fixed, *tensors)
