@@ -33,8 +33,10 @@ TRAINED: dict[str, Any] = {"pool__count": 1, "pool__epochs": 1}
 TRAINED_WORDS = ["--pool.count", "1", "--pool.epochs", "1"]
 COURSE: dict[str, Any] = {"pool__count": 1, "pool__starts": 1, "pool__course__epochs": 2}
 COURSE_WORDS = ["--pool.count", "1", "--pool.starts", "1", "--pool.course.epochs", "2"]
-OWN: dict[str, Any] = {"curriculum__experts": 1, "curriculum__expert_epochs": 2, "curriculum__expert_starts": 1}
-OWN_WORDS = ["--curriculum.experts", "1", "--curriculum.expert-epochs", "2", "--curriculum.expert-starts", "1"]
+OWN: dict[str, Any] = {
+    f"curriculum__experts__{name}": value for name, value in (("count", 1), ("epochs", 2), ("starts", 1))
+}
+OWN_WORDS = ["--curriculum.experts.count", "1", "--curriculum.experts.epochs", "2", "--curriculum.experts.starts", "1"]
 STUDENT, STUDENT_WORDS = {"objective__student_steps": 2}, ["--objective.student-steps", "2"]
 STACKS: dict[str, tuple[Callable[[], Recipe], dict[str, Any], list[str]]] = {
     "dream on dsdm": (lambda: dream("digits", base=dsdm("digits")), TRAINED, TRAINED_WORDS),

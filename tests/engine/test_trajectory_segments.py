@@ -16,6 +16,7 @@ from torch import Tensor
 import limbeck as lb
 from limbeck.core.errors import InputError, Interrupted
 from limbeck.core.recipe import Recipe
+from limbeck.curricula.segment_experts import SegmentExperts
 from limbeck.data import Data
 from limbeck.engine.distill import distill
 from limbeck.engine.loop import Loop, LoopState
@@ -37,7 +38,8 @@ def recipe_of(base: Recipe | None = None, **changes: Any) -> Recipe:
         curriculum__iterations=8,
         objective__student_steps=3,
     )
-    segments = {"sizes": SIZES, "scorers": 2, "scorer_epochs": 3, "experts": 2, "expert_epochs": 4, "expert_starts": 2}
+    segments: dict[str, Any] = {"sizes": SIZES, "scorers": 2, "scorer_epochs": 3}
+    segments |= {"experts": SegmentExperts(mode="own", count=2, epochs=4, starts=2)}
     chosen = {f"curriculum__{name}": value for name, value in segments.items()}
     return dasm("digits", base=tiny).with_(**{**chosen, **changes})
 
@@ -109,16 +111,16 @@ def test_a_stop_within_a_segment(cached: bool, data: Data, settings: Settings, w
     assert torch.equal(distill(recipe_of(), data, ipc=4, out=tmp_path, settings=chosen).stored, lb.load(whole).stored)
 
 
-@pytest.mark.parametrize("existing", [True, False])
-def test_ast_goes_the_same_way(existing: bool, data: Data, settings: Settings) -> None:
-    recipe = recipe_of(ast("digits"), curriculum__existing_experts=existing)
+@pytest.mark.parametrize("mode", ["own", "existing"])
+def test_ast_goes_the_same_way(mode: str, data: Data, settings: Settings) -> None:
+    recipe = recipe_of(ast("digits"), curriculum__experts__mode=mode)
     found = distill(recipe, data, ipc=4, settings=settings)
     assert torch.isfinite(found.stored).all() and found.learnt["segment_student_lr"].shape == (3,)
 
 
 def test_what_segments_with_experts_cannot_do(data: Data) -> None:
     cases = [
-        (recipe_of(curriculum__expert_starts=6), "reads up to epoch 7"),
+        (recipe_of(curriculum__experts__starts=6), "reads up to epoch 7"),
         (recipe_of(curriculum__scope="segment"), "learns a number for all images"),
         (recipe_of(curriculum__net_data="pool"), "needs networks trained on chosen images"),
     ]

@@ -10,8 +10,8 @@ import torch
 
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
+from limbeck.curricula.segment_experts import SegmentExperts
 from limbeck.curricula.segments import DifficultySegments
-from limbeck.curricula.trajectory_segments import TrajectorySegments
 from limbeck.data import Data
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
@@ -98,10 +98,10 @@ def test_it_plugs_into_recipes_that_imitate_experts(base: Recipe) -> None:
     recipe.check()
     assert recipe.with_(name=base.name, base="", curriculum=base.curriculum, references=base.references) == base
     curriculum = recipe.curriculum
-    assert isinstance(curriculum, TrajectorySegments) and curriculum.scope == "union"
+    assert curriculum.scope == "union" and curriculum.experts == SegmentExperts(mode="own")
     assert (curriculum.iterations, curriculum.steps) == (5000, 1)
-    assert (curriculum.experts, curriculum.expert_epochs, curriculum.expert_starts) == (20, 20, 11)
-    assert fields(dasm("small", base=base)).curriculum.expert_epochs == 8
+    assert (curriculum.experts.count, curriculum.experts.epochs, curriculum.experts.starts) == (20, 20, 11)
+    assert fields(dasm("small", base=base)).curriculum.experts.epochs == 8
 
 
 @pytest.mark.parametrize("base", [sre2l("cifar100"), dwa("cifar100"), random()], ids=lambda b: b.name)

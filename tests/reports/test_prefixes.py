@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,8 @@ def test_the_picture_has_every_line_and_whiskers(run: Run) -> None:
     assert "stored images per class" in picture and "test accuracy, %" in picture
     assert "dasm" in picture and "mine" in picture
     assert prefix_curves(curves) == prefix_curves(curves)
+    ticks = [float(number) for number in re.findall(r"<!-- (\d+(?:\.\d+)?) -->", picture)]
+    assert {0, 2, 4} <= set(ticks) and max(ticks) > 60  # images per class, and percent: the axes hold all points
     assert prefix_curves(curves, width=350, form="png").startswith(b"\x89PNG")
     alone = prefixes([replace(run, prefixes=(judged((2, (0.1,)), (4, (0.2,))),))], ["dasm"])[0]
     assert len(prefix_curves(alone)) < len(prefix_curves(curves[:1]))  # no whiskers

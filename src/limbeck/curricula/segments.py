@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from limbeck.core.batch import Moment
-from limbeck.core.context import Context, Group
+from limbeck.core.context import Context, Group, Pieces
 from limbeck.core.contracts import Curriculum, Earlier, State, Workload
 from limbeck.core.errors import InputError
 from limbeck.core.focus import Company, Focus, Taught
 from limbeck.core.network import Weights
 from limbeck.core.streams import Streams
 from limbeck.curricula.all_at_once import AllAtOnce
+from limbeck.curricula.segment_experts import SegmentExperts
 from limbeck.ops import difficulty as ops
 from limbeck.training.pretraining import pretrained
 from limbeck.training.scoring import CHECKPOINTS, Judgement, difficulty, forgotten, scorers
@@ -54,6 +55,7 @@ class DifficultySegments(Curriculum):
         "net_data": "all",
         "rescore_every": 0,
         "verify": False,
+        "experts": SegmentExperts(),
     }
 
     iterations: int = 2000
@@ -118,9 +120,12 @@ class DifficultySegments(Curriculum):
     first: Literal["all", "easy"] = "all"
     """Real images of the first segment: all, or the easiest as networks see them that were trained on real images."""
 
+    experts: SegmentExperts = field(default_factory=SegmentExperts)
+    """Which experts segments imitate, where the pool has some."""
+
     def needs(self) -> frozenset[str]:
-        """Real batches, which segments choose, networks that look at them, and what options change of other parts."""
-        needed = {"real batches", "networks"}
+        """Real batches or experts, of segments, networks that look, and what options change of other parts."""
+        needed = {"real batches" if self.experts.mode == "none" else "expert trajectories", "networks"}
         if self.scope == "union":
             needed.add("unions of segments")
         if self.net_data != "all":
@@ -157,6 +162,7 @@ class DifficultySegments(Curriculum):
             )
         self._check_options(context, where)
         self.training.check(where)
+        self.experts.check(where)
         if self.training.augmentation is not None:
             self.training.augmentation.fits(context.spec)
 
@@ -165,6 +171,10 @@ class DifficultySegments(Curriculum):
         static, sizes = self.scoring != "previous", self.segments(context.ipc)
         longest = max((self.of_segment(context.ipc, number).iterations for number in range(1, len(sizes))), default=0)
         refused = [
+            (
+                self.experts.mode == "own" and self.rescore_every > 0 and bool(sizes),
+                "experts of a segment are trained once, before it; use rescore_every 0, or existing experts",
+            ),
             (
                 self.window_rule == "frontier" and (static or self.order != "easy_to_hard"),
                 "window_rule 'frontier' follows networks that learn more from segment to segment, and leaves no choice "
@@ -210,7 +220,9 @@ class DifficultySegments(Curriculum):
             if self.rescore_every:
                 anew = (self.of_segment(context.ipc, number).iterations - 1) // self.rescore_every
                 seen, looks = seen + anew * sum(sizes[: number + 1]), looks + anew
-        return self.scorers * (3.0 * self.scorer_epochs * each * seen + looks * len(context.data))
+        scored = self.scorers * (3.0 * self.scorer_epochs * each * seen + looks * len(context.data))
+        shown = self.width / max(1 - self.mixing, self.width) * len(context.data)
+        return scored + (len(sizes) - 1) * self.experts.passes(shown)
 
     def copies(self, ipc: int) -> int:
         """The bank: all checkpoints of all scorers."""
@@ -243,6 +255,10 @@ class DifficultySegments(Curriculum):
         shares = ops.shares(self.iterations, self.segments(ipc), self.least)
         iterations = max(self.least, self.iterations) if self.budget == "each" else shares[number]
         return AllAtOnce(iterations=iterations, steps=self.steps)
+
+    def pieces(self, ipc: int, number: int) -> Pieces | None:
+        """As ``experts`` says."""
+        return self.experts.pieces(number, len(self.segments(ipc)))
 
     def renewed(self, number: int) -> int:
         """``rescore_every``, but for the first segment, which nobody scores."""

@@ -12,7 +12,7 @@ The draft that the method goes back to says what it wants and not how; every lin
 | begin S_k with real images of the window, in the base method's way | `Focus.initial`, the base's initializer |
 | matching begins with one of those networks, or with a fresh one | `Context.initial` |
 | learn S_k with the base method's objective; S_1 .. S_(k-1) stay as they are | the base's parts |
-| trajectories: experts that go on from those networks on such batches | `TrajectorySegments`, `Experts.of_segment` |
+| trajectories: experts that go on from those networks on such batches | `SegmentExperts`, `Experts.of_segment` |
 
 The base is IDC by default. ``small`` and ``digits`` are ours, for a CPU.
 """
@@ -24,8 +24,8 @@ from dataclasses import replace
 from limbeck.core.errors import InputError, unknown
 from limbeck.core.recipe import Recipe
 from limbeck.curricula.all_at_once import AllAtOnce
+from limbeck.curricula.segment_experts import SegmentExperts
 from limbeck.curricula.segments import DifficultySegments
-from limbeck.curricula.trajectory_segments import TrajectorySegments
 from limbeck.methods import idc as _idc
 from limbeck.pools.experts import Experts
 from limbeck.pools.pretrained import Pretrained
@@ -78,8 +78,7 @@ def dasm(preset: str | None = None, base: Recipe | None = None, ipc: int = 10) -
     training = Training(batch_size=256, augmentation=base.augmentation)
     if isinstance(base.pool, (TrainedOnReal, Pretrained, SemiTrained)):
         training = base.pool.training
-    kind = TrajectorySegments if imitates else DifficultySegments
-    curriculum = kind(
+    curriculum = DifficultySegments(
         iterations=schedule.iterations,
         steps=schedule.steps,
         least=_LEAST if schedule.iterations > _LEAST else 1,
@@ -87,6 +86,7 @@ def dasm(preset: str | None = None, base: Recipe | None = None, ipc: int = 10) -
         scorer_epochs=_EPOCHS.get(name, 300),
         training=training,
     )
-    if isinstance(curriculum, TrajectorySegments) and name in _FEW:
-        curriculum = replace(curriculum, experts=4, expert_epochs=8, expert_starts=4)
+    if imitates:
+        few = {"count": 4, "epochs": 8, "starts": 4} if name in _FEW else {}
+        curriculum = replace(curriculum, scope="union", experts=SegmentExperts(mode="own", **few))
     return base.with_(name="dasm", base=base.name, curriculum=curriculum, references=("dasmdraft", *base.references))

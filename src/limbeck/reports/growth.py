@@ -38,6 +38,7 @@ __all__ = [
     "growth_section",
     "growths",
     "judged_on",
+    "limited",
     "over_seeds",
     "protocol_of",
 ]
@@ -255,14 +256,27 @@ def _point(seeds: Sequence[Sequence[dict[str, Any]]]) -> GrowthPoint:
 
 
 def _limit(axis: Axes, shown: Sequence[Growth], over: Over) -> None:
-    """The axis across begins at zero; all have room for the marks at their ends."""
+    """The axis across begins at zero."""
+    points = [point for curve in shown for point in curve.points]
+    across, accuracies = [getattr(point, over) for point in points], [(point.mean, point.std) for point in points]
+    limited(axis, across, accuracies, whole=over == "step")
+
+
+def limited(axis: Axes, across: Sequence[float], accuracies: Sequence[tuple[float, float]], whole: bool) -> None:
+    """From zero on across, and room for the marks at all ends; what `whiskered` draws does not ask for it by itself.
+
+    Args:
+        axis: where.
+        across: where all points stand.
+        accuracies: mean and deviation of each, in [0, 1].
+        whole: whether ticks across are whole numbers.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    points = [point for curve in shown for point in curve.points]
-    right = max(getattr(point, over) for point in points) or 1
-    lowest = 100 * min(point.mean - point.std for point in points)
-    highest = 100 * max(point.mean + point.std for point in points)
+    right = max(across) or 1
+    lowest = 100 * min(mean - std for mean, std in accuracies)
+    highest = 100 * max(mean + std for mean, std in accuracies)
     margin = 0.05 * (highest - lowest) or 1
     axis.set_xlim(-0.04 * right, 1.04 * right)
     axis.set_ylim(lowest - margin, highest + margin)
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=over == "step"))
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=whole))

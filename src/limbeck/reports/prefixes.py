@@ -11,7 +11,7 @@ from typing import Any
 from limbeck.reports.canvas import Format, accuracy_line, canvas, legend_line, plain, written
 from limbeck.reports.entries import Entry, Figure, numbered
 from limbeck.reports.figures import method_colours
-from limbeck.reports.growth import accuracy_cell, judged_on, over_seeds, protocol_of
+from limbeck.reports.growth import accuracy_cell, judged_on, limited, over_seeds, protocol_of
 from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.runs import Run
 from limbeck.reports.tables import human_bytes
@@ -103,8 +103,6 @@ def prefix_curves(
     Raises:
         ValueError: there are no curves.
     """
-    from matplotlib.ticker import MaxNLocator
-
     if not curves:
         raise ValueError("there are no curves to draw")
     colours = {**method_colours(curve.label for curve in curves), **(colours or {})}
@@ -116,8 +114,8 @@ def prefix_curves(
         accuracy_line(axis, places, accuracies, colours[curve.label], (index, len(curves)))
     axis.set_xlabel("stored images per class")
     axis.set_ylabel("test accuracy, %")
-    axis.set_xlim(left=0)
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    points = [point for curve in curves for point in curve.points]
+    limited(axis, [point.ipc for point in points], [(point.mean, point.std) for point in points], whole=True)
     plain(axis)
     return written(figure, form)
 
