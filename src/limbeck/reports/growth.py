@@ -263,7 +263,7 @@ def _limit(axis: Axes, shown: Sequence[Growth], over: Over) -> None:
 
 
 def limited(axis: Axes, across: Sequence[float], accuracies: Sequence[tuple[float, float]], whole: bool) -> None:
-    """From zero on across, and room for the marks at all ends; what `accuracy_line` draws does not ask for it by itself.
+    """From zero on across, and room for the marks at all ends, which `accuracy_line` does not ask for by itself.
 
     Args:
         axis: where.
