@@ -1,5 +1,5 @@
 # Every recipe is one line that can be typed without make.
-.PHONY: check test test-slow test-gpu format lint types imports docs bench bench-trajectory
+.PHONY: check test test-slow test-gpu format lint types imports docs bench bench-trajectory campaign results
 
 check: lint types imports test
 
@@ -34,3 +34,11 @@ bench:
 # Memory of trajectory matching over the student's steps, some minutes.
 bench-trajectory:
 	python -m benchmarks.memory.trajectory
+
+# The next unmeasured cells of the papers' tables, as many as fit: make campaign BUDGET=minutes (benchmarks/README.md).
+campaign:
+	python -m benchmarks.campaign.run --budget $(or $(BUDGET),60) $(FLAGS)
+
+# RESULTS.md from the records of campaigns.
+results:
+	python -m benchmarks.campaign.results

@@ -26,14 +26,16 @@ DOCS = ROOT / "docs"
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 HEADINGS = [
-    "Overview",
+    "Idea",
     "Algorithm and where each line lives",
+    "Parts",
     "Presets",
     "Deviations from the paper and from the authors' code",
     "Logged values",
     "Use",
     "Results beside the published ones",
-    "References",
+    "Cost",
+    "Citation",
 ]
 
 HEAVY = ("torchvision", "matplotlib", "sklearn", "scipy", "pyarrow", "tyro", "rich", "jinja2", "PIL")

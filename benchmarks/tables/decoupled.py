@@ -30,7 +30,8 @@ from limbeck.evaluation.protocols import limbeck_soft
 from limbeck.methods.dwa import dwa
 from limbeck.methods.random import random
 from limbeck.methods.sre2l import sre2l
-from limbeck.reports.compare import COMPARISON, compare
+from limbeck.reports.compare import compare
+from limbeck.reports.comparison import COMPARISON
 from limbeck.reports.tables import listing, percent
 from limbeck.storage.atomic import write_text
 

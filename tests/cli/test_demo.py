@@ -9,7 +9,8 @@ import pytest
 from limbeck.cli import demo
 from limbeck.evaluation.protocols import Protocol
 from limbeck.methods.random import random
-from limbeck.reports.compare import Comparison, compare
+from limbeck.reports.compare import compare
+from limbeck.reports.comparison import Comparison
 from tests.cli.conftest import Command
 from tests.engine.tiny import NETWORK, tiny_dream
 

@@ -35,6 +35,9 @@ def test_scores_as_json_are_those_of_the_file(limbeck: Command, run: Path) -> No
     assert len(scores["networks"][0]["accuracies"]) == 3
     assert scores["networks"][0]["network"] == NETWORK
     assert (scores["training_images"], scores["bytes"], scores["seed"]) == (10, 2560, 0)
+    assert (scores["test_evaluations"], scores["selection"], scores["best"]) == (1, "none", None)
+    assert scores["distil_seconds"] == json.loads((run / "record.json").read_text())["seconds"]
+    assert len(scores["networks"][0]["details"]) == 3
     again = limbeck("evaluate", run, *QUICK, "--json").json
     assert (again["networks"], again["file"]) == (scores["networks"], str(file))
     other = limbeck("evaluate", run, *QUICK, "--seed", "1", "--json").json
@@ -47,6 +50,8 @@ def test_a_table_for_people(limbeck: Command, run: Path) -> None:
     assert "limbeck" in done.out
     assert "convnet2" in done.out
     assert done.err.startswith("written to ")
+    assert "Brier score" not in done.out
+    assert "Brier score" in limbeck("evaluate", run, *QUICK, "--per-class").out
 
 
 def test_networks_side_by_side(limbeck: Command, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +163,26 @@ def test_a_curve_over_the_snapshots(limbeck: Command, tmp_path: Path) -> None:
     assert scores["mean"] == curve["points"][-1]["mean"]
     assert limbeck("report", "run").status == 0
     assert "Growth of accuracy" in Path("report.html").read_text(encoding="utf-8")
+
+
+def test_accuracy_over_ipc_from_one_run(limbeck: Command, tmp_path: Path) -> None:
+    words = ["--base", "idc", "--curriculum.sizes", "1", "1", "--curriculum.scorers", "1"]
+    words += ["--curriculum.scorer-epochs", "1"]
+    assert limbeck("distill", "dasm", *TINY, *words, "--ipc", "2", "--out", "run").status == 0
+    done = limbeck("evaluate", "run", *QUICK, "--prefix", "--json")
+    assert done.status == 0
+    found = done.json
+    assert json.loads(Path(found.pop("file")).read_text()) == found
+    assert [point["ipc"] for point in found["points"]] == [1, 2]
+    done = limbeck("evaluate", "run", *QUICK, "--prefix")
+    assert "IPC" in done.out and "draw it with: limbeck report run" in done.err
+    assert limbeck("report", "run", "--out", "report.html").status == 0
+    assert '<section id="prefixes">' in Path("report.html").read_text()
+
+
+def test_prefixes_need_segments(limbeck: Command, run: Path) -> None:
+    assert "were learnt together" in limbeck("evaluate", run, *QUICK, "--prefix").sentence
+    assert "in commands of their own" in limbeck("evaluate", run, *QUICK, "--prefix", "--curve").sentence
 
 
 def test_a_curve_needs_snapshots(limbeck: Command, run: Path) -> None:

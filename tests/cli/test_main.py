@@ -37,7 +37,7 @@ FIELDS = {
         *("load", "settings", "json"),
     ],
     "evaluate": [
-        *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "lr", "data"),
+        *("run_", "protocol", "networks", "repeats", "length", "learning_rates", "segments", "lr", "data"),
         *(
             "labels",
             "stored_labels",
@@ -47,6 +47,7 @@ FIELDS = {
             "diversity",
             "beside",
             "curve",
+            "prefix",
             "seed",
             "device",
             "execution",
@@ -82,7 +83,7 @@ FIELDS = {
         *("out", "load", "settings", "json"),
     ],
     "export": ["run_", "where", "to", "decoded", "jpeg", "json"],
-    "report": ["runs", "out", "overwrite", "json"],
+    "report": ["runs", "out", "overwrite", "files", "json"],
 }
 """All flags written by hand. What belongs to a method or a part is a field of it and needs no flag here."""
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import torch
 
-from limbeck.core.context import Context
+from limbeck.core.context import Context, Pieces
+from limbeck.core.focus import Company
 
 
 def test_a_network_is_built_once_and_has_the_dtype_of_the_run(context_of: Callable[..., Context]) -> None:
@@ -63,3 +64,20 @@ def test_with_a_bank_some_networks_are_recalled(context_of: Callable[..., Contex
     never = replace(context, bank=bank, recall=0.0)
     begun, wanted = never.initial(network, "network", 1), network.initial(context.streams("network", 1))
     assert all(torch.equal(begun[name], wanted[name]) for name in wanted)
+
+
+def test_images_that_are_shown_together(context_of: Callable[..., Context]) -> None:
+    context = context_of(ipc=3)
+    assert context.shown == 3
+    company = Company(torch.zeros(3, 8, 1, 8, 8), 4)
+    assert replace(context, company=company).shown == 7
+
+
+def test_windows_of_pieces_lie_from_the_first_epoch_to_the_last() -> None:
+    assert Pieces().window(7) == range(7)
+    assert [Pieces(place=place, width=0.5).window(10) for place in (0.0, 0.5, 1.0)] == [
+        range(5),
+        range(2, 7),
+        range(5, 10),
+    ]
+    assert Pieces(place=1.0, width=0.01).window(10) == range(9, 10)  # one epoch at least

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from limbeck.core.distilled import Distilled
+from limbeck.core.distilled import Distilled, by_segment
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
 from limbeck.core.streams import Stream
@@ -123,3 +123,13 @@ def test_a_prefix_ends_where_a_segment_does(make: Callable[..., Distilled]) -> N
         whole.prefix(1)
     with pytest.raises(InputError, match="learnt together"):
         make(ipc=4).prefix(2)
+
+
+def test_a_prefix_has_the_numbers_that_its_last_segment_learnt(make: Callable[..., Distilled]) -> None:
+    rates = [{"student_lr": torch.tensor(value, dtype=torch.float64)} for value in (0.3, 0.2, 0.1)]
+    whole = replace(make(ipc=4), segments=(2, 1, 1), learnt=by_segment(rates))
+    assert whole.student_lr == 0.1 and whole.learnt["segment_student_lr"].tolist() == [0.3, 0.2, 0.1]
+    part = whole.prefix(3)
+    assert part.student_lr == 0.2 and part.learnt["segment_student_lr"].tolist() == [0.3, 0.2]
+    assert part.prefix(2).student_lr == 0.3
+    assert by_segment([{}, {}]) == by_segment([]) == {}

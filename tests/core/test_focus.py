@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from limbeck.core.focus import Focus, Narrowed
+from limbeck.core.focus import Company, Focus, Narrowed, Taught
 from limbeck.core.streams import Streams
 from limbeck.data.images import ImageSet
 
@@ -62,3 +62,24 @@ def test_who_sees_what(portion: Callable[..., ImageSet]) -> None:
     shown = Focus((rows[:6],), (rows[:9],), (rows[2:4],))
     assert shown.sampled(data).class_rows(0).tolist() == rows[:6].tolist()
     assert shown.begun_with(data).class_rows(0).tolist() == rows[2:4].tolist()
+
+
+def test_company_at_random() -> None:
+    images = torch.arange(12.0).view(2, 6, 1, 1, 1)
+    company = Company(images, 3)
+    assert torch.equal(company.some(1, 6, Streams(0)("company")), images[1])  # all, in their order
+    found = [company.some(1, 4, Streams(0)("company", number)).flatten().tolist() for number in range(20)]
+    assert all(len(set(some)) == 4 and set(some) <= set(range(6, 12)) for some in found)
+    assert len({tuple(some) for some in found}) > 10
+    assert company.some(0, 0, Streams(0)("company")).shape == (0, 1, 1, 1)
+
+
+def test_what_networks_are_taught(portion: Callable[..., ImageSet]) -> None:
+    data = portion(2, 6)
+    further, labels = torch.full((2, 1, 8, 8), 0.5), torch.tensor([1, 0])
+    taught = Taught(torch.tensor([3, 5, 9]), further, labels)
+    assert len(taught) == 5
+    images, said = taught.batch(data, torch.tensor([4, 0, 2]))
+    real = data.spec.normalization.apply(data.images(torch.tensor([3, 9])))
+    assert torch.equal(images, torch.cat([real, further[1:]]))
+    assert said.tolist() == [*data.labels[[3, 9]].tolist(), 0]

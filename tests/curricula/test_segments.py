@@ -15,7 +15,7 @@ from limbeck.core.errors import InputError
 from limbeck.curricula.all_at_once import AllAtOnce
 from limbeck.curricula.segments import DifficultySegments
 from limbeck.data.images import ImageSet
-from limbeck.training.scoring import CHECKPOINTS
+from limbeck.training.scoring import CHECKPOINTS, difficulty, forgotten
 from limbeck.training.supervised import Training
 
 NETWORK = "convnet1:width=4"
@@ -203,7 +203,7 @@ def test_no_two_segments_begin_with_the_same_images(context: Context) -> None:
 def test_what_a_segment_is_shown(context: Context) -> None:
     curriculum = segments(mixing=0.125, previous=0.75)
     lesson = curriculum.lesson(context, earlier_of(context, 1))
-    own = curriculum.focus(replace(context, ipc=1), lesson)
+    own = curriculum.focus(replace(context, ipc=1), lesson, earlier_of(context, 1))
     assert own.focus is not None and own.data is context.data and own.ipc == 1
     assert (own.focus.mixing, own.recall, len(own.bank)) == (0.125, 0.75, 8)
     assert own.focus.pool == tuple(lesson["pools"]) and own.focus.initial == tuple(lesson["initial"])
@@ -216,12 +216,158 @@ def test_what_the_record_tells(context: Context) -> None:
         lessons.append(curriculum.remembered(curriculum.lesson(context, earlier_of(context, number, last))))
     assert all("bank" not in lesson for lesson in lessons)
     first, second, third = curriculum.record(lessons)["segments"]
-    assert "overlap" not in first and "last_pool_easier" not in second
+    assert "overlap" not in first and "pool_easier" not in first and "pool_easier" not in third
     assert second["overlap"] == pytest.approx(0.5) and 0 < third["overlap"] < 1
     before, after = (lesson["scores"] for lesson in lessons[1:])
     rows = torch.cat(lessons[1]["pools"])
-    assert third["last_pool_easier"] == pytest.approx(float((after[rows] < before[rows].median()).double().mean()))
+    assert second["pool_easier"] == pytest.approx(float((after[rows] < before[rows].median()).double().mean()))
+    assert second["all_easier"] == pytest.approx(float((after < before.median()).double().mean()))
     assert third["difficulty"] == pytest.approx(float(after[torch.cat(lessons[2]["pools"])].mean()))
+
+
+def test_the_last_pool_is_verified_if_asked(context: Context) -> None:
+    last = segments().remembered(segments().lesson(context, earlier_of(context, 2)))
+    end = replace(earlier_of(context, 2, last), iteration=5)
+    assert segments().concluded(context, end, last) is last
+    curriculum = segments(verify=True)
+    found = curriculum.concluded(context, end, last)
+    (told,) = curriculum.record([found])["segments"]
+    # By networks of their own stream, trained on the whole set.
+    again = curriculum.lesson(context, end)["scores"]
+    rows = torch.cat(last["pools"])
+    assert told["pool_easier"] == pytest.approx(float((again[rows] < last["scores"][rows].median()).double().mean()))
+    early = replace(earlier_of(context, 1, last), iteration=5)
+    assert curriculum.concluded(context, early, last) is last  # those of the next segment will tell
+
+
+def test_a_lesson_on_the_way(context: Context) -> None:
+    curriculum = segments(rescore_every=2, iterations=20, least=1)
+    assert [curriculum.renewed(number) for number in range(3)] == [0, 2, 2]
+    first = curriculum.lesson(context, earlier_of(context, 1))
+    last = curriculum.remembered(first)
+    again = curriculum.lesson(context, replace(earlier_of(context, 1, last), iteration=2))
+    third = replace(earlier_of(context, 1, curriculum.remembered(again)), iteration=4)
+    told = curriculum.lesson(context, third)["told"]
+    # The same images, other networks.
+    assert not torch.equal(first["scores"], again["scores"])
+    assert {name: told[name] for name in first["told"]} == first["told"]
+    assert [entry["iteration"] for entry in told["rescored"]] == [2, 4]
+    rows = torch.cat(first["pools"])
+    easier = float((again["scores"][rows] < first["scores"][rows].median()).double().mean())
+    assert told["rescored"][0]["last_pool_easier"] == pytest.approx(easier)
+    assert "images" not in told["rescored"][0] and 0 < told["rescored"][0]["overlap"] <= 1
+
+
+@pytest.mark.parametrize("score", ["loss", "el2n", "margin", "disagreement"])
+def test_what_networks_call_hard(context: Context, score: Any) -> None:
+    lesson = segments(score=score).lesson(context, earlier_of(context, 1))
+    judges = lesson["bank"][len(CHECKPOINTS) - 1 :: len(CHECKPOINTS)]
+    wanted = difficulty(context, context.network(NETWORK), judges, score).difficulty
+    assert torch.equal(lesson["scores"], wanted)
+    usual = segments().lesson(context, earlier_of(context, 1))
+    same = [torch.equal(a, b) for a, b in zip(lesson["pools"], usual["pools"], strict=True)]
+    assert all(same) == (score == "loss")
+
+
+def test_forgetting_is_asked_once(context: Context) -> None:
+    curriculum = segments(score="forgetting", scoring="real", real_epochs=4)
+    lesson = curriculum.lesson(context, earlier_of(context, 1))
+    wanted = forgotten(context, context.network(NETWORK), curriculum.training, 4, 2).difficulty
+    assert torch.equal(lesson["scores"], wanted)
+    last = {**curriculum.remembered(lesson), "scores": wanted + 1.0}
+    assert torch.equal(curriculum.lesson(context, earlier_of(context, 2, last))["scores"], wanted + 1.0)
+
+
+def test_ranks_by_chance(context: Context) -> None:
+    curriculum = segments(scoring="random", previous=0.0)
+    one, two = (curriculum.lesson(context, earlier_of(context, number)) for number in (1, 2))
+    assert one["bank"] == [] and torch.equal(one["scores"], two["scores"])
+    assert one["scores"].unique().numel() == 120 and one["scores"].min() >= 0 and one["scores"].max() < 1
+    assert len(by_rank(context, one, 0)) == 16 and by_rank(context, two, 0).min() >= 0.55
+    # Networks of the bank may be wanted nevertheless.
+    assert len(segments(scoring="random").lesson(context, earlier_of(context, 1))["bank"]) == 8
+
+
+def test_windows_around_what_is_known(context: Context) -> None:
+    curriculum = segments(window_rule="frontier", width=0.3, scorer_epochs=1)
+    lesson = curriculum.lesson(context, earlier_of(context, 1))
+    judges = lesson["bank"][len(CHECKPOINTS) - 1 :: len(CHECKPOINTS)]
+    right = difficulty(context, context.network(NETWORK), judges).right
+    assert right is not None
+    for label in range(3):
+        share = float(right[context.data.class_rows(label)].mean())
+        start = min(max(0.0, share - 0.15), 0.65)
+        assert lesson["told"]["windows"][label] == pytest.approx([start, start + 0.3])
+        ranks = by_rank(context, lesson, label)
+        # Both ends belong to it.
+        assert len(ranks) in (12, 13) and ranks.min() >= start - 1e-9 and ranks.max() <= start + 0.3 + 1e-9
+    starts = [start for start, _ in lesson["told"]["windows"]]
+    assert len(set(starts)) > 1 and lesson["told"]["window"][0] == pytest.approx(sum(starts) / 3)
+    assert "windows" not in curriculum.lesson(context, earlier_of(context, 0))["told"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"window_rule": "frontier", "scoring": "real"}, "window_rule 'frontier' follows networks"),
+        ({"window_rule": "frontier", "order": "all_hard"}, "leaves no choice of an order"),
+        ({"score": "disagreement", "scorers": 1}, "disagrees with nobody"),
+        ({"score": "forgetting"}, "use scoring 'real'"),
+        ({"score": "forgetting", "scoring": "real", "real_epochs": 1}, "real_epochs of 2 or more"),
+        ({"score": "el2n", "scoring": "random"}, "score 'el2n' would have no effect"),
+        ({"rescore_every": 500}, "no segment after the first is longer than 500"),
+        ({"rescore_every": 2, "previous": 0.0, "scoring": "real"}, "need not be trained anew"),
+        ({"rescore_every": -1}, "rescore_every >= 0"),
+        ({"count": 2}, "with sizes neither count nor front_loaded"),
+        ({"front_loaded": True}, "with sizes neither count nor front_loaded"),
+        ({"sizes": (), "count": 5}, "a count from 0 to the 4 images"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(context: Context, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        segments(**fields).check(context)
+
+
+def test_options_ask_other_parts() -> None:
+    usual = segments().needs()
+    assert segments(scope="union").needs() - usual == {"unions of segments"}
+    assert segments(net_data="pool").needs() - usual == {"networks trained on chosen images"}
+
+
+def test_what_stands_beside_and_what_is_taught(context: Context) -> None:
+    own, before = replace(context, ipc=1), earlier_of(context, 2)
+    lesson = segments().lesson(context, before)
+    plain = segments().focus(own, lesson, before)
+    assert plain.company is None and plain.taught is None and plain.shown == 1
+    union = segments(scope="union").focus(own, lesson, before)
+    assert union.company is not None and union.shown == 4
+    normalized = context.spec.normalization.apply(before.stored)
+    assert torch.equal(union.company.images, normalized)
+    pool = segments(net_data="pool").focus(own, lesson, before).taught
+    assert pool is not None and pool.rows.tolist() == sorted(torch.cat(lesson["pools"]).tolist()) and len(pool) == 48
+    known = segments(net_data="previous+pool").focus(own, lesson, before).taught
+    assert known is not None and torch.equal(known.rows, pool.rows)
+    assert torch.equal(known.images, normalized.flatten(0, 1)) and torch.equal(known.labels, before.targets)
+    # Nothing is there before the first segment.
+    nothing = earlier_of(context, 0)
+    first = segments(scope="union", net_data="pool").focus(own, segments().lesson(context, nothing), nothing)
+    assert first.company is None and first.taught is None
+
+
+def test_sizes_and_budgets() -> None:
+    assert segments(sizes=(), count=3).segments(10) == (4, 3, 3)
+    assert segments(sizes=(), count=3, front_loaded=True).segments(12) == (6, 3, 3)
+    assert segments(sizes=(), count=1).segments(50) == ()
+    each = segments(iterations=70, least=1, budget="each")
+    assert [each.of_segment(4, number).iterations for number in range(3)] == [70, 70, 70]
+    shared = segments(sizes=(), count=3, iterations=100, least=1)
+    assert [shared.of_segment(10, number).iterations for number in range(3)] == [40, 30, 30]
+
+
+def test_networks_that_lessons_hold() -> None:
+    assert segments().copies(4) == 8
+    assert segments(sizes=()).copies(4) == 0
+    assert segments(scoring="random", previous=0.0).copies(4) == 0
 
 
 def test_passes_of_the_scorers(context: Context) -> None:
@@ -229,3 +375,6 @@ def test_passes_of_the_scorers(context: Context) -> None:
     # 2 images of 3 classes before the second segment, 3 before the third, each looked at 8 times by 2 networks.
     assert segments().passes(context, load) == 2 * (3 * 8 * 3 * (2 + 3) + 2 * 120)
     assert segments(sizes=()).passes(context, load) == 0
+    # A lesson on the way looks at the segment as well: 4 of the 5 iterations of each of the two.
+    again = segments(rescore_every=1, iterations=20, least=1)
+    assert again.passes(context, load) == 2 * (3 * 8 * 3 * (2 + 4 * 3 + 3 + 4 * 4) + 10 * 120)

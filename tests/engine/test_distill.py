@@ -34,7 +34,7 @@ from tests.engine.tiny import FLAGS, tiny_dream, tiny_idc
 
 QUIET = Settings(device="cpu", progress="quiet")
 EVERY_STEP = Settings(device="cpu", progress="quiet", checkpoint_minutes=0)
-RESULT = ["README.md", "distilled.json", "images.safetensors", "preview.png", "record.json", "run.yaml"]
+RESULT = ["README.md", "distilled.json", "images.safetensors", "preview.png", "real.png", "record.json", "run.yaml"]
 BYTES = ("images.safetensors", "distilled.json", "preview.png", "README.md", "run.yaml")
 
 
@@ -531,3 +531,39 @@ def test_progress_names_the_run_and_where_it_resumed(
     distill(tiny_idc(), digits, ipc=1, out=tmp_path / "run", settings=plain)
     assert capsys.readouterr().err == f"{tmp_path / 'run'} is finished already\n"
     assert result.ipc == 1
+
+
+def test_a_cut_run_says_so_and_is_not_done_again(tmp_path: Path, digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("limbeck.engine.run.Run._seconds", lambda run: float(run._limit is not None) * 9)
+        zero = distill(tiny_idc(), digits, ipc=1, cut_after=5, out=tmp_path / "zero", settings=QUIET)
+    record = json.loads((tmp_path / "zero" / "record.json").read_text())
+    assert record["cut"] == {"after_seconds": 5, "step": 0, "of": 6, "iteration": 0}
+    assert (record["steps"], record["final_loss"], zero.identity["step"]) == (0, None, 0)
+    assert load(tmp_path / "zero").identity["step"] == 0
+    taken, original = [0], Loop.step
+
+    def step(self: Loop, state: LoopState) -> tuple[LoopState, Tensor]:
+        taken[0] += 1
+        return original(self, state)
+
+    monkeypatch.setattr(Loop, "step", step)
+    monkeypatch.setattr("limbeck.engine.run.Run._seconds", lambda run: float(taken[0]))
+    arguments: dict[str, Any] = {"ipc": 1, "out": tmp_path / "cut", "settings": replace(QUIET, snapshots=3)}
+    cut = distill(tiny_idc(), digits, cut_after=4, **arguments)
+    record = json.loads((tmp_path / "cut" / "record.json").read_text())
+    assert record["cut"] == {"after_seconds": 4, "step": 4, "of": 6, "iteration": 1} and record["steps"] == 4
+    assert read_run_file(tmp_path / "cut", registry.parts()).cut_after == 4
+    assert len(list((tmp_path / "cut" / "snapshots").iterdir())) == 3
+    # The same call reads it back; another one is another run.
+    assert torch.equal(distill(tiny_idc(), digits, cut_after=4, **arguments).stored, cut.stored) and taken == [4]
+    with pytest.raises(InputError, match="holds another run"):
+        distill(tiny_idc(), digits, **arguments)
+
+
+def test_seconds_that_cannot_be(digits: Data, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="after more than 0 seconds"):
+        distill(tiny_idc(), digits, ipc=1, cut_after=0, out=tmp_path / "a", settings=QUIET)
+    with pytest.raises(InputError, match="takes no steps that could be cut"):
+        distill(random_selection(), digits, ipc=1, cut_after=3, out=tmp_path / "a", settings=QUIET)
+    assert not (tmp_path / "a").exists()

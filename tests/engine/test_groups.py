@@ -25,8 +25,10 @@ from limbeck.data import Data
 from limbeck.data.images import ImageSet
 from limbeck.engine import groups
 from limbeck.engine.distill import distill, make_context
-from limbeck.engine.groups import GroupFolder, Learnt, chains
+from limbeck.engine.group_folder import GroupFolder, Learnt
+from limbeck.engine.groups import chains
 from limbeck.engine.loop import Loop, LoopState
+from limbeck.engine.run import Run
 from limbeck.engine.settings import Settings
 from limbeck.execution.processes import Processes
 from limbeck.initializers.coresets import Herding
@@ -486,3 +488,30 @@ def test_what_is_sent_to_another_process_is_what_it_needs(digits: Data) -> None:
 
 def _nothing(network: Any) -> None:
     pass
+
+
+def test_groups_share_the_time(digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every group has its part of the seconds, so that all images are learnt as far."""
+    taken, original = [0], Loop.step
+
+    def step(self: Loop, state: LoopState) -> tuple[LoopState, Tensor]:
+        taken[0] += 1
+        return original(self, state)
+
+    monkeypatch.setattr(Loop, "step", step)
+    recipe = apart()
+    every = len([group for chain in chains(recipe, make_context(recipe, digits, IPC, 0, QUIET)) for group in chain])
+    each = recipe.curriculum.length() if recipe.curriculum else 0
+    assert each > 1
+    # A clock of each group that counts its own steps.
+    began: dict[int, int] = {}
+    monkeypatch.setattr(
+        "limbeck.engine.run.Run._seconds", lambda run: float(taken[0] - began.setdefault(id(run), taken[0]))
+    )
+    runs: list[Any] = []
+    monkeypatch.setattr("limbeck.engine.groups.Run", lambda *a: (runs.append(Run(*a)), runs[-1])[1])
+    distill(recipe, digits, ipc=IPC, cut_after=every, out=tmp_path, settings=QUIET)
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["cut"] == {"after_seconds": every, "step": every, "of": every * each}
+    assert (record["steps"], record["groups"], record["seconds"]) == (every, every, every)
+    assert {line["group"] for line in log(tmp_path)} == set(range(every))

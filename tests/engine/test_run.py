@@ -143,3 +143,67 @@ def test_a_loss_that_is_no_number_ends_it_without_a_place_to_go_back_to(
     run, _ = begin(loop_of(digits), None)
     with pytest.raises(RunError, match="the loss is nan by step 2, and nothing to go back to"):
         run.to_the_end()
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that stands still but for each step, which takes a second."""
+    now, original = [0.0], Loop.step
+
+    def step(self: Loop, state: LoopState) -> tuple[LoopState, Tensor]:
+        now[0] += 1
+        return original(self, state)
+
+    monkeypatch.setattr(Loop, "step", step)
+    monkeypatch.setattr("limbeck.engine.run.time.monotonic", lambda: now[0])
+
+
+@pytest.mark.parametrize(("limit", "steps"), [(1e-9, 1), (2.5, 3), (3.0, 3), (100.0, 6), (None, 6)])
+def test_no_step_begins_when_the_time_is_up(
+    digits: Data, tmp_path: Path, ticking: None, limit: float | None, steps: int
+) -> None:
+    run, heard = begin(loop_of(digits), Journal(tmp_path), limit=limit)
+    state = run.to_the_end()
+    assert state.ordinal == run.steps == len(heard.done) == steps
+    assert [line["step"] for line in Journal(tmp_path).lines()] == list(range(1, steps + 1))
+
+
+def test_the_last_losses_before_the_cut_are_logged(
+    digits: Data, tmp_path: Path, ticking: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limbeck.engine.run._LOG_LINES", 2)
+    run, _ = begin(loop_of(digits), Journal(tmp_path), limit=4)
+    run.to_the_end()
+    assert [line["step"] for line in Journal(tmp_path).lines()] == [3, 4]
+
+
+def test_time_before_an_interruption_counts(digits: Data, tmp_path: Path, ticking: None) -> None:
+    """Stopped after two seconds of four: the second half has two, not four."""
+    stop = Stop()
+    run, _ = begin(loop_of(digits), Journal(tmp_path), stop, limit=4, settings=EVERY_STEP)
+    step = run._loop.step
+
+    def stopping(state: LoopState) -> tuple[LoopState, Tensor]:
+        stop.signal = signal.SIGTERM if state.ordinal == 1 else None
+        return step(state)
+
+    run._loop.step = stopping  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        run.to_the_end()
+    again, _ = begin(loop_of(digits), Journal(tmp_path), limit=4, settings=EVERY_STEP)
+    assert again.to_the_end().ordinal == 4
+
+
+def test_a_cut_state_that_is_not_finite_is_not_the_result(
+    digits: Data, tmp_path: Path, ticking: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Loop.step
+
+    def spoilt(self: Loop, state: LoopState) -> tuple[LoopState, Tensor]:
+        after, losses = original(self, state)
+        return after, losses * (float("nan") if state.ordinal == 2 else 1.0)
+
+    monkeypatch.setattr(Loop, "step", spoilt)
+    run, heard = begin(loop_of(digits), Journal(tmp_path), limit=3, settings=EVERY_STEP)
+    assert run.to_the_end().ordinal == 2
+    assert heard.said == ["the loss is nan by step 3; going back to step 2"]

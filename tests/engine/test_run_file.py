@@ -15,7 +15,7 @@ from limbeck.engine.run_file import FILE, DataReference, RunFile, read_run_file,
 from limbeck.methods.random import random
 from tests.engine.tiny import tiny_dream, tiny_idc
 
-ADDED = ("audio_column", "sample_rate", "seconds", "stream", "workers", "classes")
+ADDED = ("audio_column", "sample_rate", "seconds", "stream", "workers", "classes", "cut_after")
 
 
 def run_file(recipe: Recipe | None = None) -> RunFile:
@@ -63,7 +63,7 @@ def test_numbers_keep_every_bit(tmp_path: Path, value: float) -> None:
 def test_every_field_is_written(tmp_path: Path) -> None:
     write_run_file(tmp_path, run_file())
     plain = yaml.safe_load((tmp_path / FILE).read_text(encoding="utf-8"))
-    assert list(plain) == ["format", "data", "ipc", "seed", "dtype", "precision", "storage", "recipe"]
+    assert list(plain) == ["format", "data", "ipc", "seed", "dtype", "precision", "storage", "recipe", "cut_after"]
     assert plain["recipe"]["optimizer"]["momentum"] == 0.5
     assert plain["recipe"]["pool"]["training"]["weight_decay"] == 5e-4
 

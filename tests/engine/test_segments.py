@@ -20,9 +20,13 @@ from limbeck.core.errors import InputError, Interrupted
 from limbeck.core.recipe import Recipe
 from limbeck.curricula.segments import DifficultySegments
 from limbeck.data import Data
+from limbeck.engine import plan as planning
 from limbeck.engine.distill import distill, make_context
-from limbeck.engine.groups import GroupFolder, chains
+from limbeck.engine.group_folder import GroupFolder
+from limbeck.engine.groups import chains
+from limbeck.engine.interrupt import Stop
 from limbeck.engine.loop import Loop, LoopState
+from limbeck.engine.segments import Finished, Segment
 from limbeck.engine.settings import Settings
 from limbeck.engine.workload import lengths, workload
 from limbeck.methods.dasm import dasm
@@ -33,6 +37,8 @@ from limbeck.methods.dwa import dwa
 from limbeck.methods.idc import idc
 from limbeck.methods.mtt import mtt
 from limbeck.parametrizations.partition import Partition
+from limbeck.training import scoring
+from limbeck.training.supervised import fit
 
 QUIET = Settings(device="cpu", progress="quiet")
 BYTES = ("images.safetensors", "distilled.json")
@@ -142,9 +148,10 @@ def test_the_first_segment_is_a_smaller_run(whole: Path, data: Data) -> None:
     curriculum: Any = recipe.curriculum
     network = context.network("convnet1:width=4")
     nothing = torch.empty(0)
-    lesson = curriculum.lesson(context, Earlier(0, nothing, nothing, nothing, network, {}, 2, 8))
+    earlier = Earlier(0, nothing, nothing, nothing, network, {}, 2, 8)
+    lesson = curriculum.lesson(context, earlier)
     base = recipe.with_(curriculum=curriculum.of_segment(4, 0))
-    loop = Loop(base, curriculum.focus(replace(context, ipc=2), lesson))
+    loop = Loop(base, curriculum.focus(replace(context, ipc=2), lesson, earlier))
     state = loop.start()
     for _ in range(loop.length()):
         state, _ = loop.step(state)
@@ -194,7 +201,7 @@ def test_a_damaged_lesson_is_made_again(whole: Path, data: Data, tmp_path: Path)
         patch.setattr(Loop, "step", counted)
         with pytest.raises(Interrupted):
             distill(recipe_of(), data, ipc=4, out=tmp_path, settings=QUIET)
-    (kept,) = tmp_path.glob("groups/group-*/lesson.safetensors")
+    (kept,) = tmp_path.glob("groups/group-*/lesson-000000.safetensors")
     kept.write_bytes(kept.read_bytes()[:-100])
     distill(recipe_of(), data, ipc=4, out=tmp_path, settings=QUIET)
     assert contents(tmp_path) == contents(whole)
@@ -268,3 +275,209 @@ def test_work_is_that_of_all_segments(data: Data) -> None:
     load = workload(recipe, context)
     assert (load.iterations, load.steps, load.decoded) == (4, 2, 2)
     assert lengths(recipe.with_(curriculum__least=3), context) == [6, 6, 6]
+
+
+# Options that the engine has a part in.
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "union": {"curriculum__scope": "union"},
+    "rescored": {"curriculum__rescore_every": 1},
+    "pool": {"curriculum__net_data": "pool"},
+    "previous+pool": {"curriculum__net_data": "previous+pool"},
+    "frontier": {"curriculum__window_rule": "frontier"},
+    "margin": {"curriculum__score": "margin"},
+    "random": {"curriculum__scoring": "random"},
+    "forgetting": {"curriculum__score": "forgetting", "curriculum__scoring": "real"},
+}
+
+
+def longer(**changes: Any) -> Recipe:
+    """With segments of 4, 2 and 2 iterations."""
+    return recipe_of(**{"curriculum__iterations": 8, "curriculum__batches": 0, **changes})
+
+
+@pytest.fixture(scope="module")
+def usual(data: Data) -> Tensor:
+    return distill(longer(), data, ipc=4, settings=QUIET).stored
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_change_what_is_learnt_after_the_first_segment(name: str, data: Data, usual: Tensor) -> None:
+    found = distill(longer(**OPTIONS[name]), data, ipc=4, settings=QUIET).stored
+    assert torch.isfinite(found).all() and torch.equal(found[:, :2], usual[:, :2])
+    assert not torch.equal(found[:, 2], usual[:, 2]) and not torch.equal(found[:, 3], usual[:, 3])
+
+
+@pytest.mark.parametrize("name", ["union", "rescored"])
+@pytest.mark.parametrize("base", BASES)
+def test_options_go_on_other_bases(name: str, base: str, data: Data) -> None:
+    other, changes = BASES[base]
+    recipe = recipe_of(other, **{**changes, **OPTIONS[name]}).with_(curriculum__iterations=8)
+    assert torch.isfinite(distill(recipe, data, ipc=4, settings=QUIET).stored).all()
+
+
+def test_a_union_is_learnt_as_one_set_whose_first_part_stands_still(data: Data) -> None:
+    """The second segment by hand: the whole set is compared, and a step taken on the rest alone."""
+    recipe = longer(curriculum__scope="union", curriculum__sizes=(2, 2), curriculum__previous=0.0)
+    found = distill(recipe, data, ipc=4, settings=QUIET).stored
+    context = make_context(recipe, data, 4, 0, QUIET)
+    group = recipe.curriculum.groups(context)[1]
+    segment = Segment(recipe, context, group, [Finished(found[:, :2], {})], None, Stop(), 10)
+    alone = Loop(segment.loop.recipe, replace(segment.loop.context, company=None))
+    state = segment.loop.start()
+    for _ in range(segment.loop.length()):
+        moment, context = segment.loop.moment(state.ordinal), segment.loop.context
+        if moment.step == 0 and state.drawn != moment.iteration:
+            state.parts["pool"] = recipe.pool.draw(state.parts["pool"], context, moment.iteration)
+            state.drawn = moment.iteration
+        stored = state.stored.clamp(0, 1) if moment.step == 0 else state.stored
+        # IDC's turns: at the turn of a class it has coasted.
+        at_turn = recipe.optimizer.at_turn(state.parts["optimizer"], stored, context)
+        view = recipe.pool.view(state.parts["pool"], context)
+        block = alone._block((0, 1, 2), at_turn, state.parts, moment)
+        joined = torch.cat([at_turn, found[:, :2]], dim=1)
+        targets = torch.arange(3).view(3, 1).expand(3, 4)
+        whole = replace(block, stored=joined, targets=targets)
+        _, gradients = recipe.objective.gradients(view, whole, alone._peers)
+        lr = recipe.optimizer.lr * 4 / 10  # of both segments
+        plain = replace(recipe.optimizer, lr=lr, scale_with_ipc=False)
+        optimizer = {**state.parts["optimizer"], "iteration": moment.iteration}
+        state.parts["optimizer"], stored = plain.update(optimizer, stored, gradients[:, :2], context, moment)
+        state.parts["pool"] = recipe.pool.advance(state.parts["pool"], context, moment, lambda: None)
+        state = LoopState(state.ordinal + 1, stored, state.parts, state.drawn)
+    torch.testing.assert_close(found[:, 2:], state.stored.float(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_union_needs_room_and_an_objective_that_can(data: Data) -> None:
+    cases = [
+        (recipe_of(curriculum__scope="union", objective__synthetic_batch=1), "no room for images of earlier segments"),
+        (dm("digits").with_(curriculum=DifficultySegments(sizes=SIZES, net_data="pool")), "networks trained on chosen"),
+        (
+            mtt("digits").with_(curriculum=DifficultySegments(sizes=SIZES, scope="union")),
+            "needs real batches",
+        ),
+    ]
+    for recipe, message in cases:
+        with pytest.raises(InputError, match=message):
+            distill(recipe, data, ipc=4, settings=QUIET)
+
+
+def test_a_part_of_what_is_finished_is_shown_where_all_is_too_much(data: Data) -> None:
+    shown: list[tuple[int, int]] = []
+    block = Loop._block
+
+    def noted(self: Loop, *args: Any) -> Any:
+        made = block(self, *args)
+        shown.append((made.stored.shape[1], 0 if made.beside is None else made.beside.shape[1]))
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "_block", noted)
+        distill(longer(curriculum__scope="union", objective__synthetic_batch=3), data, ipc=4, settings=QUIET)
+    assert set(shown) == {(2, 0), (1, 2)}  # 3 at most, of 2 and of 3 before
+
+
+RESCORED = {"curriculum__rescore_every": 1, "curriculum__iterations": 16, "curriculum__verify": True}
+
+
+@pytest.fixture(scope="module")
+def rescored(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run whose lessons were made anew; must not be changed."""
+    out = tmp_path_factory.mktemp("rescored")
+    distill(longer(**RESCORED), data, ipc=4, out=out, settings=QUIET)
+    return out
+
+
+def test_what_a_rescored_run_tells(rescored: Path, data: Data) -> None:
+    first, second, third = json.loads((rescored / "record.json").read_text())["segments"]
+    assert "rescored" not in first
+    for entry in (second, third):
+        assert [lesson["iteration"] for lesson in entry["rescored"]] == [1, 2, 3]
+        assert 0 <= entry["pool_easier"] <= 1
+    found = distill(longer(**RESCORED), data, ipc=4, settings=QUIET).stored
+    assert torch.equal(found, lb.load(rescored).stored)
+
+
+# Segments have 16, 8 and 8 steps; lessons are made anew before steps 18, 20, 22 and 26, 28, 30.
+@pytest.mark.parametrize("at", [17, 18, 21, 32])
+def test_a_stop_around_lessons_on_the_way(at: int, rescored: Path, data: Data, tmp_path: Path) -> None:
+    step, taken = Loop.step, []
+
+    def counted(self: Loop, state: LoopState) -> tuple[LoopState, Tensor]:
+        taken.append(state.ordinal)
+        if len(taken) == at:
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "step", counted)
+        try:
+            distill(longer(**RESCORED), data, ipc=4, out=tmp_path, settings=QUIET)
+        except Interrupted:
+            distill(longer(**RESCORED), data, ipc=4, out=tmp_path, settings=QUIET)
+    assert contents(tmp_path) == contents(rescored)
+    # Only the steps after the last checkpoint are taken twice where the verification at the end was stopped.
+    assert len(taken) == (34 if at == 32 else 32)
+
+
+@pytest.mark.parametrize("damaged", ["lesson-000000", "lesson-000001", "lesson-000002"])
+def test_lost_lessons(damaged: str, rescored: Path, data: Data, tmp_path: Path) -> None:
+    step, taken = Loop.step, []
+
+    def counted(self: Loop, state: LoopState) -> tuple[LoopState, Tensor]:
+        taken.append(state.ordinal)
+        if len(taken) == 21:
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "step", counted)
+        with pytest.raises(Interrupted):
+            distill(longer(**RESCORED), data, ipc=4, out=tmp_path, settings=QUIET)
+    (kept,) = tmp_path.glob(f"groups/group-*/{damaged}.safetensors")
+    kept.write_bytes(kept.read_bytes()[:-100])
+    distill(longer(**RESCORED), data, ipc=4, out=tmp_path, settings=QUIET)
+    assert contents(tmp_path) == contents(rescored)
+
+
+@pytest.mark.parametrize("at", [1, 6, 26])
+def test_a_stop_within_a_lesson(at: int, rescored: Path, data: Data, tmp_path: Path) -> None:
+    """Between two epochs of a scorer, of which none is trained twice."""
+    epochs: list[int] = []
+
+    def counted(*args: Any, **named: Any) -> Any:
+        for each in fit(*args, **named):
+            epochs.append(each[0])
+            if len(epochs) == at:
+                signal.raise_signal(signal.SIGTERM)
+            yield each
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "fit", counted)
+        with pytest.raises(Interrupted, match=r"stopped by SIGTERM while segment \d was prepared; the same command"):
+            distill(longer(**RESCORED), data, ipc=4, out=tmp_path, settings=QUIET)
+        distill(longer(**RESCORED), data, ipc=4, out=tmp_path, settings=QUIET)
+    assert contents(tmp_path) == contents(rescored)
+    # Two networks of 3 epochs in four lessons of two segments, and in the verification.
+    assert len(epochs) == 2 * 3 * 9
+
+
+def test_plans_count_the_bank_and_the_union(data: Data) -> None:
+    recipe = longer()
+    context = make_context(recipe, data, 4, 0, QUIET)
+    weights = sum(tensor.numel() for tensor in context.network("convnet1:width=4").module().state_dict().values())
+
+    def difference(measure: Any, **changes: Any) -> float:
+        other = recipe.with_(**changes)
+        return float(measure(other, make_context(other, data, 4, 0, QUIET)) - measure(recipe, context))
+
+    def memory(recipe: Recipe, context: Context) -> float:
+        return sum(planning._memory_by_cause(recipe, context, 10).values())
+
+    assert difference(memory, curriculum__scorers=5) == 3 * 4 * weights * 4
+    assert difference(memory, curriculum__rescore_every=1) == 2 * 4 * weights * 4
+    assert difference(planning.disk_bytes, curriculum__scorers=5) == 2 * 3 * 4 * weights * 4
+    assert difference(memory, curriculum__scope="union") > 0
+    union = recipe.with_(curriculum__scope="union")
+    assert workload(union, make_context(union, data, 4, 0, QUIET)).decoded == 4
+    assert planning.plan(union, make_context(union, data, 4, 0, QUIET), Path()).step_seconds > 0

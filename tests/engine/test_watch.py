@@ -174,7 +174,7 @@ def test_a_look_that_is_due_after_several_steps_at_once_stands_for_each(tmp_path
     [
         (mtt("digits"), "'mtt' samples no real images"),
         (dwa("digits"), "'dwa' samples no real images"),
-        (dasm("digits"), "group by group"),
+        (dasm("digits").with_(curriculum__sizes=(1, 1)), "group by group"),
     ],
     ids=["mtt", "dwa", "segments"],
 )

@@ -26,6 +26,7 @@ from limbeck.engine.settings import Settings
 from limbeck.evaluation.evaluate import evaluate, evaluate_real
 from limbeck.evaluation.protocols import Protocol
 from limbeck.evaluation.scores import Reached, Scores
+from limbeck.evaluation.students import Rows
 from limbeck.formats.native import load
 from limbeck.methods.random import random
 from limbeck.storage.directory import write_set
@@ -379,3 +380,37 @@ def test_the_best_look_stands_beside_the_last_epoch(distilled: Distilled, digits
     best = tuple(max(values) for values in zip(*(one.networks[0].accuracies for one in lengths), strict=True))
     assert no_drops.networks[0].best == best
     assert no_drops.selected_on_test == pytest.approx(statistics.fmean(best))
+
+
+def test_segments_are_shown_in_turn(distilled: Distilled, digits: Data) -> None:
+    test, in_turn = digits.require_test(), replace(PROTOCOL, networks=("mlp",), length=30, segments="in_turn")
+    together = replace(in_turn, segments="together")
+    whole, parts = replace(distilled, segments=(2,)), replace(distilled, segments=(1, 1))
+    # One segment is the whole set; of two, the second is only seen in the second half.
+    assert figures(evaluate(whole, test, in_turn)) == figures(evaluate(whole, test, together))
+    assert figures(evaluate(parts, test, in_turn)) != figures(evaluate(parts, test, together))
+    shown: list[int] = []
+
+    class Counted(Rows):
+        def __call__(self, rows: Tensor) -> Tensor:
+            shown.extend(rows.tolist())
+            return super().__call__(rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("limbeck.evaluation.evaluate.Rows", Counted)
+        evaluate(parts, test, replace(in_turn, repeats=1, budget="epochs", length=4))
+    assert max(shown[:40]) == 9 and max(shown[40:]) == 19 and len(shown) == 80
+    first, _ = parts.prefix(1).decoded()
+    images, labels = parts.decoded_in_turn()[0]
+    assert torch.equal(images, first) and labels.tolist() == list(range(10))
+
+
+def test_what_cannot_be_shown_in_turn(distilled: Distilled, digits: Data) -> None:
+    test, in_turn = digits.require_test(), replace(PROTOCOL, segments="in_turn")
+    with pytest.raises(InputError, match="the images of this set were learnt together"):
+        evaluate(distilled, test, in_turn)
+    with pytest.raises(InputError, match="real images have none"):
+        evaluate_real(digits.train, test, in_turn)
+    soft = replace(distilled, segments=(1, 1), learnt={"labels": torch.full((10, 2, 10), 0.1)})
+    with pytest.raises(InputError, match="do not follow"):
+        evaluate(soft, test, in_turn)

@@ -14,16 +14,20 @@ from limbeck.core.sound import Sound
 from limbeck.data import Data
 from limbeck.evaluation.protocols import (
     PROTOCOLS,
+    SOURCES,
     Protocol,
     dc,
+    dm,
     dsa,
     for_data,
     for_set,
     idc,
     idc_imagenet,
+    idm,
     limbeck,
 )
 from limbeck.methods.idc import idc as idc_recipe
+from limbeck.reports import citations
 
 
 def operations(protocol: Protocol) -> set[str]:
@@ -153,8 +157,8 @@ def test_the_protocol_of_a_set_knows_its_exceptions(digits: Data) -> None:
 def test_protocols_are_found_by_name(digits: Data) -> None:
     one = distilled(digits, 1, 1, "digits")
     assert [for_set(name, one).name for name in PROTOCOLS] == list(PROTOCOLS)
-    with pytest.raises(InputError, match="unknown protocol 'icd'; did you mean 'idc'"):
-        for_set("icd", one)
+    with pytest.raises(InputError, match="unknown protocol 'iddc'; did you mean 'idc'"):
+        for_set("iddc", one)
 
 
 def test_protocols_for_data(digits: Data) -> None:
@@ -221,3 +225,15 @@ def test_a_step_size_is_for_protocols_that_take_that_of_the_set(digits: Data) ->
         for_data("limbeck", digits.spec, lr=0.3)
     with pytest.raises(InputError, match=r"did you mean|there is no|unknown"):
         for_data("mmt", digits.spec, lr=0.3)
+
+
+def test_every_protocol_cites_a_source_that_is_listed() -> None:
+    assert set(SOURCES) == set(PROTOCOLS)
+    assert all(SOURCES.values())
+    assert {key for keys in SOURCES.values() for key in keys} <= set(citations.keys())
+
+
+def test_idm_is_judged_as_dm_with_networks_of_its_own_number() -> None:
+    assert idm() == replace(dm(), name="idm", repeats=5)
+    assert (idm().length, idm().training.batch_size, idm().forget) == (1001, 256, True)
+    assert [idm().lr(epoch, 400) for epoch in (501, 502)] == [0.01, pytest.approx(0.001)]

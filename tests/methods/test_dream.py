@@ -7,8 +7,10 @@ import pytest
 from limbeck.core.errors import InputError
 from limbeck.core.recipe import Recipe
 from limbeck.initializers.clustered import Clustered
+from limbeck.methods.ast import ast
 from limbeck.methods.dream import PRESETS, dream
 from limbeck.methods.idc import idc
+from limbeck.methods.mtt import mtt
 from limbeck.samplers.representative import Representative
 from limbeck.training.clustering import Clustering
 
@@ -72,6 +74,15 @@ def test_spoken_digits_are_as_long_as_idc_s() -> None:
     """The 1200 iterations are the paper's, for the sets of the paper."""
     assert fields(dream("fsdd")).curriculum == idc("fsdd").curriculum
     assert "fsdd-code" not in PRESETS
+
+
+@pytest.mark.parametrize("base", [ast("cifar10"), mtt("cifar10")], ids=lambda base: base.name)
+def test_what_has_no_real_batches_gets_the_initialization_alone(base: Recipe) -> None:
+    recipe = fields(dream(base=base))
+    assert recipe.sampler is None and recipe.initializer == Clustered(clustering=Clustering())
+    recipe.check()
+    with pytest.raises(InputError, match="objective 'trajectory_matching' never uses real batches; leave the slot"):
+        recipe.with_(sampler=Representative()).check()
 
 
 def test_it_plugs_into_another_recipe() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,8 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Parametrization
 from limbeck.core.errors import RunError
 from limbeck.core.execution import Execution, can_compile
+from limbeck.core.focus import Company
+from limbeck.data.images import ImageSet
 from limbeck.objectives.trajectory_matching import TrajectoryMatching
 from limbeck.parametrizations.partition import Partition
 from tests.objectives.students import CPU, PLAIN, SMOOTH, Case, agree
@@ -52,6 +55,25 @@ def test_tesla_is_exact_for_one_step_only(context: Context, steps: int) -> None:
     half = case.pull(engine="tesla", tesla_scale=0.5)
     torch.testing.assert_close(half.gradients, found.gradients / 2)
     torch.testing.assert_close(half.learnt["student_lr"], found.learnt["student_lr"])
+
+
+@pytest.mark.parametrize("engine", ["adjoint", "unroll", "tesla"])
+def test_finished_images_are_learnt_beside_the_others_and_do_not_move(
+    context_of: Callable[..., Context], portion: Callable[..., ImageSet], engine: Any
+) -> None:
+    """A student of four images per class of which two are finished: their pixels are constants, those of others not."""
+    objective = TrajectoryMatching(student_steps=3, synthetic_batch=5, engine=engine)
+    whole = Case(context_of(portion(), ipc=4), objective)
+    images = whole.stored[:, 2:]  # in the space that they are stored in, which is normalized
+    alone = Case(context_of(portion(), ipc=2, company=Company(images, 2)), objective)
+    alone.stored = whole.stored[:, :2]
+    block = replace(alone.block(), beside=images, targets=whole.block().targets)
+    found = objective.pull(alone.view, block, alone.peers)
+    expected = whole.pull()
+    agree(found, replace(expected, gradients=expected.gradients[:, :2]))
+    assert expected.gradients[:, 2:].abs().max() > 0
+    shown, labels = objective.shown(block, alone.peers)
+    assert torch.equal(shown, objective.shown(whole.block(), whole.peers)[0]) and len(labels) == len(shown)
 
 
 def test_networks_with_batch_norm_are_matched_in_their_parameters(context: Context) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from limbeck.core.batch import Moment
 from limbeck.core.context import Context
 from limbeck.core.errors import InputError
+from limbeck.core.focus import Company
 from limbeck.core.streams import Stream
 from limbeck.data import Data
 from limbeck.engine.distill import distill, make_context
@@ -219,3 +221,12 @@ def test_an_interrupted_run_has_the_same_average(digits: Data, tmp_path: Path, m
 
 def test_run_files_without_an_average_mean_none() -> None:
     assert SGD.added["average"] == SGD().average == 0.0
+
+
+def test_the_step_size_counts_images_that_are_shown_beside(context_of: Callable[..., Context]) -> None:
+    context = context_of(ipc=5)
+    union = replace(context, company=Company(torch.zeros(3, 10, 1, 8, 8), 10))
+    optimizer = SGD(lr=0.2)
+    assert optimizer.step_size(context) == pytest.approx(0.1)
+    assert optimizer.step_size(union) == pytest.approx(0.3)
+    assert SGD(lr=0.2, scale_with_ipc=False).step_size(union) == 0.2

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from limbeck.core.batch import Moment
-from limbeck.core.context import Context
+from limbeck.core.context import Context, Pieces
 from limbeck.core.contracts import Workload
 from limbeck.core.errors import InputError, RunError
+from limbeck.core.focus import Focus
 from limbeck.core.network import Weights
 from limbeck.core.recipe import Recipe
 from limbeck.core.streams import Streams
@@ -30,6 +31,7 @@ from limbeck.storage.weights import digest
 from limbeck.training.expert_folders import cached_folder
 from limbeck.training.expert_training import ExpertTraining
 from limbeck.training.experts import build_experts, train_experts
+from limbeck.training.scoring import CHECKPOINTS
 from limbeck.training.settings import Training
 
 NETWORK = "convnet1:width=4"
@@ -268,3 +270,51 @@ def test_a_store_that_does_not_fit_is_refused_before_the_run(
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match="is damaged"):
         make_context(fits, data, 1, 0, settings)
+
+
+def test_a_segment_has_experts_of_its_own(context_of: Callable[..., Context], tmp_path: Path) -> None:
+    """They go on from the last checkpoints of the bank, learn its focus alone, and are files one by one."""
+    context = context_of(dtype=torch.float32, cache=tmp_path / "cache")
+    network = context.network(NETWORK)
+    bank = tuple(network.initial(Streams(5)("bank", number)) for number in range(2 * len(CHECKPOINTS)))
+    pool = tuple(context.data.class_rows(label)[:8] for label in range(context.spec.classes))
+    focus = Focus(pool, tuple(rows[:0] for rows in pool), pool)
+    pieces = Pieces(experts=3, epochs=4, starts=2)
+    own = replace(context, bank=bank, focus=focus, pieces=pieces, streams=Streams(9))
+    there = replace(POOL, store="of the whole run").of_segment(own)
+    assert (there.count, there.course.epochs, there.starts, there.store, there.seed) == (3, 4, 2, "", None)
+    there.check(own)
+    said: list[str] = []
+
+    def cut(message: str) -> None:
+        said.append(message)
+        if message.startswith("2 of 3"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        there.init(replace(own, say=cut))
+    (folder,) = (tmp_path / "cache" / "experts").iterdir()
+    kept = [trajectory_path(folder, number).read_bytes() for number in range(2)]
+    said.clear()
+    state = there.init(replace(own, say=said.append))
+    assert [trajectory_path(folder, number).read_bytes() for number in range(2)] == kept
+    assert said[0].startswith("training 1 experts")
+    for iteration in range(6):
+        state = there.draw(state, own, iteration)
+        assert state["start"] in (0, 1)
+        if state["start"] == 0:
+            assert same(state["piece"][0], bank[len(CHECKPOINTS) * (1 + state["expert"] % 2) - 1])
+    # Another bank, and other experts; those of the whole run are others again.
+    other = replace(own, bank=bank[::-1])
+    assert there.init(other)["folder"] != state["folder"] != POOL.init(context)["folder"]
+    trajectory_path(folder, 0).unlink()
+    assert list(there.judges(state, own)) and trajectory_path(folder, 0).read_bytes() == kept[0]
+
+
+def test_a_segment_may_imitate_later_epochs(context_of: Callable[..., Context]) -> None:
+    pool, context = replace(POOL, starts=4), context_of()
+    state = pool.init(context)
+    for place, epochs in ((0.0, {0, 1}), (0.5, {1, 2}), (1.0, {2, 3})):
+        its = replace(context, pieces=Pieces(place=place, width=0.5))
+        assert pool.of_segment(its) is pool
+        assert {start for _, start in plan(state, pool, its, 40)} == epochs

@@ -14,6 +14,7 @@ from limbeck.core.batch import Moment
 from limbeck.core.context import Context
 from limbeck.core.contracts import State
 from limbeck.core.errors import InputError, RunError
+from limbeck.core.focus import Taught
 from limbeck.core.network import Weights
 from limbeck.data import Data
 from limbeck.engine.distill import distill
@@ -254,3 +255,36 @@ def test_what_adamw_remembers_is_part_of_a_checkpoint(digits: Data, tmp_path: Pa
         patch.setattr(Loop, "step", once)
         distill(recipe, digits, ipc=1, out=tmp_path / "run", settings=settings)
     assert torch.equal(distill(recipe, digits, ipc=1, out=tmp_path / "run", settings=settings).stored, whole.stored)
+
+
+def test_networks_learn_what_the_curriculum_chooses(context_of: Callable[..., Context]) -> None:
+    """Every image of an epoch is among those that were chosen; a single epoch by hand."""
+    context = context_of()
+    rows, further = context.data.class_rows(1)[:6], torch.full((2, 1, 8, 8), 0.3, dtype=context.dtype)
+    chosen = Taught(rows, further, torch.tensor([2, 0]))
+    own, seen = replace(context, taught=chosen), []
+    batch = Taught.batch
+
+    def noted(self: Taught, data: Any, places: torch.Tensor) -> Any:
+        seen.append(places)
+        return batch(self, data, places)
+
+    pool = TrainedOnReal(network=NETWORK, training=replace(TRAINING, batch_size=4), samples=8, early_epochs=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Taught, "batch", noted)
+        trained = live(pool, own)["weights"]
+    # One early epoch, and two steps of 8 samples: two batches of 4 each time, which are an epoch of the 8.
+    assert len(seen) == 6
+    assert all(sorted(torch.cat(seen[at : at + 2]).tolist()) == list(range(8)) for at in (0, 2, 4))
+    assert not torch.equal(trained["classifier.weight"], live(pool, context)["weights"]["classifier.weight"])
+    assert "networks trained on chosen images" in pool.offers()
+    assert "networks trained on chosen images" not in TrainedOnReal(samples=0).offers()
+
+
+def test_all_real_images_chosen_are_all_real_images(context_of: Callable[..., Context]) -> None:
+    context = context_of()
+    nothing = torch.empty(0, *context.spec.shape, dtype=context.dtype)
+    every = Taught(torch.arange(len(context.data)), nothing, torch.empty(0, dtype=torch.int64))
+    pool = TrainedOnReal(network=NETWORK, training=TRAINING, samples=16)
+    one, other = live(pool, context)["weights"], live(pool, replace(context, taught=every))["weights"]
+    assert all(torch.equal(one[name], other[name]) for name in one)

@@ -10,7 +10,7 @@ import pytest
 from limbeck.core.plain import encode
 from limbeck.evaluation.protocol import Protocol
 from limbeck.reports.accuracy import accuracy_section, findings
-from limbeck.reports.compare import Comparison, Row
+from limbeck.reports.comparison import Comparison, Row
 from limbeck.reports.entries import Entry
 from limbeck.reports.figures import FULL
 

@@ -24,7 +24,8 @@ from limbeck.methods.random import random
 from limbeck.pools.fresh import Fresh
 from limbeck.pools.pretrained import Pretrained
 from limbeck.reports import compare as comparing
-from limbeck.reports.compare import COMPARISON, Comparison, compare, told_apart
+from limbeck.reports.compare import compare
+from limbeck.reports.comparison import COMPARISON, Comparison, told_apart
 from limbeck.reports.runs import read_run
 from limbeck.reports.tables import SELECTED, comparison_table, spread
 from limbeck.training.settings import Training
@@ -99,13 +100,15 @@ def test_the_file_holds_the_table(done: tuple[Comparison, Path]) -> None:
     comparison, out = done
     written = json.loads((out / COMPARISON).read_text())
     assert written == json.loads(json.dumps(comparison.as_plain()))
-    assert set(written) == {"data", "protocol", "rows"}
+    assert set(written) == {"data", "protocol", "rows", "differences"}
     assert written["protocol"]["length"] == 3
     first = written["rows"][0]
     assert first["mean"] == pytest.approx(comparison.rows[0].mean)
     assert set(first) == {
         *("method", "ipc", "bytes", "training_images", "accuracies", "seconds", "evaluation_seconds", "seeds"),
-        *("mean", "std", "bytes_labels", "label_kind", "selected_on_test"),
+        *("mean", "std", "bytes_labels", "label_kind", "selected_on_test", "coreset", "budget", "cut"),
+        *("distilled_on", "trained_on"),
+        *("last", "best", "test_evaluations", "selection"),
     }
     assert {(row["bytes_labels"], row["label_kind"]) for row in written["rows"]} == {(0, "hard")}
 
@@ -162,7 +165,10 @@ def test_step_sizes_are_chosen_on_the_validation_part(digits: Data, tmp_path: Pa
         (RECIPES, {"ipcs": (1, 1)}, "each named once"),
         (RECIPES, {"seeds": (0, 0)}, "each named once"),
         (RECIPES, {"seeds": ()}, "at least one"),
-        (RECIPES, {"ipcs": ()}, "at least one"),
+        (RECIPES, {"ipcs": ()}, "give one"),
+        (RECIPES, {"budget": 640}, "give one"),
+        (RECIPES, {"ipcs": (), "budget": 639}, r"with one image per class has 640 B, more than the budget of 639 B"),
+        (RECIPES, {"ipcs": (), "budget": 10**9}, "holds more images per class than the smallest class"),
         ({}, {}, "at least one"),
     ],
 )
@@ -363,3 +369,71 @@ def test_soft_labels_of_a_set_are_named_and_counted(digits: Data, tmp_path: Path
         assert len(row.selected_on_test) == len(row.accuracies) == 2
         assert all(best >= last for best, last in zip(row.selected_on_test, row.accuracies, strict=True))
     assert named[SELECTED] == [spread(row.selected_on_test) for row in comparison.rows]
+
+
+def labelled_random() -> Recipe:
+    pool = Pretrained(network=NETWORK, training=Training(), epochs=1, count=1)
+    return random().with_(labeler=ByPool(), pool=pool)
+
+
+def test_a_budget_holds_images_and_labels(digits: Data, tmp_path: Path) -> None:
+    """Own labels take 400 bytes for each image per class beside 640 of pixels, a teacher the same for any number."""
+    recipes = {"random": random(), "labelled": labelled_random()}
+    own = compare(recipes, digits, budget=2000, seeds=(0,), protocol=PROTOCOL, out=tmp_path / "own", settings=QUIET)
+    assert [(row.ipc, row.bytes, row.bytes_labels) for row in own.rows] == [(3, 1920, 0), (1, 640, 400)]
+    assert {row.budget for row in own.rows} == {2000}
+    assert [row.coreset for row in own.rows] == ["random", "random"]
+    assert "2.0 KiB: the largest IPC that fits" in str(comparison_table(own).title).replace("1.95", "2.0")
+    teacher = by_teacher()
+    arguments: dict[str, Any] = {"ipcs": (), "seeds": (0,), "teacher": teacher, "labels": ("hard", "soft")}
+    both = soft({"random": random()}, digits, tmp_path / "both", budget=teacher.bytes + 2 * 640 + 5, **arguments)
+    hard, taught = both.rows
+    assert taught.ipc == 2 and taught.bytes + taught.bytes_labels <= teacher.bytes + 2 * 640 + 5
+    assert hard.ipc == (teacher.bytes + 2 * 640 + 5) // 640 and hard.bytes_labels == 0
+    with pytest.raises(InputError, match=r"with the weights of its teacher \(.*\), has .*; raise --budget, or take"):
+        soft({"random": random()}, digits, tmp_path / "no", budget=teacher.bytes + 639, **arguments)
+
+
+def test_the_bytes_of_a_teacher_are_known_before_it_is_trained(digits: Data, tmp_path: Path) -> None:
+    size = by_teacher().bytes
+    comparison = soft(bringing("taught"), digits, tmp_path, ipcs=(), budget=size + 640, seeds=(0,))
+    assert [(row.ipc, row.bytes_labels) for row in comparison.rows] == [(1, size)]
+
+
+def test_recipes_may_depend_on_the_ipc(digits: Data, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def make(ipc: int) -> Recipe:
+        asked.append(ipc)
+        return random().with_(name=f"random {ipc}")
+
+    run(digits, tmp_path, ipcs=(1, 2), seeds=(0,), full=False)
+    comparison = compare(
+        {"random": make}, digits, ipcs=(1, 2), seeds=(0,), protocol=PROTOCOL, out=tmp_path / "b", settings=QUIET
+    )
+    assert asked == [1, 2] and [row.coreset for row in comparison.rows] == ["random 1", "random 2"]
+
+
+def test_runs_are_cut_and_not_done_again(digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that a step moves by a second: 4 of 6 steps, and the coreset as long as it takes."""
+    taken, original = [0], Loop.step
+
+    def step(self: Loop, state: LoopState) -> tuple[LoopState, torch.Tensor]:
+        taken[0] += 1
+        return original(self, state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "step", step)
+        patch.setattr("limbeck.engine.run.Run._seconds", lambda run: float(taken[0]))
+        comparison = run(digits, tmp_path, ipcs=(1,), seeds=(0,), full=False, cut_after=3.5)
+    assert [row.cut for row in comparison.rows] == [(), ((4, 6),)]
+    assert comparison.rows[1].seconds == 4 and comparison.cut_after == 3.5
+    record = json.loads((tmp_path / "learnt-ipc1-seed0" / "record.json").read_text())
+    assert record["cut"]["iteration"] == 1
+    assert json.loads((tmp_path / COMPARISON).read_text())["cut_after"] == 3.5
+    monkeypatch.setattr(Loop, "step", None)
+    assert run(digits, tmp_path, ipcs=(1,), seeds=(0,), full=False, cut_after=3.5) == comparison
+    named = {str(column.header): list(map(str, column.cells)) for column in comparison_table(comparison).columns}
+    assert named["steps taken"] == ["all", "67 %"]
+    with pytest.raises(InputError, match="holds another run"):
+        run(digits, tmp_path, ipcs=(1,), seeds=(0,), full=False)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from limbeck.evaluation.protocol import Protocol
 from limbeck.methods.random import random
 from limbeck.reports.canvas import Format, data_uri
-from limbeck.reports.compare import Comparison, Row
+from limbeck.reports.comparison import Comparison, Row
 from limbeck.reports.entries import NARROW, WIDE, Entry, Figure, by_data, labelled
 
 SHORT = Protocol(name="short", length=3)

@@ -18,7 +18,7 @@ import limbeck as lb
 from limbeck.data.splits import Data
 from limbeck.methods.idc import idc
 from limbeck.reports.canvas import data_uri
-from limbeck.reports.compare import Row
+from limbeck.reports.comparison import Row
 from limbeck.reports.figures import (
     FULL,
     _smoothed,

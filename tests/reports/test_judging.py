@@ -14,11 +14,11 @@ from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.diversity import DiversityProtocol, Reference, refer
 from limbeck.evaluation.evaluate import evaluate
-from limbeck.evaluation.migration import migration
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats import native
+from limbeck.methods.dasm import dasm
 from limbeck.reports import judging
-from limbeck.reports.judging import judge, judge_diversity, judge_migration, judge_snapshots
+from limbeck.reports.judging import judge, judge_diversity, judge_prefixes, judge_snapshots
 from limbeck.reports.runs import read_run
 from tests.engine.tiny import NETWORK, tiny_idc
 
@@ -75,6 +75,39 @@ def test_a_curve_is_what_separate_evaluations_say(run: Path, digits: Data) -> No
     judge_snapshots(run, digits, PROTOCOL, seed=5, done=lambda *counts: advanced.append(counts))
     assert advanced == [(4, 12), (8, 12), (12, 12)]
     assert read_run(run).curves == (curve,)
+
+
+def test_prefixes_are_judged_as_sets_of_their_own(digits: Data, tmp_path: Path, trained: list[int]) -> None:
+    recipe = dasm("digits", base=tiny_idc()).with_(
+        curriculum__sizes=(1, 1, 1), curriculum__scorers=1, curriculum__scorer_epochs=1
+    )
+    whole = distill(recipe, digits, ipc=3, out=tmp_path / "run", settings=replace(QUIET, snapshots=0))
+    advanced: list[tuple[int, int]] = []
+    path = judge_prefixes(tmp_path / "run", digits, PROTOCOL, seed=5, done=lambda *counts: advanced.append(counts))
+    found = json.loads(path.read_text())
+    assert path.parent == tmp_path / "run" and path.name.startswith("prefixes-tiny-")
+    assert [(point["ipc"], point["training_images"], point["bytes"]) for point in found["points"]] == [
+        (ipc, 10 * ipc, 10 * ipc * 64 * 4) for ipc in (1, 2, 3)
+    ]
+    assert advanced == [(number, 12) for number in range(1, 13)] and len(trained) == 3
+    for point, ipc in zip(found["points"], (1, 2, 3), strict=True):
+        scores = evaluate(whole.prefix(ipc), digits.require_test(), PROTOCOL, seed=5, validation=digits.validation)
+        assert [tuple(entry["accuracies"]) for entry in point["networks"]] == [
+            one.accuracies for one in scores.networks
+        ]
+        assert (tmp_path / "run" / point["file"]).is_file()
+    # What is there is not judged again, and the whole set was judged as any set is.
+    before = path.read_bytes()
+    assert judge_prefixes(tmp_path / "run", digits, PROTOCOL, seed=5) == path and path.read_bytes() == before
+    assert len(trained) == 3
+    judge(tmp_path / "run", whole, digits, PROTOCOL, seed=5)
+    assert len(trained) == 3
+    assert read_run(tmp_path / "run").prefixes == (found,)
+
+
+def test_only_segments_have_prefixes(run: Path, digits: Data) -> None:
+    with pytest.raises(InputError, match="were learnt together, so that no prefix of them is a set"):
+        judge_prefixes(run, digits, PROTOCOL)
 
 
 def test_it_continues_where_it_stopped(run: Path, digits: Data, trained: list[int]) -> None:
@@ -150,22 +183,3 @@ def test_diversity_is_measured_once(run: Path, digits: Data) -> None:
         judge_diversity(run, native.load(run), digits, replace(protocol, epochs=2), reference)
     protocol = replace(protocol, epochs=2)
     assert judge_diversity(run, native.load(run), digits, protocol, reference) != first
-
-
-def test_migration_is_measured_once_from_snapshot_to_snapshot(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = judge_migration(run, seed=3)
-    found = json.loads(path.read_text())
-    assert path == run / "migration-seed3.json"
-    assert (found["network"], found["seed"], found["images"], found["steps"]) == ("convnet3", 3, 10, [0, 3, 6])
-    assert len(found["seconds"]) == 3 and found["seconds"] == sorted(found["seconds"])
-    states = [native.load(run / "snapshots" / f"step-00000000{step}") for step in (0, 3)]
-    assert found["distances"] == migration([*states, native.load(run)], seed=3) and min(found["distances"]) > 0
-    assert read_run(run).migrations == (found,)
-    monkeypatch.setattr(judging, "migration", lambda *_, **__: pytest.fail("measured again"))
-    assert judge_migration(run, seed=3) == path
-
-
-def test_migration_needs_snapshots(run: Path) -> None:
-    shutil.rmtree(run / "snapshots")
-    with pytest.raises(InputError, match="has no snapshots"):
-        judge_migration(run)

@@ -27,7 +27,8 @@ from limbeck.initializers.real import Mixed
 from limbeck.methods.idc import idc
 from limbeck.methods.random import random
 from limbeck.parametrizations.partition import Partition
-from limbeck.reports.compare import COMPARISON, Comparison, compare
+from limbeck.reports.compare import compare
+from limbeck.reports.comparison import COMPARISON, Comparison
 from limbeck.reports.page import write_page
 from limbeck.reports.runs import Run, diversity_as_plain, read_run
 from tests.data.makers import write_tones
@@ -116,7 +117,8 @@ def learnt(runs: list[Run]) -> Run:
 
 def test_sections_come_in_order(page: Page) -> None:
     found = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
-    assert found == ["accuracy", "images", "losses", "cost", "protocol", "recipes", "citation", "use"]
+    first = ["accuracy", "differences", "tradeoff"]
+    assert found == [*first, "images", "losses", "cost", "protocol", "recipes", "citation", "use"]
     links = {target.removeprefix("#") for target in page.values("href")}
     assert links == {*found, "results"}
 
@@ -149,7 +151,8 @@ def test_pictures_can_be_decoded(page: Page) -> None:
 
 def test_images_are_shown_at_half_of_their_pixels_and_are_those_of_the_set(page: Page, runs: list[Run]) -> None:
     shown = [found for tag, found in page.tags if tag == "img" and found["src"].startswith("data:image/png")]
-    assert len(shown) == 10 * len(runs)
+    # Real images stand beside those of each of the two sizes.
+    assert len(shown) == 10 * (len(runs) + 2)
     for found in shown:
         with Image.open(io.BytesIO(base64.b64decode(found["src"].partition(",")[2]))) as image:
             assert image.size == (2 * int(found["width"]), 2 * int(found["height"]))
@@ -246,6 +249,10 @@ def test_the_folder_is_named_as_seen_from_the_page(page: Page, folder: Path) -> 
     assert str(folder) not in page.text
 
 
+def test_the_command_that_repeats_the_run_is_told(page: Page) -> None:
+    assert "limbeck distill idc-ipc1-seed0/run.yaml --out idc-ipc1-seed0-again" in page.text
+
+
 def test_the_lines_of_use_run(page: Page, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     code = re.search(r"import limbeck as lb distilled = (lb\.load\(.*?\)) images", page.text)
@@ -280,7 +287,7 @@ def test_large_sets_are_cut_and_say_so(digits: Data, runs: list[Run], tmp_path: 
     many = tuple(f"class number {number}" for number in range(30))
     spec = replace(run.distilled.spec, channels=3, height=64, width=48, class_names=many, digest="other")
     stored = run.distilled.stored[:1, :1].mean().expand(30, 40, 3, 64, 48)
-    large = replace(run, distilled=replace(run.distilled, stored=stored, spec=spec))
+    large = replace(run, distilled=replace(run.distilled, stored=stored, spec=spec), folder=tmp_path / "large")
     write_page(tmp_path / "page.html", [run, large], None, "Large")
     text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
     assert "first 20 of 30 classes" in text

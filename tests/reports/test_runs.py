@@ -13,10 +13,12 @@ from limbeck.core.execution import Execution
 from limbeck.data import Data
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
+from limbeck.evaluation.details import Details
 from limbeck.evaluation.diversity import DiversityProtocol, DiversityScores, Figures
-from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.protocols import Protocol, mtt
 from limbeck.evaluation.scores import NetworkScores, Scores
 from limbeck.reports.runs import (
+    as_text,
     curve_file,
     diversity_as_plain,
     diversity_file,
@@ -99,7 +101,11 @@ def test_scores_are_written_beside_the_set_and_read_back(folder: Path) -> None:
     assert path.parent == folder
     assert path.name == evaluation_file(PROTOCOL, 4, "float32")
     (evaluation,) = read_run(folder).evaluations
-    assert evaluation == scores_as_plain(SCORES, distilled.bytes)
+    spent = read_run(folder).record["seconds"]
+    assert evaluation == scores_as_plain(SCORES, distilled.bytes, spent)
+    assert evaluation["distil_seconds"] == spent > 0
+    assert (evaluation["last"], evaluation["best"]) == (evaluation["mean"], None)
+    assert (evaluation["test_evaluations"], evaluation["selection"]) == (1, "none")
     assert evaluation["bytes"] == 10 * 64 * 4
     low = tuple(replace(entry, execution=Execution(precision="bfloat16")) for entry in SCORES.networks)
     other = write_scores(folder, replace(SCORES, networks=low), distilled)
@@ -123,6 +129,7 @@ def test_scores_are_written_beside_the_set_and_read_back(folder: Path) -> None:
             "allocator": "default",
             "together": 1,
         },
+        "details": [],
     }
     assert evaluation["protocol"]["training"]["batch_size"] == 64
     assert (evaluation["seed"], evaluation["training_images"], evaluation["test_images"]) == (4, 10, 360)
@@ -249,3 +256,33 @@ def test_looks_that_were_selected_on_test_data_stand_under_that_name() -> None:
     assert plain["selected_on_test"] == pytest.approx(0.7) and plain["mean"] == pytest.approx(0.6)
     assert plain["networks"][0]["selected_on_test"] == [0.6, 0.8]
     assert plain["networks"][0]["accuracies"] == [0.5, 0.7]
+    assert (plain["last"], plain["best"]) == (plain["mean"], plain["selected_on_test"])
+
+
+def test_what_was_chosen_and_by_what_is_written() -> None:
+    def selection(**changes: object) -> object:
+        return scores_as_plain(replace(SCORES, protocol=replace(PROTOCOL, **changes)), 1)["selection"]  # type: ignore[arg-type]
+
+    assert selection() == "none"
+    assert selection(learning_rates=(0.1, 0.2)) == "validation step size"
+    assert selection(checked_every=20) == selection(checked_every=20, learning_rates=(0.1,)) == "best look on test data"
+    looked = replace(SCORES, networks=(replace(SCORES.networks[0], looks=51),))
+    assert scores_as_plain(looked, 1)["test_evaluations"] == 51
+    assert scores_as_plain(replace(SCORES, protocol=mtt()), 1)["sources"][0] == "cazenavette2022mtt"
+    assert scores_as_plain(SCORES, 1)["sources"] == []
+
+
+def test_details_are_written_with_a_line_for_each_class() -> None:
+    details = Details(((3, 1), (0, 0)), 0.1, 0.5, 0.25)
+    plain = scores_as_plain(replace(SCORES, networks=(replace(SCORES.networks[0], details=(details,)),)), 1)
+    written = {
+        "confusion": [[3, 1], [0, 0]],
+        "class_accuracies": [0.75, None],
+        "expected_calibration_error": 0.1,
+        "negative_log_likelihood": 0.5,
+        "brier_score": 0.25,
+    }
+    assert plain["networks"][0]["details"] == [written]
+    text = as_text(plain)
+    assert json.loads(text) == plain
+    assert [line.strip() for line in text.splitlines() if "3, 1" in line] == ["[ 3, 1 ],"]

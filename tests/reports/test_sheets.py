@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,9 @@ from limbeck.initializers.real import Mixed
 from limbeck.methods.random import random
 from limbeck.parametrizations.partition import Partition
 from limbeck.parametrizations.plain import Plain
-from limbeck.reports.sheets import SMALL, sheet
+from limbeck.reports.entries import Entry
+from limbeck.reports.sheets import SMALL, images_section, sheet
+from limbeck.storage.examples import write_examples
 
 QUIET = lb.Settings(progress="quiet")
 
@@ -57,3 +61,25 @@ def test_black_and_white_are_said_where_they_are_not_those_of_real_images(digits
     wild = replace(found, stored=digits.spec.normalization.apply(values))
     (note,) = [note for note in sheet(wild, SMALL, [], width=1000)["notes"] if "black" in note]
     assert note == "drawn from -2 (black) to 2 (white); real images go from 0 to 1"
+
+
+def test_real_images_stand_beside_the_learnt_ones_as_large_and_as_many(
+    entry: Callable[..., Entry], digits: Data, tmp_path: Path
+) -> None:
+    made = entry(ipc=4)
+    colours = {"idc": "#0072B2", "full": "#3d4852"}
+    (bare,) = images_section([made], colours, ())["groups"]
+    assert [shown["label"] for shown in bare["learnt"]] == ["idc"] and not bare["beside"]
+    write_examples(tmp_path, digits.train)
+    (group,) = images_section([replace(made, run=replace(made.run, folder=tmp_path))], colours, ())["groups"]
+    learnt, real = group["learnt"]
+    assert group["beside"] and real["label"] == "real training images"
+    assert [strip["name"] for strip in real["strips"]] == [strip["name"] for strip in learnt["strips"]]
+    assert all(ours["width"] == theirs["width"] for ours, theirs in zip(real["strips"], learnt["strips"], strict=True))
+    assert all(
+        ours["height"] == theirs["height"] for ours, theirs in zip(real["strips"], learnt["strips"], strict=True)
+    )
+    first = digits.train.images(digits.train.class_rows(7)[:1])[0, 0]
+    block, gap = 2 * 48 // 8, 4
+    drawn = pixels(real["strips"][7]["uri"])[gap + 5 :: block, gap + 5 :: block][:8, :8]
+    assert (drawn == (first * 255).round().int().numpy()).all()

@@ -11,13 +11,15 @@ from rich.table import Table
 
 import limbeck as lb
 from limbeck.data.splits import Data
+from limbeck.evaluation.details import Details
 from limbeck.evaluation.protocols import Protocol
 from limbeck.evaluation.scores import NetworkScores, Scores
 from limbeck.methods.random import random
-from limbeck.reports.compare import Comparison, Row
+from limbeck.reports.comparison import Comparison, Row
 from limbeck.reports.tables import (
     SELECTED,
     best_rows,
+    class_table,
     comparison_table,
     curve_table,
     diversity_table,
@@ -206,3 +208,14 @@ def test_what_is_selected_on_test_data_says_so_beside_the_last_epoch() -> None:
     assert cells(text, "all 75.0") == "all 75.0 ± 19.1 4 80.0 ± 14.1"
     plain = scores_table(Scores(PROTOCOL, (NetworkScores("a", (0.5,), (1,), 0.01),), 10, 20, 0, 1.0))
     assert SELECTED not in [column.header for column in plain.columns]
+
+
+def test_classes_and_calibration_of_several_networks() -> None:
+    details = (Details(((3, 1), (0, 4)), 0.1, 0.5, 0.25), Details(((1, 3), (0, 4)), 0.3, 0.7, 0.35))
+    entry = NetworkScores("a", (0.875, 0.625), (1, 2), 0.01, details=details)
+    text = shown(class_table(Scores(PROTOCOL, (entry,), 10, 8, 0, 1.0), ("cat", "dog [1]")))
+    assert cells(text, "a cat") == "a cat 4 50.0 ± 35.4 dog [1] (50.0 %)"
+    assert cells(text, "a dog") == "a dog [1] 4 100.0 ± 0.0 –"
+    assert cells(text, "a calibration") == "a calibration error 0.2000"
+    assert cells(text, "a negative") == "a negative log-likelihood 0.6000"
+    assert cells(text, "a Brier") == "a Brier score 0.3000"

@@ -49,3 +49,9 @@ def test_nothing_is_left_after_the_last_epoch() -> None:
 def test_values_out_of_range(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match=r"the schedule of the teacher needs warmup >= 0 and 0 < warmup_factor <= 1"):
         Schedule(**wrong).check("the teacher")  # type: ignore[arg-type]
+
+
+def test_a_cosine_to_half_is_the_first_half_of_one_twice_as_long() -> None:
+    half, whole = Schedule(kind="cosine_to_half"), Schedule(kind="cosine")
+    assert [half.factor(epoch, 10) for epoch in range(11)] == [whole.factor(epoch, 20) for epoch in range(11)]
+    assert half.factor(10, 10) == pytest.approx(0.5)

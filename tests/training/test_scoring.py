@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,9 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from limbeck.core.context import Context
+from limbeck.core.errors import Interrupted
 from limbeck.core.executor import Executor
 from limbeck.core.streams import Streams
-from limbeck.training.scoring import CHECKPOINTS, difficulty, scorers
+from limbeck.training import scoring
+from limbeck.training.scoring import CHECKPOINTS, difficulty, forgotten, guesses, scorers
 from limbeck.training.supervised import Training, fit
 
 NETWORK = "convnet1:width=4"
@@ -68,7 +73,7 @@ def test_difficulty_is_the_mean_loss_of_the_networks(context_of: Callable[..., C
     context = context_of()
     network = context.network(NETWORK)
     judges = [network.initial(context.streams("judge", number)) for number in range(2)]
-    found = difficulty(context, network, judges)
+    found = difficulty(context, network, judges).difficulty
     images = context.spec.normalization.apply(context.data.images(torch.arange(36)))
     wanted = [
         F.cross_entropy(network(weights, images, train=False), context.data.labels, reduction="none")
@@ -80,7 +85,79 @@ def test_difficulty_is_the_mean_loss_of_the_networks(context_of: Callable[..., C
 def test_what_is_taught_is_easy(context_of: Callable[..., Context]) -> None:
     context = context_of()
     found = scorers(context, context.network(NETWORK), *taught(context), TRAINING, 60, 2)
-    scores = difficulty(context, context.network(NETWORK), [one[-1] for one in found])
+    scores = difficulty(context, context.network(NETWORK), [one[-1] for one in found]).difficulty
     known = torch.cat([context.data.class_rows(label)[:5] for label in range(3)])
     others = torch.cat([context.data.class_rows(label)[5:] for label in range(3)])
     assert scores[known].mean() < scores[others].mean()
+
+
+def test_who_is_right_is_counted(context_of: Callable[..., Context]) -> None:
+    context = context_of()
+    network = context.network(NETWORK)
+    judges = [network.initial(context.streams("judge", number)) for number in range(2)]
+    found = difficulty(context, network, judges, "el2n")
+    images = context.spec.normalization.apply(context.data.images(torch.arange(36)))
+    logits = torch.stack([network(weights, images, train=False) for weights in judges])
+    right = (logits.argmax(dim=-1) == context.data.labels).double()
+    assert found.right is not None and torch.equal(found.right, right.mean(dim=0))
+    apart = (logits.softmax(dim=-1) - F.one_hot(context.data.labels, 3)).norm(dim=-1).mean(dim=0)
+    torch.testing.assert_close(found.difficulty, apart.double())
+
+
+def test_stopped_scorers_go_on_to_the_bit(context_of: Callable[..., Context], tmp_path: Path) -> None:
+    """Stopped after every single epoch, no epoch is trained twice."""
+    context, begun = context_of(), 0
+    network, (images, targets) = context.network(NETWORK), taught(context)
+    whole = scorers(context, network, images, targets, TRAINING, 6, 2)
+    resumed, trained, calls = None, [], []
+
+    def stop() -> None:
+        raise Interrupted("stopped by a test.")
+
+    def counted(*args: Any, **named: Any) -> Any:
+        calls.append(named["first"])
+        for each in fit(*args, **named):
+            trained.append(each[0])
+            yield each
+
+    own = replace(context, scratch=tmp_path / "lesson", pause=stop)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "fit", counted)
+        while resumed is None and begun < 50:
+            begun += 1
+            with contextlib.suppress(Interrupted):
+                resumed = scorers(own, network, images, targets, TRAINING, 6, 2)
+    assert trained == [0, 1, 2, 3, 4, 5] * 2 and calls == [*trained[:5], 5, *trained[:5], 5]
+    assert resumed is not None
+    for mine, other in zip(whole, resumed, strict=True):
+        for a, b in zip(mine, other, strict=True):
+            assert all(torch.equal(a[name], b[name]) for name in a)
+    assert sorted(path.name for path in (tmp_path / "lesson").iterdir()) == [
+        "scorer-0000.safetensors",
+        "scorer-0001.safetensors",
+    ]
+
+
+def test_a_damaged_scorer_is_trained_again(context_of: Callable[..., Context], tmp_path: Path) -> None:
+    context = context_of(scratch=tmp_path)
+    first = scorers(context, context.network(NETWORK), *taught(context), TRAINING, 2, 1)
+    path = tmp_path / "scorer-0000.safetensors"
+    path.write_bytes(path.read_bytes()[:-40])
+    again = scorers(context, context.network(NETWORK), *taught(context), TRAINING, 2, 1)
+    assert torch.equal(first[0][-1]["classifier.weight"], again[0][-1]["classifier.weight"])
+
+
+def test_what_is_forgotten(context_of: Callable[..., Context], tmp_path: Path) -> None:
+    context = context_of(scratch=tmp_path)
+    found = forgotten(context, context.network(NETWORK), TRAINING, 6, 2).difficulty
+    each = []
+    for number in range(2):
+        streams = Streams(context.streams("forgetting of scorers", number).seed)
+        weights = context.network(NETWORK).initial(context.streams("forgetting scorer", number))
+        seen = guesses(context.network(NETWORK), weights, context.data, TRAINING, 6, streams)
+        assert seen.shape == (6, 36)
+        right = seen == context.data.labels
+        events = (right[:-1] & ~right[1:]).sum(dim=0).double()
+        each.append(torch.where(right.any(dim=0), events, 6.0))
+    assert torch.equal(found, (each[0] + each[1]) / 2) and found.max() > 0
+    assert torch.equal(forgotten(context, context.network(NETWORK), TRAINING, 6, 2).difficulty, found)  # kept

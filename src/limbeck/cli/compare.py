@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection
+import functools
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,28 +30,44 @@ from limbeck.data import LoadOptions
 from limbeck.engine.progress import progress
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.protocols import Protocol, ProtocolName, for_data
-from limbeck.reports.compare import Comparison, LabelChoice, compare
+from limbeck.labelers.by_pool import ByPool
+from limbeck.reports.budget import largest_ipc, parse_bytes
+from limbeck.reports.compare import LabelChoice, compare
+from limbeck.reports.comparison import Comparison
+from limbeck.reports.differences import difference_table
+from limbeck.reports.matrix import matrix_table, on_network
 from limbeck.reports.page import write_page
 from limbeck.reports.runs import read_run
 from limbeck.reports.tables import comparison_table
 
-__all__ = ["Compare", "show_comparison"]
+__all__ = ["BASELINES", "Compare", "show_comparison"]
+
+BASELINES = ("random", "herding", "kcenter", "forgetting")
+"""Coresets that every method has to beat."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Put methods and baselines in one table: equal bytes, one protocol, several seeds.
+    """Put methods and baselines in one table: equal cost, one protocol, several seeds.
 
     Everything that is done lies in --out and is not done again when the command is repeated. Changes of a recipe
     (--with, --SLOT.FIELD) apply to every method that is no baseline.
     """
 
     methods: tyro.conf.Positional[tuple[str, ...]]
-    """Methods and baselines, for example: random herding kcenter forgetting dream."""
+    """Methods, for example: idc dream. Baselines (random, herding, kcenter, forgetting) are added."""
+    baselines: bool = True
+    """Whether all four baselines stand in the table, with the kinds of labels that the methods have."""
     data: str = "digits"
     """Data set by name, or a folder of images or parquet files."""
-    ipc: tuple[int, ...] = (10,)
-    """Stored images per class, one or several."""
+    ipc: tuple[int, ...] | None = None
+    """Stored images per class, one or several; 10 by default."""
+    budget: str | None = None
+    """Bytes that a set may have instead, images and labels together, for example 64KiB: every method has the most
+    images per class that fit."""
+    cut_after: float | None = None
+    """Seconds after which distilling is cut, between two inner steps; the images are judged as they are then. Baselines
+    take as long as they take."""
     seeds: int = 3
     """How many seeds; each distils and evaluates from streams of its own."""
     preset: str | None = None
@@ -64,7 +80,10 @@ class Compare:
     taught: tyro.conf.OmitArgPrefixes[TeacherOptions] = field(default_factory=TeacherOptions)
     """Who gives soft labels; the same for all sets. By default the teacher of the first method that brings one."""
     networks: tuple[str, ...] = ("convnet3",)
-    """Architectures ('limbeck list networks')."""
+    """Architectures ('limbeck list networks') that are trained on the sets."""
+    distill_networks: tuple[str, ...] = ()
+    """Architectures that look while images are learnt: every method distils with each, instead of its own, and
+    networks of all --networks are trained on each set, which makes a matrix."""
     repeats: int = 3
     """Networks of each architecture and seed."""
     length: int | None = None
@@ -93,24 +112,29 @@ class Compare:
             raise InputError("name at least one method, for example: limbeck compare random dream.")
         if len(set(self.methods)) < len(self.methods):
             raise InputError("a method is named twice; name each once.")
-        if not self.ipc or len(set(self.ipc)) < len(self.ipc):
+        if self.ipc is not None and self.budget is not None:
+            raise InputError(
+                "--budget says how many bytes a set may have, and --ipc how many images; give one of them."
+            )
+        ipcs = () if self.budget is not None else (10,) if self.ipc is None else self.ipc
+        budget = None if self.budget is None else parse_bytes(self.budget)
+        if (budget is None and not ipcs) or len(set(ipcs)) < len(ipcs):
             raise InputError("--ipc takes one or several different numbers, for example --ipc 1 10.")
         name = preset_name(self.data, self.load.classes)
-        recipes: dict[str, dict[int, Recipe]] = {}
-        for method, ipc in itertools.product(self.methods, self.ipc):
-            recipe = choose_recipe(method, self._preset(method), None, name, ipc)
-            changed = recipe if recipe.objective is None else apply(recipe, swaps, fields, "limbeck compare")
-            recipes.setdefault(method, {})[ipc] = changed
-        learnt = [recipe for by_ipc in recipes.values() for recipe in by_ipc.values() if recipe.objective is not None]
-        if (swaps or fields) and not learnt:
+        recipes = self._recipes(name, swaps, fields)
+        found = [make(ipc) for ipc in ipcs or (1,) for make in recipes.values()]
+        if (swaps or fields) and not any(recipe.objective is not None for recipe in found):
             raise InputError("--with and --SLOT.FIELD change no baseline; name a method that learns or leave them out.")
         seeds, metrics = seeds_of(self.seeds), chosen_metrics(self.metrics)
-        if "migration" in metrics:
-            raise InputError("a comparison with --snapshots always measures migration; leave it out of --metrics.")
         if "accuracy" not in metrics:
             raise InputError("a comparison always measures accuracy; use --metrics accuracy diversity.")
         data = load_data(self.data, self.load)
-        protocol = self._one_protocol(data.spec, recipes)
+        if budget is not None:  # with a teacher's labels there is room for fewer, which no protocol minds
+            decoded = [(make, largest_ipc(budget, method, make, data.train)) for method, make in recipes.items()]
+        else:
+            decoded = [(make, ipc) for make in recipes.values() for ipc in ipcs]
+        counts = {make(ipc).parametrization.parts(ipc) for make, ipc in decoded}
+        protocol = self._one_protocol(data.spec, counts)
         out = run_folder(self.out, "compare", data.spec.name)
         if self.taught != TeacherOptions() and (protocol.soft is None or self.labels == ("hard",)):
             raise InputError(
@@ -123,7 +147,9 @@ class Compare:
         comparison = compare(
             recipes,
             data,
-            ipcs=self.ipc,
+            ipcs=ipcs,
+            budget=budget,
+            cut_after=self.cut_after,
             seeds=seeds,
             protocol=protocol,
             out=out,
@@ -136,15 +162,34 @@ class Compare:
         show_comparison(comparison, recipes, out, self.json, f"limbeck compare {' '.join(self.methods)}")
         return 0
 
-    def _one_protocol(self, spec: DataSpec, recipes: dict[str, dict[int, Recipe]]) -> Protocol:
-        """How all sets are judged; refused when it would not be the same for all."""
-        by_count: dict[int, Protocol] = {}
-        for by_ipc in recipes.values():
-            for ipc, recipe in by_ipc.items():
-                decoded = recipe.parametrization.parts(ipc)
-                by_count[decoded] = for_data(
-                    self.protocol, spec, self.networks, self.repeats, decoded=decoded, lr=self.lr
-                )
+    def _recipes(self, data: str, swaps: list[str], fields: list[str]) -> dict[str, Callable[[int], Recipe]]:
+        """What is compared, by name: recipes by IPC; baselines first."""
+
+        def make(method: str, ipc: int) -> Recipe:
+            recipe = choose_recipe(method, self._preset(method), None, data, ipc)
+            return recipe if recipe.objective is None else apply(recipe, swaps, fields, "limbeck compare")
+
+        added = [name for name in BASELINES if self.baselines and name not in self.methods]
+        recipes: dict[str, Callable[[int], Recipe]] = {
+            name: functools.cache(functools.partial(make, name)) for name in (*added, *self.methods)
+        }
+        if len(set(self.distill_networks)) < len(self.distill_networks):
+            raise InputError("--distill-networks takes different networks, each named once.")
+        for name in self.methods if self.distill_networks else ():
+            if recipes[name](1).objective is not None:
+                whole = recipes.pop(name)
+                recipes |= {on_network(name, one): _with_network(whole, one) for one in self.distill_networks}
+        if self.baselines and any(make(1).labels_softly() for make in recipes.values()):
+            # Methods with soft labels of their own are compared with baselines that carry some, too.
+            recipes |= {f"{name}-labelled": _labelled(recipes[name], recipes["herding"]) for name in BASELINES}
+        return recipes
+
+    def _one_protocol(self, spec: DataSpec, counts: Collection[int]) -> Protocol:
+        """How all sets are judged, of so many decoded images; refused when it would not be the same for all."""
+        by_count = {
+            count: for_data(self.protocol, spec, self.networks, self.repeats, decoded=count, lr=self.lr)
+            for count in counts
+        }
         if self.length is not None:
             by_count = {count: replace(protocol, length=self.length) for count, protocol in by_count.items()}
         (first, protocol), *others = sorted(by_count.items(), key=lambda pair: pair[0])
@@ -164,6 +209,38 @@ class Compare:
         return None if self.preset is not None and found.baseline and self.preset not in found.presets else self.preset
 
 
+def _with_network(make: Callable[[int], Recipe], network: str) -> Callable[[int], Recipe]:
+    """A method, by IPC, through another network."""
+
+    @functools.cache
+    def through(ipc: int) -> Recipe:
+        recipe = make(ipc)
+        if not hasattr(recipe.pool, "network"):
+            raise InputError(
+                f"'{recipe.name}' does not name the network that looks in its pool's field 'network', so that "
+                "--distill-networks cannot change it; leave it out and set what it has (--pool...)."
+            )
+        return recipe.with_(pool__network=network)
+
+    return through
+
+
+def _labelled(make: Callable[[int], Recipe], trained: Callable[[int], Recipe]) -> Callable[[int], Recipe]:
+    """A baseline whose images carry what a network says of them that was trained on all real images.
+
+    Args:
+        make: the baseline, by IPC.
+        trained: a baseline that looks through such a network, for those that have none.
+    """
+
+    @functools.cache
+    def labelled(ipc: int) -> Recipe:
+        recipe = make(ipc)
+        return recipe.with_(labeler=ByPool(), pool=recipe.pool or trained(ipc).pool)
+
+    return labelled
+
+
 def show_comparison(comparison: Comparison, methods: Collection[str], out: Path, as_json: bool, command: str) -> Path:
     """Print a comparison and write its page; the page's path."""
     page = out / "report.html"
@@ -177,6 +254,8 @@ def show_comparison(comparison: Comparison, methods: Collection[str], out: Path,
     else:
         from rich.console import Console
 
-        Console().print(comparison_table(comparison))
+        for table in (comparison_table(comparison), difference_table(comparison), matrix_table(comparison)):
+            if table is not None:
+                Console().print(table)
         note(f"report: {page}")
     return page

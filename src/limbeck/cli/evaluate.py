@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 
-from limbeck.cli.shared import DiversityOptions, Metric, chosen_metrics, data_of, note, print_json
+from limbeck.cli.attack import AttackOptions
+from limbeck.cli.ranking import RankingOptions, labels_for_both, rankings_folder
+from limbeck.cli.shared import DiversityOptions, chosen_metrics, data_of, note, print_json
 from limbeck.cli.teaching import TeacherOptions, named_teacher, teacher_of
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
@@ -23,12 +25,24 @@ from limbeck.evaluation.diversity import Reference, refer
 from limbeck.evaluation.evaluate import evaluate
 from limbeck.evaluation.labels import Labels, stored_labels
 from limbeck.evaluation.protocols import Protocol, ProtocolName, for_set
+from limbeck.evaluation.ranking import rank
+from limbeck.evaluation.robustness import robustness
 from limbeck.formats.native import load
 from limbeck.reports.compare import LabelChoice
 from limbeck.reports.diversity import relative_distances
-from limbeck.reports.judging import judge_diversity, judge_migration, judge_snapshots
-from limbeck.reports.runs import read_json, scores_as_plain, write_scores
-from limbeck.reports.tables import curve_table, diversity_table, listing, scores_table
+from limbeck.reports.judging import judge_diversity, judge_prefixes, judge_snapshots
+from limbeck.reports.migration import judge_migration, migration_table
+from limbeck.reports.ranking import ranking_table, write_ranking
+from limbeck.reports.robustness import robustness_table, write_robustness
+from limbeck.reports.runs import read_json, write_scores
+from limbeck.reports.tables import (
+    class_table,
+    curve_table,
+    diversity_table,
+    listing,
+    prefixes_table,
+    scores_table,
+)
 
 __all__ = ["Evaluate"]
 
@@ -52,6 +66,8 @@ class Evaluate:
     """Updates (limbeck) or epochs (the others) instead of the protocol's."""
     learning_rates: tuple[float, ...] = ()
     """Step sizes to choose from on the validation part."""
+    segments: Literal["together", "in_turn"] = "together"
+    """How the segments of a set that was learnt in segments (dasm) are shown: together, or in turn."""
     lr: float | None = None
     """Step size for a set that has learnt none, with --protocol mtt, ast or ast_official, which refuse it otherwise."""
     data: str | None = None
@@ -65,17 +81,29 @@ class Evaluate:
     """Who gives soft labels."""
     network_cache: bool | Path = True
     """Where a teacher that is trained on the real images is kept: the usual folder, this one, or nowhere."""
-    metrics: tuple[Metric, ...] = ("accuracy",)
+    per_class: bool = False
+    """Print accuracy class by class and calibration as well; the scores' file has them always, with the confusion of
+    classes."""
+    metrics: tuple[Literal["accuracy", "diversity", "ranking", "robustness", "migration"], ...] = ("accuracy",)
     """What to measure: accuracy (fresh networks trained on the set), diversity (its features beside those of the real
-    images), migration (how far its images moved from snapshot to snapshot), or several of these."""
+    images), ranking (DD-Ranking's scores: what hard labels lose against all real images, and what the set wins over
+    random ones), robustness (the networks of the protocol under attack), migration (how far the images moved
+    from snapshot to snapshot), or several."""
     diversity: tyro.conf.OmitArgPrefixes[DiversityOptions] = field(default_factory=DiversityOptions)
     """How diversity is measured."""
+    ranking: tyro.conf.OmitArgPrefixes[RankingOptions] = field(default_factory=RankingOptions)
+    """How DD-Ranking's scores are measured."""
+    attack: tyro.conf.OmitArgPrefixes[AttackOptions] = field(default_factory=AttackOptions)
+    """How networks are attacked."""
     beside: tuple[Path, ...] = ()
     """Further finished runs on the same data, with --metrics diversity: measured by the same teacher, and their feature
     distances are set in relation to the largest."""
     curve: bool = False
     """Judge the snapshots of the run ('limbeck distill --snapshots') as well as its result, and write how accuracy
     grew; what has been judged alike is not judged again."""
+    prefix: bool = False
+    """Judge every prefix of the segments of a set that was learnt segment by segment ('limbeck distill dasm'), and
+    write accuracy over images per class; what has been judged alike is not judged again."""
     seed: int = 0
     """Seed of the networks."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -94,17 +122,28 @@ class Evaluate:
         """Evaluate."""
         device = Settings(device=self.device).torch_device()
         metrics = chosen_metrics(self.metrics)
-        if self.curve and metrics != ("accuracy",):
-            raise InputError("--curve judges accuracy; measure anything else in a command of its own.")
+        several = [name for name, asked in (("--curve", self.curve), ("--prefix", self.prefix)) if asked]
+        if len(several) > 1:
+            raise InputError("--curve and --prefix judge other sets; give them in commands of their own.")
+        if several and metrics != ("accuracy",):
+            raise InputError(f"{several[0]} judges accuracy; measure anything else in a command of its own.")
+        if "ranking" not in metrics and self.ranking != RankingOptions():
+            raise InputError(
+                "--ranking-* and --augment-hard say how DD-Ranking's scores are measured; add --metrics ranking."
+            )
+        if "robustness" not in metrics and self.attack != AttackOptions():
+            raise InputError("--epsilons and --attack-* say how networks are attacked; add --metrics robustness.")
+        if self.ranking.ranking_config is not None and (metrics != ("ranking",) or self.networks or self.length):
+            raise InputError(
+                "--ranking-config says how networks are trained; leave --networks, --length and other --metrics out."
+            )
         distilled, beside = load(self.run_), {folder: load(folder) for folder in self.beside}
         if beside and "diversity" not in metrics:
             raise InputError("--beside names sets whose diversity is compared; add --metrics diversity.")
         for folder, other in beside.items():
             if other.spec.digest != distilled.spec.digest:
                 raise InputError(f"{folder} was made from other data than {self.run_}; name runs on the same data.")
-        found: dict[str, Any] = {}
-        if "migration" in metrics:
-            found["migration"] = self._migration(device)
+        found = {"migration": self._migration(device)} if "migration" in metrics else {}
         if metrics == ("migration",):  # asks for no real images
             return self._printed(found)
         data = data_of(self.run_, distilled, self.data, self.load)
@@ -113,14 +152,20 @@ class Evaluate:
             protocol = replace(protocol, length=self.length)
         if self.learning_rates:
             protocol = replace(protocol, learning_rates=self.learning_rates)
-        protocol = self._with_labels(protocol)
-        if self.curve:
+        if self.ranking.ranking_config is None:
+            protocol = self._with_labels(protocol)
+        protocol = replace(protocol, segments=self.segments)
+        if several:
             data.require_test()
-            return self._curve(distilled, data, protocol, device)
+            return self._several(distilled, data, protocol, device)
         if "accuracy" in metrics:
             found |= self._accuracy(distilled, data, protocol, device)
         if "diversity" in metrics:
             found["diversity"] = self._diversity(distilled, beside, data, device)
+        if "ranking" in metrics:
+            found["ranking"] = self._ranking(distilled, data, protocol, device)
+        if "robustness" in metrics:
+            found["robustness"] = self._robustness(distilled, data, protocol, device)
         return self._printed(found)
 
     def _printed(self, found: dict[str, Any]) -> int:
@@ -135,12 +180,7 @@ class Evaluate:
         if not self.json:
             from rich.console import Console
 
-            rows = [
-                (f"{step:,}", f"{distance:.4g}")
-                for step, distance in zip(plain["steps"][1:], plain["distances"], strict=True)
-            ]
-            title = f"{self.run_}: mean distance to the state before, features of a random {plain['network']}"
-            Console().print(listing(("inner step", "distance"), rows, title))
+            Console().print(migration_table(plain, str(self.run_)))
             note(f"written to {path}; draw it with: limbeck report {self.run_}")
         return {**plain, "file": str(path)}
 
@@ -166,6 +206,8 @@ class Evaluate:
             from rich.console import Console
 
             Console().print(scores_table(scores, str(self.run_), distilled.bytes))
+            if self.per_class:
+                Console().print(class_table(scores, distilled.spec.class_names))
             if distilled.student_lr is not None and protocol.lr_of_set == "ignored":
                 note(
                     f"the set has learnt a step size, {distilled.student_lr:g}, which protocol '{protocol.name}' does "
@@ -175,7 +217,62 @@ class Evaluate:
                 if self.execution.together not in ("auto", 1) and entry.execution.together == 1 < protocol.repeats:
                     note(f"{entry.network} cannot be computed side by side; its networks were trained one by one")
             note(f"written to {path}")
-        return {**scores_as_plain(scores, distilled.bytes), "file": str(path)}
+        return {**read_json(path), "file": str(path)}
+
+    def _ranking(self, distilled: Distilled, data: Data, base: Protocol, device: torch.device) -> dict[str, Any]:
+        """Measure DD-Ranking's scores; the scores and their file."""
+        protocol = self.ranking.protocol(distilled, base, self.learning_rates, self._with_labels)
+        with progress(self.progress) as display:
+            labels = labels_for_both(self._labels(distilled, data, protocol.base, display))
+            display.start("ranking", protocol.runs * len(protocol.trainings))
+            ranking = rank(
+                distilled,
+                data,
+                protocol,
+                labels=labels,
+                seed=self.seed,
+                device=device,
+                execution=self.execution,
+                cache=rankings_folder(self.network_cache),
+                done=lambda done, total: display.advance(done),
+            )
+        digest = "" if labels is None else labels.digest
+        path = write_ranking(self.run_, ranking, distilled, data.spec, self.execution.precision, digest)
+        plain = read_json(path)
+        if not self.json:
+            from rich.console import Console
+
+            Console().print(ranking_table(plain, f"{self.run_}: DD-Ranking's scores, protocol {protocol.base.name}"))
+            note(f"written to {path} and, in DD-Ranking's columns, to {path.with_suffix('.csv').name}")
+        return {**plain, "file": str(path)}
+
+    def _robustness(self, distilled: Distilled, data: Data, protocol: Protocol, device: torch.device) -> dict[str, Any]:
+        """Attack the networks of the protocol; what they reach and its file."""
+        attack = self.attack.attack()
+        attack.check(distilled.spec)
+        with progress(self.progress) as display:
+            labels = self._labels(distilled, data, protocol, display)
+            display.start("attacking", len(protocol.networks) * protocol.repeats)
+            found = robustness(
+                distilled,
+                data.require_test(),
+                protocol,
+                attack,
+                labels=labels,
+                seed=self.seed,
+                validation=data.validation,
+                device=device,
+                execution=self.execution,
+                done=lambda done, total: display.advance(done),
+            )
+        digest = "" if labels is None else labels.digest
+        path = write_robustness(self.run_, found, distilled, data.spec, self.execution.precision, digest)
+        if not self.json:
+            from rich.console import Console
+
+            Console().print(robustness_table(found, str(self.run_)))
+            note(f"written to {path}")
+        return {**read_json(path), "file": str(path)}
 
     def _diversity(
         self, distilled: Distilled, beside: dict[Path, Distilled], data: Data, device: torch.device
@@ -263,15 +360,17 @@ class Evaluate:
             stored.require_teacher(named.teacher)
         return stored
 
-    def _curve(self, distilled: Distilled, data: Data, protocol: Protocol, device: torch.device) -> int:
-        """Evaluate the snapshots too."""
+    def _several(self, distilled: Distilled, data: Data, protocol: Protocol, device: torch.device) -> int:
+        """Evaluate the snapshots too, or every prefix."""
+        what = "snapshots" if self.curve else "prefixes"
         if self.stored_labels is not None:
-            raise InputError("stored labels belong to one set and not to its snapshots; leave --stored-labels out.")
-        sets = len(read_snapshots(self.run_)) + 1
+            raise InputError(f"stored labels belong to one set and not to its {what}; leave --stored-labels out.")
+        sets = len(read_snapshots(self.run_)) + 1 if self.curve else len(distilled.segments)
+        judge_all = judge_snapshots if self.curve else judge_prefixes
         with progress(self.progress) as display:
             labels = self._labels(distilled, data, protocol, display)
             display.start("evaluating", sets * len(protocol.networks) * protocol.repeats)
-            path = judge_snapshots(
+            path = judge_all(
                 self.run_,
                 data,
                 protocol,
@@ -281,12 +380,12 @@ class Evaluate:
                 execution=self.execution,
                 done=lambda done, total: display.advance(done),
             )
-        curve = read_json(path)
+        found = read_json(path)
         if self.json:
-            print_json({**curve, "file": str(path)})
+            print_json({**found, "file": str(path)})
         else:
             from rich.console import Console
 
-            Console().print(curve_table(curve, str(self.run_)))
+            Console().print((curve_table if self.curve else prefixes_table)(found, str(self.run_)))
             note(f"written to {path}; draw it with: limbeck report {self.run_}")
         return 0

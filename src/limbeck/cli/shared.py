@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
@@ -36,7 +36,8 @@ __all__ = [
     "seeds_of",
 ]
 
-Metric = Literal["accuracy", "diversity", "migration"]
+Metric = Literal["accuracy", "diversity"]
+Chosen = TypeVar("Chosen", bound=str)
 
 _OURS = ("digits", "fsdd")
 """Data sets whose settings are ours, for a CPU, and not published ones."""
@@ -61,14 +62,14 @@ class DiversityOptions:
         return DiversityProtocol(network=self.teacher, epochs=self.teacher_epochs, projection=self.scatter)
 
 
-def chosen_metrics(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+def chosen_metrics(metrics: Sequence[Chosen]) -> tuple[Chosen, ...]:
     """What is to be measured.
 
     Raises:
         InputError: nothing, or something twice.
     """
     if not metrics or len(set(metrics)) < len(metrics):
-        raise InputError("--metrics takes accuracy, diversity and migration, one or several, each once.")
+        raise InputError("--metrics takes what is to be measured, at least one thing and each once.")
     return tuple(metrics)
 
 

@@ -94,11 +94,12 @@ class ClassBatch:
     Args:
         label: the class.
         stored: stored synthetic pixels at its turn, ``[n, C, H, W]``.
-        targets: what the decoded images are taught as, int64 ``[m]``.
+        targets: what the decoded images are taught as, and after them those beside, int64 ``[m]``.
         real: real images in [0, 1], ``[B, C, H, W]``.
         draws: the augmentation's random numbers.
         chosen: decoded images that take part, int64 ``[limit]``, or None for all.
         memory: the objective's state.
+        beside: finished images that are shown as well, decoded in normalized space ``[b, C, H, W]``; None for none.
     """
 
     label: int
@@ -108,6 +109,7 @@ class ClassBatch:
     draws: Draws
     chosen: Tensor | None = None
     memory: dict[str, Any] = field(default_factory=dict)
+    beside: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ class Block:
         draws: one set of random numbers per class.
         chosen: int64 ``[K, limit]``, or None for all.
         memory: the objective's state, of all classes.
+        beside: ``[K, b, C, H, W]``, or None for none.
     """
 
     labels: tuple[int, ...]
@@ -133,6 +136,7 @@ class Block:
     draws: tuple[Draws, ...]
     chosen: Tensor | None = None
     memory: dict[str, Any] = field(default_factory=dict)
+    beside: Tensor | None = None
 
     def one(self, position: int) -> ClassBatch:
         """The class at ``position``, without padding."""
@@ -144,4 +148,5 @@ class Block:
             draws=self.draws[position],
             chosen=None if self.chosen is None else self.chosen[position],
             memory=self.memory,
+            beside=None if self.beside is None else self.beside[position],
         )

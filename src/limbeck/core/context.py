@@ -10,12 +10,12 @@ import torch
 
 from limbeck.core.execution import Execution
 from limbeck.core.executor import Executor, InProcess
-from limbeck.core.focus import Focus
+from limbeck.core.focus import Company, Focus, Taught
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import DataSpec, RealSet
 from limbeck.core.streams import Streams
 
-__all__ = ["Context", "Group"]
+__all__ = ["Context", "Group", "Pieces"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,37 @@ class Group:
     number: int
     labels: range
     images: range
+
+
+def _go_on() -> None:
+    """Nobody asks to stop; by name, because contexts travel to other processes."""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Which pieces of trajectories a segment of images imitates, where its pool has experts.
+
+    Args:
+        experts: experts of the segment's own, which go on from networks of the bank and learn what the focus shows;
+            0 for those of the whole run.
+        epochs: for how many epochs these are trained.
+        starts: epochs that a piece of these may begin with, from 0.
+        place: where the window of epochs lies that a piece of the whole run's experts may begin with: 0 for the
+            earliest, 1 for the latest.
+        width: share of these epochs that the window takes.
+    """
+
+    experts: int = 0
+    epochs: int = 0
+    starts: int = 0
+    place: float = 0.0
+    width: float = 1.0
+
+    def window(self, starts: int) -> range:
+        """Epochs that a piece may begin with, of ``starts`` that there are."""
+        size = max(1, round(self.width * starts))
+        first = round(self.place * (starts - size))
+        return range(first, first + size)
 
 
 @dataclass(frozen=True)
@@ -52,6 +83,11 @@ class Context:
         focus: what initializer and sampler are shown of the real images, if not all.
         bank: weights of networks that were trained before, which matching may begin with.
         recall: probability that it does, in the place of fresh weights.
+        pieces: which trajectories a segment imitates; None for all of the pool's.
+        company: finished images that objectives show beside those that are learnt; None for none.
+        taught: what networks are trained on between matchings, if not on all real images.
+        scratch: folder of the run where long preparations are kept on their way; None keeps none.
+        pause: called between two pieces of a long preparation; raises `Interrupted` where somebody asked to stop.
     """
 
     data: RealSet
@@ -68,6 +104,11 @@ class Context:
     focus: Focus | None = None
     bank: tuple[Weights, ...] = ()
     recall: float = 0.0
+    pieces: Pieces | None = None
+    company: Company | None = None
+    taught: Taught | None = None
+    scratch: Path | None = None
+    pause: Callable[[], None] = _go_on
     _networks: dict[str, FunctionalNetwork] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -84,6 +125,11 @@ class Context:
     def positions(self) -> range:
         """Stored images of each class that are worked on."""
         return range(self.ipc) if self.group is None else self.group.images
+
+    @property
+    def shown(self) -> int:
+        """Stored images of a class that objectives show together: those that are learnt, and their company."""
+        return self.ipc + (self.company.stored if self.company is not None else 0)
 
     @property
     def stored_shape(self) -> tuple[int, int, int, int, int]:

@@ -226,6 +226,13 @@ class Objective(Part):
     def loss(self, view: View, batch: ClassBatch, peers: Peers) -> Tensor:
         """The distance for one class, a scalar; differentiable in ``batch.stored``."""
 
+    def room(self, decoded: int) -> int | None:
+        """Finished images of a class that it shows at most beside ``decoded`` ones; None for any number.
+
+        Asked of objectives that offer "unions of segments".
+        """
+        return None
+
     def joins_classes(self, network: FunctionalNetwork) -> bool:
         """Whether what is said of a class depends on the others, so that all must stand in one block.
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from limbeck.core.batch import Moment
-from limbeck.core.context import Context, Group
+from limbeck.core.context import Context, Group, Pieces
 from limbeck.core.network import FunctionalNetwork
 from limbeck.core.part import Part, State
 
@@ -30,6 +30,8 @@ class Earlier:
         lesson: what `Curriculum.remembered` kept of the lesson of the segment before; empty before the second one.
         decoded: decoded images of a class that the coming segment has.
         real: real images of a class in a step, at most.
+        iteration: outer iterations of the segment that are done, where its lesson is made anew; what it has become by
+            then stands behind the segments before it.
     """
 
     number: int
@@ -40,6 +42,7 @@ class Earlier:
     lesson: State
     decoded: int
     real: int
+    iteration: int = 0
 
 
 class Curriculum(Part):
@@ -66,6 +69,15 @@ class Curriculum(Part):
         """The schedule of one segment: how it is learnt when it is looked at alone."""
         return self
 
+    def pieces(self, ipc: int, number: int) -> Pieces | None:
+        """Which pieces of trajectories a segment imitates, where the pool has experts; None for all of them.
+
+        Args:
+            ipc: stored images per class of the whole set.
+            number: which segment, from 0.
+        """
+        return None
+
     def lesson(self, context: Context, earlier: Earlier) -> State:
         """What a segment makes of those before it, once, before it begins; kept until it is done.
 
@@ -75,13 +87,45 @@ class Curriculum(Part):
         """
         return {}
 
-    def focus(self, context: Context, lesson: State) -> Context:
-        """The surroundings of a segment: ``context.focus`` and ``context.bank`` as its lesson says."""
+    def renewed(self, number: int) -> int:
+        """Outer iterations of a segment after which its lesson is made anew, again and again; 0 for never.
+
+        Args:
+            number: which segment, from 0.
+        """
+        return 0
+
+    def copies(self, ipc: int) -> int:
+        """Sets of weights that a lesson holds at most; for memory and disk.
+
+        Args:
+            ipc: stored images per class of the whole set.
+        """
+        return 0
+
+    def focus(self, context: Context, lesson: State, earlier: Earlier) -> Context:
+        """The surroundings of a segment as its lesson says: ``context.focus``, ``context.bank`` and what is beside.
+
+        Args:
+            context: those of the segment as a run of its own.
+            lesson: the newest one.
+            earlier: what is finished; nothing of the segment itself.
+        """
         return context
 
     def remembered(self, lesson: State) -> State:
         """What of a lesson the next segment and the record of the run need; nothing large."""
         return {}
+
+    def concluded(self, context: Context, earlier: Earlier, remembered: State) -> State:
+        """What is remembered of a segment that is done.
+
+        Args:
+            context: the run, with all real images.
+            earlier: what is finished, the segment itself last.
+            remembered: what `remembered` keeps of its last lesson.
+        """
+        return remembered
 
     def record(self, remembered: Sequence[State]) -> dict[str, Any]:
         """What the record of a run tells of its segments, as plain data."""

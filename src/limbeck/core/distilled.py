@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -16,9 +16,23 @@ from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec
 from limbeck.core.recipe import Recipe
 
-__all__ = ["Distilled", "DistilledDataset", "Storage"]
+__all__ = ["Distilled", "DistilledDataset", "Storage", "by_segment"]
 
 Storage = Literal["float32", "uint8"]
+
+
+_EACH = "segment_"
+"""What stands before the names of numbers that each segment has its own of."""
+
+
+def by_segment(learnt: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """What segments learnt beside their images, for the whole set: that of the last one, and of each.
+
+    Args:
+        learnt: of each segment, scalars by name.
+    """
+    last = learnt[-1] if learnt else {}
+    return {**last, **{f"{_EACH}{name}": torch.stack([one[name] for one in learnt]) for name in last}}
 
 
 @dataclass(frozen=True)
@@ -33,7 +47,8 @@ class Distilled:
         storage: how a stored value is written: ``float32``, or ``uint8`` (256 levels over [0, 1]).
         identity: versions and settings of the run that made it.
         learnt: what was learnt beside the pixels, by name: ``student_lr``, the step size to train with (a scalar), and
-            ``labels``, the probabilities of the classes that decoded images carry, ``[K, m, classes]``.
+            ``labels``, the probabilities of the classes that decoded images carry, ``[K, m, classes]``. Where images
+            were learnt one segment after the other, ``segment_student_lr`` has the step size after each.
         segments: images of each segment, where they were learnt one after the other; empty where they were not.
     """
 
@@ -112,7 +127,17 @@ class Distilled:
         if ipc not in ends:
             raise InputError(f"no segment of this set ends after {ipc} images per class, but after {ends}; name one.")
         segments = self.segments[: ends.index(ipc) + 1]
-        return replace(self, stored=self.stored[:, :ipc].clone(), segments=segments)
+        numbers = {name.removeprefix(_EACH): tensor for name, tensor in self.learnt.items() if name.startswith(_EACH)}
+        learnt = by_segment(
+            [{name: tensor[place] for name, tensor in numbers.items()} for place in range(len(segments))]
+        )
+        return replace(self, stored=self.stored[:, :ipc].clone(), learnt=learnt, segments=segments)
+
+    def decoded_in_turn(self) -> list[tuple[Tensor, Tensor]]:
+        """Training images and labels as `decoded` gives them, of each segment for itself; none without segments."""
+        ends = [0, *itertools.accumulate(self.segments)]
+        own = [self.stored[:, start:stop] for start, stop in itertools.pairwise(ends)]
+        return [replace(self, stored=stored, learnt={}, segments=()).decoded() for stored in own]
 
     def decoded(self) -> tuple[Tensor, Tensor]:
         """Training images in [0, 1] ``[N, C, H, W]``, class by class, and their labels, int64 ``[N]``."""

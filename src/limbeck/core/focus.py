@@ -11,7 +11,7 @@ from torch import Tensor
 from limbeck.core.real import RealSet
 from limbeck.core.streams import Stream
 
-__all__ = ["Focus", "Narrowed"]
+__all__ = ["Company", "Focus", "Narrowed", "Taught"]
 
 
 class Narrowed(RealSet):
@@ -91,3 +91,59 @@ class Focus:
         mixed = rows.clone()
         mixed[places] = others[drawn]
         return mixed
+
+
+@dataclass(frozen=True)
+class Company:
+    """Finished images that stand beside those that are learnt, wherever an objective compares these with real ones.
+
+    Args:
+        images: decoded, in normalized space, ``[K, m, C, H, W]``.
+        stored: how many stored images of a class they are.
+    """
+
+    images: Tensor
+    stored: int
+
+    def some(self, label: int, count: int, stream: Stream) -> Tensor:
+        """``count`` different ones of a class at random, ``[count, C, H, W]``; all of them where there are no more.
+
+        Args:
+            label: the class.
+            count: how many.
+            stream: source of randomness.
+        """
+        own = self.images[label]
+        return own if count >= len(own) else own[stream.permutation(len(own))[:count].to(own.device)]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What a pool's networks are trained on between matchings where these are not all real images.
+
+    Args:
+        rows: of the real images, int64 ``[n]`` on the CPU.
+        images: further ones in normalized space, ``[m, C, H, W]``.
+        labels: of these, int64 ``[m]``.
+    """
+
+    rows: Tensor
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.rows) + len(self.labels)
+
+    def batch(self, data: RealSet, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Images in normalized space ``[B, C, H, W]`` and their labels ``[B]``, real ones first.
+
+        Args:
+            data: the real images.
+            places: which ones, int64 ``[B]``: below ``n`` real ones, from there on the others.
+        """
+        rows, others = self.rows[places[places < len(self.rows)]], places[places >= len(self.rows)] - len(self.rows)
+        others = others.to(self.images.device)
+        real = data.spec.normalization.apply(data.images(rows))
+        labels = torch.cat([data.labels[rows].to(self.labels.device), self.labels[others]])
+        return torch.cat([real, self.images[others]]), labels

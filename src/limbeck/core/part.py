@@ -34,6 +34,8 @@ FACTS: dict[str, str] = {
     "labelling networks": "pool",
     "image updates": "optimizer",
     "image gradients": "objective",
+    "unions of segments": "objective",
+    "networks trained on chosen images": "pool",
 }
 """What parts can offer to one another, and the slot where each is usually found."""
 

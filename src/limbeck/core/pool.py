@@ -59,6 +59,14 @@ class Pool(Part):
     def architecture(self, context: Context) -> FunctionalNetwork:
         """What its networks look like."""
 
+    def of_segment(self, context: Context) -> Pool:
+        """The pool of a segment, which begins anew with `init`; this one, with the state that all segments begin with.
+
+        Args:
+            context: the surroundings of the segment.
+        """
+        return self
+
     def prepare(self, state: State, context: Context, moment: Moment, shown: SyntheticImages) -> State:
         """The state before the first inner step of an outer iteration, given the images that it will show.
 

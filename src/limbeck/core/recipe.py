@@ -95,6 +95,10 @@ class Recipe:
             recipe = dataclasses.replace(recipe, **{slot: _changed(slot, current, path, value) if path else value})
         return recipe
 
+    def labels_softly(self) -> bool:
+        """Whether a finished set carries soft labels of its own."""
+        return type(self.labeler).soft is not Labeler.soft
+
     def cite(self) -> tuple[str, ...]:
         """Bib keys of the method and of every part, each once."""
         keys = [*self.references, *(key for _, part in self.parts() for key in part.references)]

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from statistics import fmean
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from limbeck.core.batch import Moment
-from limbeck.core.context import Context, Group
+from limbeck.core.context import Context, Group, Pieces
 from limbeck.core.contracts import Curriculum, Earlier, State, Workload
 from limbeck.core.errors import InputError
-from limbeck.core.focus import Focus
+from limbeck.core.focus import Company, Focus, Taught
 from limbeck.core.network import Weights
 from limbeck.core.streams import Streams
 from limbeck.curricula.all_at_once import AllAtOnce
+from limbeck.curricula.segment_experts import SegmentExperts
 from limbeck.ops import difficulty as ops
 from limbeck.training.pretraining import pretrained
-from limbeck.training.scoring import CHECKPOINTS, difficulty, scorers
+from limbeck.training.scoring import CHECKPOINTS, Judgement, difficulty, forgotten, scorers
 from limbeck.training.supervised import Training
 
 __all__ = ["DifficultySegments"]
@@ -42,16 +45,33 @@ class DifficultySegments(Curriculum):
     """
 
     references = ("dasmdraft",)
+    added: ClassVar[Mapping[str, Any]] = {
+        "count": 0,
+        "front_loaded": False,
+        "budget": "shared",
+        "score": "loss",
+        "window_rule": "linear",
+        "scope": "segment",
+        "net_data": "all",
+        "rescore_every": 0,
+        "verify": False,
+        "experts": SegmentExperts(),
+    }
 
     iterations: int = 2000
-    """Outer iterations of all segments together; each gets its share of them by its images."""
+    """Outer iterations of all segments together (see ``budget``)."""
     steps: int = 100
     """Inner steps of each."""
     sizes: tuple[int, ...] = ()
-    """Stored images of each segment; () takes equal ones, 1, 2, 3, 5 or 10 of them from 1, 10, 20, 50 or 200 images per
-    class on."""
+    """Stored images of each segment; () follows ``count`` and ``front_loaded``."""
+    count: int = 0
+    """Segments, where ``sizes`` does not say; 0 takes 1, 2, 3, 5, 10 from 1, 10, 20, 50, 200 images per class on."""
+    front_loaded: bool = False
+    """Whether the first segment has about twice the images of each other (2 : 1 : 1 ...), or all have the same."""
+    budget: Literal["shared", "each"] = "shared"
+    """Whether segments share ``iterations`` by their images, or each has as many."""
     least: int = 200
-    """Outer iterations of a segment at least."""
+    """Outer iterations of a segment at least; more than its share where that is smaller, so that a run is longer."""
     width: float = 0.4
     """Share of a class that the window takes."""
     batches: int = 2
@@ -69,19 +89,48 @@ class DifficultySegments(Curriculum):
     order: Literal["easy_to_hard", "hard_to_easy", "random_parts", "all_hard", "all_all"] = "easy_to_hard"
     """Where the windows of successive segments lie: from the easiest images to the hardest or the other way, on parts
     at random, all on the hardest, or everywhere (no windows)."""
-    scoring: Literal["previous", "real"] = "previous"
-    """Who says how hard images are: networks trained on the segments before, or on the real images."""
+    scoring: Literal["previous", "real", "random"] = "previous"
+    """Who says how hard images are: networks trained on the segments before, or on the real images (the same ranks for
+    all segments), or chance (likewise)."""
+    score: ops.Score = "loss"
+    """What they call hard: a large cross-entropy, a large error of the probabilities (el2n), a small margin between the
+    label and the next class, disagreement among them, or that training on the real images forgets it often, for which
+    ``scoring`` is ``real``."""
+    window_rule: Literal["linear", "frontier"] = "linear"
+    """Whether windows move by the number of the segment, or lie around the share of the class that the networks
+    classify rightly, class by class."""
+    rescore_every: int = 0
+    """Outer iterations of a segment after which networks are trained anew, on what it has become as well, and say anew
+    how hard images are; 0 for never."""
     real_epochs: int = 5
     """Epochs of networks that are trained on the real images, where these are asked."""
     previous: float = 0.5
     """Probability that an outer iteration begins with a network trained on the segments before, not with a fresh
     one."""
+    verify: bool = False
+    """Whether networks are trained on the whole set in the end, for the record to tell if the last pool became easier,
+    as the networks of the next segment tell of all others."""
+    scope: Literal["segment", "union"] = "segment"
+    """What is compared with real images: those of the segment, or together with them images of those before, a random
+    part of them where the objective limits how many it shows. Only the segment learns; step sizes that grow with the
+    images per class count all of them."""
+    net_data: Literal["all", "pool", "previous+pool"] = "all"
+    """What the pool's networks are trained on between matchings: all real images, those of the window, or these and
+    the images of the segments before; not in the first segment."""
     first: Literal["all", "easy"] = "all"
     """Real images of the first segment: all, or the easiest as networks see them that were trained on real images."""
 
+    experts: SegmentExperts = field(default_factory=SegmentExperts)
+    """Which experts segments imitate, where the pool has some."""
+
     def needs(self) -> frozenset[str]:
-        """Real batches, which segments choose, and networks that look at them."""
-        return frozenset({"real batches", "networks"})
+        """Real batches or experts, of segments, networks that look, and what options change of other parts."""
+        needed = {"real batches" if self.experts.mode == "none" else "expert trajectories", "networks"}
+        if self.scope == "union":
+            needed.add("unions of segments")
+        if self.net_data != "all":
+            needed.add("networks trained on chosen images")
+        return frozenset(needed)
 
     def check(self, context: Context) -> None:
         """Sizes add up, and shares are shares."""
@@ -97,26 +146,88 @@ class DifficultySegments(Curriculum):
                 f"{where} has segments of {self.sizes} images, {sum(self.sizes)} together, but the set is to have "
                 f"{context.ipc} images per class; leave sizes out or let them add up to that."
             )
-        if self.batches < 0:
-            raise InputError(f"{where} needs batches >= 0, not {self.batches}.")
+        if self.batches < 0 or self.rescore_every < 0:
+            raise InputError(
+                f"{where} needs batches >= 0 and rescore_every >= 0, not {self.batches} and {self.rescore_every}."
+            )
+        if not 0 <= self.count <= context.ipc or (self.sizes and (self.count or self.front_loaded)):
+            raise InputError(
+                f"{where} needs a count from 0 to the {context.ipc} images per class, and with sizes neither count nor "
+                f"front_loaded; not {self.count} with sizes {self.sizes} and front_loaded {self.front_loaded}."
+            )
         if not (0 < self.width <= 1 and 0 <= self.outliers < 1 and 0 <= self.mixing <= 1 and 0 <= self.previous <= 1):
             raise InputError(
                 f"{where} needs 0 < width <= 1, 0 <= outliers < 1 and mixing and previous in [0, 1], not "
                 f"{self.width}, {self.outliers}, {self.mixing} and {self.previous}."
             )
+        self._check_options(context, where)
         self.training.check(where)
+        self.experts.check(where)
         if self.training.augmentation is not None:
             self.training.augmentation.fits(context.spec)
 
+    def _check_options(self, context: Context, where: str) -> None:
+        """Refuse what would have no effect or no meaning beside other options."""
+        static, sizes = self.scoring != "previous", self.segments(context.ipc)
+        longest = max((self.of_segment(context.ipc, number).iterations for number in range(1, len(sizes))), default=0)
+        refused = [
+            (
+                self.experts.mode == "own" and self.rescore_every > 0 and bool(sizes),
+                "experts of a segment are trained once, before it; use rescore_every 0, or existing experts",
+            ),
+            (
+                self.window_rule == "frontier" and (static or self.order != "easy_to_hard"),
+                "window_rule 'frontier' follows networks that learn more from segment to segment, and leaves no choice "
+                "of an order; use scoring 'previous' and order 'easy_to_hard' with it",
+            ),
+            (
+                self.score == "disagreement" and self.scorers < 2,
+                "one network disagrees with nobody; use scorers of 2 or more with score 'disagreement'",
+            ),
+            (
+                self.score == "forgetting" and (self.scoring != "real" or self.real_epochs < 2),
+                "score 'forgetting' counts what networks forget from epoch to epoch while they are trained on the real "
+                "images; use scoring 'real' and real_epochs of 2 or more with it",
+            ),
+            (
+                self.score != "loss" and self.scoring == "random",
+                f"scoring 'random' asks nobody, so that score '{self.score}' would have no effect; leave it out",
+            ),
+            (
+                self.rescore_every > 0 and self.previous == 0 and (static or self.order == "all_all"),
+                "networks that neither say how hard images are nor begin matching need not be trained anew; use "
+                "rescore_every 0",
+            ),
+            (
+                self.rescore_every > 0 and bool(sizes) and self.rescore_every >= longest,
+                f"no segment after the first is longer than {longest} outer iterations, so that rescore_every "
+                f"{self.rescore_every} would never happen; use fewer or 0",
+            ),
+        ]
+        for wrong, sentence in refused:
+            if wrong:
+                raise InputError(f"{where}: {sentence}.")
+
     def passes(self, context: Context, load: Workload) -> float:
-        """Training of the scorers before each segment but the first, and their look at the real images."""
+        """Training of the scorers before each segment but the first, and on its way, and their look at real images."""
         sizes = self.segments(context.ipc)
         if not sizes:
             return 0.0
-        each = context.spec.classes * load.decoded / sizes[0]
-        before = sum(sum(sizes[:number]) for number in range(1, len(sizes)))
-        looks = (len(sizes) - 1) * len(context.data)
-        return self.scorers * (3.0 * self.scorer_epochs * each * before + looks)
+        each = context.spec.classes * load.decoded / (sum(sizes) if self.scope == "union" else sizes[0])
+        seen = looks = 0
+        for number in range(1, len(sizes)):
+            seen, looks = seen + sum(sizes[:number]), looks + 1
+            if self.rescore_every:
+                anew = (self.of_segment(context.ipc, number).iterations - 1) // self.rescore_every
+                seen, looks = seen + anew * sum(sizes[: number + 1]), looks + anew
+        scored = self.scorers * (3.0 * self.scorer_epochs * each * seen + looks * len(context.data))
+        shown = self.width / max(1 - self.mixing, self.width) * len(context.data)
+        return scored + (len(sizes) - 1) * self.experts.passes(shown)
+
+    def copies(self, ipc: int) -> int:
+        """The bank: all checkpoints of all scorers."""
+        asked = self.scoring == "previous" or self.previous > 0
+        return self.scorers * len(CHECKPOINTS) if asked and self.segments(ipc) else 0
 
     def length(self) -> int:
         """``iterations * steps``, where all is learnt together."""
@@ -127,8 +238,8 @@ class DifficultySegments(Curriculum):
         return AllAtOnce(iterations=self.iterations, steps=self.steps).moment(ordinal)
 
     def segments(self, ipc: int) -> tuple[int, ...]:
-        """``sizes``, or equal ones; none where there would be one."""
-        sizes = self.sizes or ops.segment_sizes(ipc)
+        """``sizes``, or what ``count`` and ``front_loaded`` make; none where there would be one."""
+        sizes = self.sizes or ops.segment_sizes(ipc, self.count, self.front_loaded)
         return sizes if len(sizes) > 1 else ()
 
     def groups(self, context: Context) -> tuple[Group, ...]:
@@ -139,109 +250,151 @@ class DifficultySegments(Curriculum):
             start += size
         return tuple(groups)
 
-    def of_segment(self, ipc: int, number: int) -> Curriculum:
+    def of_segment(self, ipc: int, number: int) -> AllAtOnce:
         """All of its images at once, for its share of the iterations."""
-        sizes = self.segments(ipc)
-        return AllAtOnce(iterations=ops.share(self.iterations, sizes[number], sizes, self.least), steps=self.steps)
+        shares = ops.shares(self.iterations, self.segments(ipc), self.least)
+        iterations = max(self.least, self.iterations) if self.budget == "each" else shares[number]
+        return AllAtOnce(iterations=iterations, steps=self.steps)
+
+    def pieces(self, ipc: int, number: int) -> Pieces | None:
+        """As ``experts`` says."""
+        return self.experts.pieces(number, len(self.segments(ipc)))
+
+    def renewed(self, number: int) -> int:
+        """``rescore_every``, but for the first segment, which nobody scores."""
+        return self.rescore_every if number else 0
 
     def lesson(self, context: Context, earlier: Earlier) -> State:
         """Scorers, what they say, and which real images follow from that for each class."""
-        number, sizes = earlier.number, self.segments(context.ipc)
         bank = self._bank(context, earlier)
-        scores = self._scores(context, earlier, bank)
+        said = self._judged(context, earlier, bank)
         members = [context.data.class_rows(label) for label in range(context.spec.classes)]
-        window = self._window(number, len(sizes))
+        windows = [self._window(context, earlier, rows, said) for rows in members]
         pools, rests = [], []
-        for label, rows in enumerate(members):
-            if scores is None or window == (0.0, 1.0):
-                pools.append(rows)
-                rests.append(rows[:0])
-                continue
-            order, most = ops.ranked(scores[rows]), 1 - self.outliers
-            kept = ops.pool(order, 0.0, most, most, 0)
-            if self.order == "random_parts":
-                permutation = context.streams("ranks", label).permutation(len(rows))
-                order = ops.shuffled(order, self.outliers, permutation)
+        for label, (rows, window) in enumerate(zip(members, windows, strict=True)):
+            ranks = said.difficulty[rows] if said is not None else torch.zeros(len(rows))
             least = max(self.batches * earlier.real, round(_LEAST_SHARE * len(rows)))
-            pools.append(rows[ops.pool(order, *window, most, least)])
-            rests.append(rows[kept])
-        initial = [self._initial(context, earlier, label, rows, pools[label]) for label, rows in enumerate(members)]
-        lesson = {"pools": pools, "rests": rests, "initial": initial, "bank": bank}
-        told = {"images": sizes[number], "window": list(window), **_figures(pools, scores, earlier.lesson)}
-        return {**lesson, "told": told, **({} if scores is None else {"scores": scores})}
+            at_random = context.streams("ranks", label).permutation(len(rows)) if self.order == "random_parts" else None
+            pool, rest = ops.chosen(rows, ranks, window, self.outliers, least, at_random)
+            pools.append(pool)
+            rests.append(rest)
+        sizes = self.segments(context.ipc)
+        orders = [
+            context.streams("segments of rows", label).permutation(len(rows)) for label, rows in enumerate(members)
+        ]
+        initial = [
+            ops.starts(rows, pool, order, sizes, earlier.number, earlier.decoded)
+            for rows, pool, order in zip(members, pools, orders, strict=True)
+        ]
+        told: dict[str, Any] = {"window": list(windows[0])}
+        if self.window_rule == "frontier" and earlier.number:
+            told["window"] = [fmean(ends) for ends in zip(*windows, strict=True)]
+            told["windows"] = [list(window) for window in windows]
+        scores, last = None if said is None else said.difficulty, earlier.lesson
+        told |= ops.figures(pools, scores, last.get("pools"), last.get("scores") if self._again(earlier) else None)
+        if earlier.iteration:
+            before = earlier.lesson["told"]
+            told = {**before, "rescored": [*before.get("rescored", []), {"iteration": earlier.iteration, **told}]}
+        else:
+            told = {"images": sizes[earlier.number], **told}
+        lesson = {"pools": pools, "rests": rests, "initial": initial, "bank": bank, "told": told}
+        return lesson if scores is None else {**lesson, "scores": scores}
 
-    def focus(self, context: Context, lesson: State) -> Context:
+    def focus(self, context: Context, lesson: State, earlier: Earlier) -> Context:
         """Real batches from the pools, initial images from rows of their own, matching from the bank."""
         pools, rests, initial = (tuple(lesson[name]) for name in ("pools", "rests", "initial"))
-        focus = Focus(pools, rests, initial, self.mixing)
         device = context.device
         bank = tuple({name: tensor.to(device) for name, tensor in weights.items()} for weights in lesson["bank"])
-        return replace(context, focus=focus, bank=bank, recall=self.previous)
+        context = replace(context, focus=Focus(pools, rests, initial, self.mixing), bank=bank, recall=self.previous)
+        if not earlier.number:
+            return context
+        if self.scope == "union":
+            decoded = earlier.images.unflatten(0, (context.spec.classes, -1))
+            context = replace(context, company=Company(decoded, earlier.stored.shape[1]))
+        if self.net_data != "all":
+            known = len(earlier.targets) if self.net_data == "previous+pool" else 0
+            taught = Taught(torch.cat(pools).sort().values, earlier.images[:known], earlier.targets[:known])
+            context = replace(context, taught=taught)
+        return context
 
     def remembered(self, lesson: State) -> State:
         """What the next segment is compared with."""
         return {name: lesson[name] for name in ("pools", "told", "scores") if name in lesson}
+
+    def concluded(self, context: Context, earlier: Earlier, remembered: State) -> State:
+        """With ``verify`` the last pools and their scores as networks see them that were trained on the whole set."""
+        last = earlier.number == len(self.segments(context.ipc)) - 1
+        if not self.verify or not last or "scores" not in remembered or not self._again(earlier):
+            return remembered
+        said, pools = self._judged(context, earlier, self._bank(context, earlier)), remembered["pools"]
+        assert said is not None
+        told = ops.figures(pools, said.difficulty, pools, remembered["scores"])
+        return {**remembered, "told": {**remembered["told"], **_easier(told)}}
 
     def record(self, remembered: Sequence[State]) -> dict[str, Any]:
         """Of each segment its window, the sizes of its pools, how hard these are, and how they go with the last ones.
 
         ``difficulty`` is the mean over the pools, ``difficulty_of_all`` that over all images, by the same networks:
         those of other segments are others, and know more. ``overlap`` is the intersection of a pool and the last one by
-        their union, the mean over classes; ``last_pool_easier`` the share of the last pools whose images are now easier
-        than their median was, ``all_easier`` the same of all images.
+        their union, the mean over classes. ``pool_easier`` is the share of the pool's images that are easier, once the
+        segment is learnt, than their median was before it was, ``all_easier`` the same of all images. Lessons that a
+        segment had on its way are listed under ``rescored``, with what had become of the pools before each.
         """
-        return {"segments": [lesson["told"] for lesson in remembered]}
+        told = [{**lesson["told"]} for lesson in remembered]
+        for entry, after in itertools.pairwise(told):
+            entry |= _easier(after)
+        for entry in told:
+            for name in ("last_pool_easier", "last_all_easier"):
+                entry.pop(name, None)
+        return {"segments": told}
 
-    def _window(self, number: int, count: int) -> tuple[float, float]:
-        """Ranks that a segment is learnt on."""
-        if number == 0 and self.first == "all":
-            return 0.0, 1.0
+    def _again(self, earlier: Earlier) -> bool:
+        """Whether the scores of the lesson before are those of networks of the same kind, which knew less."""
+        return self.scoring == "previous" and (earlier.number > 1 or earlier.iteration > 0)
+
+    def _window(self, context: Context, earlier: Earlier, rows: Tensor, said: Judgement | None) -> tuple[float, float]:
+        """Ranks of a class that a segment is learnt on."""
+        number, count = earlier.number, len(self.segments(context.ipc))
         if number == 0:
-            return 0.0, min(self.width, 1 - self.outliers)
+            return (0.0, 1.0) if self.first == "all" else (0.0, min(self.width, 1 - self.outliers))
+        if self.window_rule == "frontier" and said is not None and said.right is not None:
+            return ops.frontier(float(said.right[rows].mean()), self.width, self.outliers)
         return ops.window(number, count, self.width, self.outliers, self.order)
 
     def _bank(self, context: Context, earlier: Earlier) -> list[Weights]:
-        """Networks trained on the segments before, network by network at all their checkpoints; none for the first."""
-        if earlier.number == 0 or (self.previous == 0 and self.scoring == "real"):
+        """Networks trained on what there is, one by one at all their checkpoints; none for the first segment."""
+        number, iteration = earlier.number, earlier.iteration
+        if number == 0 or (self.previous == 0 and self.scoring != "previous"):
             return []
-        context.say(f"training {self.scorers} networks on the {earlier.number} segments before")
-        own = replace(context, streams=Streams(context.streams("scorers", earlier.number).seed))
+        context.say(f"training {self.scorers} networks on {number + (iteration > 0)} segments")
+        key = (number, iteration) if iteration else (number,)
+        own = replace(context, streams=Streams(context.streams("scorers", *key).seed))
         images, targets = earlier.images, earlier.targets
         found = scorers(own, earlier.network, images, targets, self.training, self.scorer_epochs, self.scorers)
         return [weights for network in found for weights in network]
 
-    def _scores(self, context: Context, earlier: Earlier, bank: list[Weights]) -> Tensor | None:
+    def _judged(self, context: Context, earlier: Earlier, bank: list[Weights]) -> Judgement | None:
         """How hard each real image is; None where nobody is asked."""
+        network = earlier.network
         if earlier.number == 0 and self.first == "all":
             return None
-        if earlier.number == 0 or self.scoring == "real":
-            name = earlier.network.name
-            judges = list(pretrained(context, name, self.training, self.real_epochs, self.scorers))
-        else:
-            judges = bank[len(CHECKPOINTS) - 1 :: len(CHECKPOINTS)]
-        return difficulty(context, earlier.network, judges)
+        if earlier.number and self.scoring == "previous":
+            return difficulty(context, network, bank[len(CHECKPOINTS) - 1 :: len(CHECKPOINTS)], self.score)
+        if self.scoring == "random":
+            return Judgement(context.streams("random difficulty").uniform(len(context.data)))
+        if self.scoring == "real" and "scores" in earlier.lesson:
+            return Judgement(earlier.lesson["scores"])
+        if self.score == "forgetting":
+            single = replace(self.training, cutmix=0.0, mixup=0.0)
+            return forgotten(context, network, single, self.real_epochs, self.scorers)
+        judges = []
+        for weights in pretrained(context, network.name, self.training, self.real_epochs, self.scorers):
+            judges.append(weights)
+            context.pause()
+        return difficulty(context, network, judges, self.score)
 
-    def _initial(self, context: Context, earlier: Earlier, label: int, rows: Tensor, chosen: Tensor) -> Tensor:
-        """Rows of the pool that no other segment begins with, in data set order; more where these are too few."""
-        sizes = self.segments(context.ipc)
-        order = context.streams("segments of rows", label).permutation(len(rows))
-        start, stop = (len(rows) * sum(sizes[:end]) // sum(sizes) for end in (earlier.number, earlier.number + 1))
-        mine = torch.isin(chosen, rows[order[start:stop]])
-        own, others = chosen[mine], rows[order][torch.isin(rows[order], chosen[~mine])]
-        return torch.cat([own, others[: max(0, earlier.decoded - len(own))]]).sort().values
 
-
-def _figures(pools: list[Tensor], scores: Tensor | None, last: State) -> dict[str, Any]:
-    """What a lesson tells of its pools, and of the last ones."""
-    told: dict[str, Any] = {"pool": [len(rows) for rows in pools]}
-    if scores is not None:
-        told["difficulty"] = float(scores[torch.cat(pools)].mean())
-        told["difficulty_of_all"] = float(scores.mean())
-    if last:
-        overlaps = [ops.overlap(mine, other) for mine, other in zip(pools, last["pools"], strict=True)]
-        told["overlap"] = sum(overlaps) / len(overlaps)
-    if scores is not None and "scores" in last:
-        rows = torch.cat(last["pools"])
-        told["last_pool_easier"] = ops.easier(last["scores"][rows], scores[rows])
-        told["all_easier"] = ops.easier(last["scores"], scores)
-    return told
+def _easier(after: Mapping[str, Any]) -> dict[str, Any]:
+    """What later figures say of the pools before."""
+    names = ("pool_easier", "all_easier")
+    return {name: after[f"last_{name}"] for name in names if f"last_{name}" in after}

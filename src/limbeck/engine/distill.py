@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from limbeck.core.context import Context
-from limbeck.core.contracts import Labeler
 from limbeck.core.distilled import Distilled, Storage
 from limbeck.core.errors import InputError
 from limbeck.core.execution import use_allocator
@@ -29,12 +28,14 @@ from limbeck.engine.plan import shortage
 from limbeck.engine.progress import progress
 from limbeck.engine.run import Run
 from limbeck.engine.run_file import DataReference, RunFile
+from limbeck.engine.segments import check_segments, united
 from limbeck.engine.settings import Settings
-from limbeck.engine.snapshots import due_steps
+from limbeck.engine.snapshots import due_steps, iterations_done
 from limbeck.engine.watch import look_steps
 from limbeck.engine.workload import flops, lengths
 from limbeck.execution.processes import Processes
 from limbeck.networks import build
+from limbeck.storage.examples import write_examples
 from limbeck.training.pretraining import cache_folder
 
 __all__ = ["check_learnt_together", "check_storage", "distill", "make_context"]
@@ -83,6 +84,7 @@ def distill(
     seed: int = 0,
     out: str | Path | None = None,
     storage: Storage = "float32",
+    cut_after: float | None = None,
     settings: Settings | None = None,
     executor: Executor | None = None,
 ) -> Distilled:
@@ -96,6 +98,9 @@ def distill(
         out: folder for checkpoints and the result. A run that was interrupted there is resumed, one that has finished
             is read back. None keeps everything in memory.
         storage: how stored pixels are kept at the end: ``float32``, or ``uint8`` like the real images.
+        cut_after: seconds after which the run is cut: no inner step begins any more, and the images are the result as
+            they are then. Counted is what the record counts: not interruptions, not snapshots and looks, nor a
+            teacher that groups of images share. Groups have their part of it by their steps. None takes all steps.
         settings: device, dtype, checkpoints, snapshots, looks, progress.
         executor: where independent tasks run; by default this process, and as many as the settings say for groups of
             images that are learnt apart.
@@ -109,6 +114,7 @@ def distill(
         RunError: the loss was not finite, twice.
     """
     settings = settings or Settings()
+    _check_cut(cut_after, recipe)
     display = progress(settings.progress)
     context = make_context(recipe, data, ipc, seed, settings, executor, display.say)
     check_storage(recipe, storage)
@@ -131,12 +137,13 @@ def distill(
         precision=settings.precision,
         storage=storage,
         recipe=recipe,
+        cut_after=cut_after,
     )
     steps, looks = due_steps(settings.snapshots, loop.length()), look_steps(settings.watch, loop.length())
     grouped = bool(chains(recipe, context))
     check_learnt_together(recipe, context)
     if grouped:
-        _check_segments(recipe, ipc)
+        check_segments(recipe, context)
     folder = RunFolder(Path(out), asked, steps, looks) if out is not None else None
     segments = recipe.curriculum.segments(ipc) if grouped and recipe.curriculum else ()
     identity = {"versions": versions()}
@@ -149,8 +156,9 @@ def distill(
         return as_set(*loop.result(state))
 
     if folder is not None and folder.finished():
-        folder.snapshots.require(loop.length())
-        folder.looks.require(loop.length())
+        done = None if cut_after is None else folder.steps()
+        for kept in (folder.snapshots, folder.looks):
+            kept.require(loop.length() if done is None else done)
         display.say(f"{folder.path} is finished already")
         return folder.result(empty)
     for warning in shortage(recipe, context, folder.path if folder else None, storage, settings.class_block):
@@ -162,18 +170,25 @@ def distill(
         told: dict[str, Any] = {}
         if grouped:
             workers = executor or (Processes(settings.processes) if settings.processes > 1 else None)
-            run = GroupRun(recipe, context, groups, settings, display, stop, pool, workers)
-            distilled = as_set(run.to_the_end())
+            run = GroupRun(recipe, context, groups, settings, display, stop, pool, workers, cut_after)
+            stored = run.to_the_end()
+            distilled = as_set(stored, run.learnt)
             told = recipe.curriculum.record(run.lessons) if segments and recipe.curriculum else {}
+            for entry, own in zip(told.get("segments", ()), run.told, strict=bool(told)):
+                entry |= own
             if folder is not None:
                 folder.write_log(run.lines)
         else:
-            run = Run(loop, folder, of_state, settings, display, stop)
+            run = Run(loop, folder, of_state, settings, display, stop, limit=cut_after)
             state = run.to_the_end()
             distilled = of_state(state)
             told = recipe.pool.record(state.parts["pool"], context) if recipe.pool is not None else {}
+        record = _record(loop, run, cut_after)
+        if "cut" in record:  # as a snapshot does, the set says that it is that of an earlier step
+            distilled = replace(distilled, identity={**distilled.identity, "step": run.steps})
         if folder is not None:
-            folder.finish(distilled, {**_record(loop, run), **told})
+            write_examples(folder.path, data.train)
+            folder.finish(distilled, {**record, **told})
     return distilled
 
 
@@ -188,13 +203,26 @@ def check_storage(recipe: Recipe, storage: Storage) -> None:
         raise InputError("uint8 storage needs images in [0, 1]; use --storage float32 with this recipe.")
 
 
-def _record(loop: Loop, run: Run | GroupRun) -> dict[str, Any]:
-    """What the run cost, and on what."""
+def _check_cut(cut_after: float | None, recipe: Recipe) -> None:
+    if cut_after is not None and not cut_after > 0:
+        raise InputError(
+            f"a run is cut after more than {cut_after:g} seconds (--cut-after); give more, or take all steps."
+        )
+    if cut_after is not None and recipe.objective is None:
+        raise InputError(f"recipe '{recipe.name}' takes no steps that could be cut; leave --cut-after out.")
+
+
+def _record(loop: Loop, run: Run | GroupRun, cut_after: float | None) -> dict[str, Any]:
+    """What the run cost, and on what; whether it was cut, and where."""
     device = loop.context.device
     groups = lengths(loop.recipe, loop.context)
+    planned = sum(groups) if groups else loop.length()
+    iteration = {} if groups else {"iteration": iterations_done(loop.recipe, run.steps)}
+    cut = {"cut": {"after_seconds": cut_after, "step": run.steps, "of": planned, **iteration}}
     return {
         "method": loop.recipe.name,
-        "steps": sum(groups) if groups else loop.length(),
+        "steps": run.steps,
+        **(cut if run.steps < planned else {}),
         **({"groups": len(groups)} if groups else {}),
         "seconds": run.seconds,
         "peak_memory_bytes": peak_memory_bytes(device),
@@ -217,34 +245,15 @@ def check_learnt_together(recipe: Recipe, context: Context) -> None:
     """
     if recipe.objective is None or recipe.curriculum is None or not recipe.curriculum.groups(context):
         return
-    objective, labeler = recipe.objective, recipe.labeler
-    whose = None
-    if objective is not None and objective.learnt(objective.init(context)):
+    objective, whose = recipe.objective, None
+    if objective.learnt(objective.init(context)) and not united(recipe):
         whose = f"objective '{part_name(objective)}' learns a number for all images"
-    elif type(labeler).soft is not Labeler.soft:
-        whose = f"labeler '{part_name(labeler)}' labels the whole set at its end"
+    elif recipe.labels_softly():
+        whose = f"labeler '{part_name(recipe.labeler)}' labels the whole set at its end"
     if whose is not None:
         raise InputError(
             f"{whose}, but curriculum '{part_name(recipe.curriculum)}' learns images group by group; use another "
             "curriculum (--with curriculum=all_at_once)."
-        )
-
-
-def _check_segments(recipe: Recipe, ipc: int) -> None:
-    """Refuse segments where images of one would be decoded otherwise in the whole set, or matter to another's pool."""
-    sizes = recipe.curriculum.segments(ipc) if recipe.curriculum is not None else ()
-    parts = recipe.parametrization.parts
-    if not sizes:
-        return
-    if parts(ipc) != sum(map(parts, sizes)):
-        raise InputError(
-            f"parametrization '{part_name(recipe.parametrization)}' decodes {ipc} images of a class otherwise than "
-            f"segments of {sizes} of them; use another one (--with parametrization=plain) or one segment."
-        )
-    if recipe.pool is not None and recipe.pool.chained():
-        raise InputError(
-            f"pool '{part_name(recipe.pool)}' lets images change the network of those that follow, which segments, "
-            "each with networks of its own, cannot do; use another pool, or --with curriculum=one_by_one."
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.plain import completed, encode
-from limbeck.engine.groups import GroupFolder
+from limbeck.engine.group_folder import GroupFolder
 from limbeck.engine.journal import LOG, Journal
 from limbeck.engine.run_file import FILE, RunFile, read_plain, write_run_file
 from limbeck.storage.atomic import write_text
@@ -64,6 +64,11 @@ class RunFolder(Journal):
     def finished(self) -> bool:
         """Whether the distilled set is there."""
         return (self.path / SIDECAR).is_file()
+
+    def steps(self) -> int | None:
+        """Inner steps of the finished run, as its record says; None where it was lost."""
+        path = self.path / RECORD
+        return int(json.loads(path.read_text(encoding="utf-8"))["steps"]) if path.is_file() else None
 
     def result(self, expected: Distilled) -> Distilled:
         """The finished set, given one of the same run for what is not in the files."""

@@ -4,124 +4,29 @@ from __future__ import annotations
 
 import copy
 import functools
-import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from limbeck.core.context import Context, Group
-from limbeck.core.contracts import Earlier, State
-from limbeck.core.distilled import Distilled
+from limbeck.core.contracts import State
+from limbeck.core.distilled import Distilled, by_segment
 from limbeck.core.errors import InputError, Interrupted, RunError
 from limbeck.core.executor import Executor, InProcess
 from limbeck.core.recipe import Recipe
-from limbeck.core.streams import Streams
-from limbeck.engine.checkpoint import Checkpoints
+from limbeck.engine.group_folder import GroupFolder, Learnt
 from limbeck.engine.interrupt import Stop, stoppable
-from limbeck.engine.journal import Journal
 from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.progress import Progress, progress
 from limbeck.engine.run import Run
+from limbeck.engine.segments import Finished, LessonLost, Segment
 from limbeck.engine.settings import Settings
 from limbeck.engine.workload import lengths
-from limbeck.storage.tree import load_tree, save_tree
 
-__all__ = ["GroupFolder", "GroupRun", "Learnt", "chains", "check_processes", "first_pool"]
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """What came of a group.
-
-    Args:
-        stored: its images, ``[k, n, C, H, W]`` on the CPU.
-        lines: its lines of the log.
-        seconds: how long it took.
-        loss: the last loss.
-        pool: the state of the pool after it, where the next group needs it.
-        lesson: of a segment, what the next one needs of its lesson.
-    """
-
-    stored: Tensor
-    lines: list[dict[str, Any]]
-    seconds: float
-    loss: float | None
-    pool: State | None = None
-    lesson: State | None = None
-
-
-class GroupFolder:
-    """Finished groups and those under way, below the folder of a run.
-
-    Args:
-        path: made when the first group begins.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._prepared = Checkpoints(path / "prepared")
-
-    def prepared(self, make: Callable[[], State], device: torch.device) -> State:
-        """What all groups begin with: as it was kept when the run began, or made now and kept."""
-        found = self._prepared.latest(device)
-        if found is None:
-            found = {"pool": make()}
-            self._prepared.save(0, found)
-        pool: State = found["pool"]
-        return pool
-
-    def journal(self, group: Group) -> Journal:
-        """Where a group writes while it is under way."""
-        return Journal(self._open(group))
-
-    def lesson(self, group: Group, make: Callable[[], State]) -> State:
-        """What a segment begins with: as it was kept when it began, on the CPU, or made now and kept."""
-        path = self._open(group) / "lesson.safetensors"
-        if path.is_file():
-            try:
-                return load_tree(path)
-            except RunError:
-                path.unlink(missing_ok=True)  # damaged: it is made again
-        lesson = make()
-        save_tree(path, lesson)
-        return lesson
-
-    def _open(self, group: Group) -> Path:
-        path = self._path / f"group-{group.number:06d}"
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def write(self, group: Group, learnt: Learnt) -> None:
-        """Keep a finished group, and remove what it wrote on the way."""
-        save_tree(self._file(group), dict(vars(learnt)))
-        shutil.rmtree(self._path / f"group-{group.number:06d}", ignore_errors=True)
-
-    def read(self, group: Group, device: torch.device | str = "cpu") -> Learnt | None:
-        """A finished group, with tensors on a device; None if there is none that can be read."""
-        path = self._file(group)
-        if not path.is_file():
-            return None
-        try:
-            return Learnt(**load_tree(path, device))
-        except (RunError, TypeError):
-            path.unlink(missing_ok=True)  # damaged: it is learnt again
-            return None
-
-    def finished(self, group: Group) -> bool:
-        """Whether there is a file of a finished group."""
-        return self._file(group).is_file()
-
-    def remove(self) -> None:
-        """Remove everything."""
-        shutil.rmtree(self._path, ignore_errors=True)
-
-    def _file(self, group: Group) -> Path:
-        return self._path / f"{group.number:06d}.safetensors"
+__all__ = ["GroupRun", "chains", "check_processes", "first_pool"]
 
 
 def chains(recipe: Recipe, context: Context) -> list[tuple[Group, ...]]:
@@ -169,19 +74,24 @@ class _Work:
     total: int
     threads: int
     segments: tuple[int, ...] = ()
+    limit: float | None = None
     display: Progress | None = None
     stop: Stop | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         context = replace(self.context, say=_silent, executor=InProcess())
         settings = (self.recipe, context, self.settings, self.folder, self.pool, self.total, self.threads)
-        return (_Work, (*settings, self.segments))
+        return (_Work, (*settings, self.segments, self.limit))
 
     def steps(self, group: Group) -> int:
         """Inner steps of a group."""
         curriculum = self.recipe.curriculum
         assert curriculum is not None
         return self.segments[group.number] if self.segments else curriculum.length()
+
+    def share(self, group: Group) -> float | None:
+        """Seconds that a group may take: of those of the run as many as it has of the steps; None for any."""
+        return None if self.limit is None else self.limit * self.steps(group) / self.total
 
     def before(self, group: Group) -> int:
         """Inner steps of the groups before one."""
@@ -221,6 +131,7 @@ class GroupRun:
         stop: whether somebody asked to stop.
         pool: what `first_pool` gave.
         executor: where groups are learnt; that of the context by default.
+        limit: seconds after which the run is cut, shared among groups by their steps; None for all steps.
     """
 
     def __init__(
@@ -233,6 +144,7 @@ class GroupRun:
         stop: Stop,
         pool: State | None,
         executor: Executor | None = None,
+        limit: float | None = None,
     ) -> None:
         self._chains = chains(recipe, context)
         self._folder, self._context, self._display, self._stop = folder, context, display, stop
@@ -240,11 +152,14 @@ class GroupRun:
         every, threads = lengths(recipe, context), torch.get_num_threads()
         segments = tuple(every) if recipe.curriculum and recipe.curriculum.segments(context.ipc) else ()
         total = sum(every)
-        self._work = _Work(recipe, context, settings, folder, pool, total, threads, segments, display, stop)
+        self._work = _Work(recipe, context, settings, folder, pool, total, threads, segments, limit, display, stop)
         self.lines: list[dict[str, Any]] = []
         self.seconds = 0.0
+        self.steps = 0
         self.loss: float | None = None
         self.lessons: list[State] = []
+        self.told: list[dict[str, Any]] = []
+        self.learnt: dict[str, Tensor] = {}
 
     def to_the_end(self) -> Tensor:
         """The stored images of all groups, ``[K, n, C, H, W]`` on the CPU."""
@@ -257,6 +172,7 @@ class GroupRun:
         spec = self._context.spec
         stored = torch.empty(spec.classes, self._context.ipc, *spec.shape)
         losses: list[float] = []
+        beside: list[dict[str, Tensor]] = []
         for group, learnt in self._learn():
             stored[group.labels.start : group.labels.stop, group.images.start : group.images.stop] = learnt.stored
             offset = self._work.before(group)
@@ -270,10 +186,14 @@ class GroupRun:
                 for line in learnt.lines
             ]
             self.seconds += learnt.seconds
+            self.steps += learnt.steps
             losses += [] if learnt.loss is None else [learnt.loss]
             self.lessons += [] if learnt.lesson is None else [learnt.lesson]
+            self.told.append(learnt.told)
+            beside.append(learnt.beside)
             self._display.advance(offset + self._work.steps(group), learnt.loss)
         self.loss = sum(losses) / len(losses) if losses else None
+        self.learnt = by_segment(beside)
         return stored
 
     def _learn(self) -> Iterator[tuple[Group, Learnt]]:
@@ -319,7 +239,7 @@ def _learn_chain(work: _Work, chain: tuple[Group, ...], display: Progress, stop:
         learnt = work.folder.read(group, home) if work.folder is not None else None
         if learnt is None:
             if segmented:
-                learnt = _learn_segment(work, group, copy.deepcopy(work.pool), finished, display, stop)
+                learnt = _learn_segment(work, group, work.pool, finished, display, stop)
             else:
                 learnt = _learn_group(work, group, pool, display, stop, keeps_pool=group is not chain[-1])
             if work.folder is not None:
@@ -343,56 +263,43 @@ def _learn_segment(
     work: _Work, group: Group, pool: State | None, finished: Sequence[Learnt], display: Progress, stop: Stop
 ) -> Learnt:
     """A segment as a run of its own, with what those before have taught."""
-    recipe, context, curriculum = work.recipe, work.context, work.recipe.curriculum
-    assert curriculum is not None
-
-    def make() -> State:
-        began = time.monotonic()
-        lesson = curriculum.lesson(context, _earlier(recipe, context, group, finished))
-        return {"lesson": lesson, "seconds": time.monotonic() - began}
-
-    made = make() if work.folder is None else work.folder.lesson(group, make)
-    lesson, seconds = made["lesson"], made["seconds"]
-    # Random numbers of its own, but for the first segment: it is a smaller run of the same recipe.
-    streams = Streams(context.streams("segment", group.number).seed) if group.number else context.streams
-    own = curriculum.focus(replace(context, ipc=len(group.images), streams=streams), lesson)
-    recipe = replace(recipe, curriculum=curriculum.of_segment(context.ipc, group.number))
-    learnt, _ = _run(work, group, Loop(recipe, own, work.settings.class_block), pool, display, stop)
+    home = None if work.folder is None else work.folder.home(group)
+    before = [Finished(one.stored, one.lesson or {}) for one in finished]
+    segment = Segment(work.recipe, work.context, group, before, home, stop, work.settings.class_block)
+    try:
+        learnt, state = _run(work, group, segment.loop, segment.pool(pool), display, stop, segment)
+    except LessonLost as error:
+        if work.folder is None:
+            raise
+        display.say(f"{error}; segment {group.number} begins again")
+        work.folder.forget(group)
+        return _learn_segment(work, group, pool, finished, display, stop)
+    seconds = segment.seconds
     lines = [{**line, "seconds": line["seconds"] + seconds} for line in learnt.lines]
-    return replace(learnt, lines=lines, seconds=learnt.seconds + seconds, lesson=curriculum.remembered(lesson))
-
-
-def _earlier(recipe: Recipe, context: Context, group: Group, finished: Sequence[Learnt]) -> Earlier:
-    """What the segments before have become."""
-    assert recipe.pool is not None
-    before = replace(context, group=replace(group, images=range(group.images.start)))
-    network = recipe.pool.architecture(context)
-    empty = torch.empty(before.stored_shape, device=context.device, dtype=context.dtype)
-    stored, images, targets = empty, empty.flatten(0, 1), torch.empty(0, dtype=torch.int64, device=context.device)
-    if finished:
-        stored = torch.cat([one.stored for one in finished], dim=1).to(context.device, context.dtype)
-        images, targets = Loop(recipe, before).decoded(stored)
-    return Earlier(
-        number=len(finished),
-        stored=stored,
-        images=images,
-        targets=targets,
-        network=network,
-        lesson=(finished[-1].lesson if finished else None) or {},
-        decoded=recipe.parametrization.parts(len(group.images)),
-        real=recipe.sampler.size(context) if recipe.sampler is not None else 0,
-    )
+    lesson, beside, told = segment.concluded(state), segment.loop.result(state)[1], segment.told(state)
+    taken = learnt.seconds + segment.seconds
+    return replace(learnt, lines=lines, seconds=taken, lesson=lesson, beside=beside, told=told)
 
 
 def _run(
-    work: _Work, group: Group, loop: Loop, pool: State | None, display: Progress, stop: Stop
+    work: _Work,
+    group: Group,
+    loop: Loop,
+    pool: State | None,
+    display: Progress,
+    stop: Stop,
+    segment: Segment | None = None,
 ) -> tuple[Learnt, LoopState]:
-    """A group from its first step, or its newest checkpoint, to its last."""
+    """A group from its first step, or its newest checkpoint, to its last, after so many seconds of its lesson."""
+    share = work.share(group)
+    limit = None if share is None else share - (0.0 if segment is None else segment.seconds)
     journal = None if work.folder is None else work.folder.journal(group)
-    run = Run(loop, journal, _no_set, work.settings, display, stop, pool, work.before(group), work.total)
+    renew = None if segment is None else segment.renew
+    run = Run(loop, journal, _no_set, work.settings, display, stop, pool, work.before(group), work.total, renew, limit)
     state = run.to_the_end()
     lines = [] if journal is None else journal.lines()
-    return Learnt(stored=loop.result(state)[0], lines=lines, seconds=run.seconds, loss=run.loss), state
+    stored = loop.result(state)[0]
+    return Learnt(stored=stored, lines=lines, seconds=run.seconds, loss=run.loss, steps=run.steps), state
 
 
 def _no_set(state: LoopState) -> Distilled:

@@ -233,16 +233,30 @@ class Loop:
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         drawn = recipe.objective.draws(context, moment, labels, self._peers)
         chosen = [subset for _, subset in drawn if subset is not None]
+        decoded = recipe.parametrization.parts(len(context.positions))
+        beside = self._beside(labels, decoded, moment)
+        shown = decoded if beside is None else decoded + beside.shape[1]
         return Block(
             labels=labels,
             stored=stored[first : first + len(labels)],
-            targets=self._targets(labels, recipe.parametrization.parts(len(context.positions))),
+            targets=self._targets(labels, shown),
             real=context.data.images(padded),
             counts=counts,
             draws=tuple(draws for draws, _ in drawn),
             chosen=torch.stack(chosen).to(context.device) if chosen else None,
             memory=parts["objective"],
+            beside=beside,
         )
+
+    def _beside(self, labels: tuple[int, ...], decoded: int, moment: Moment) -> Tensor | None:
+        """Finished images that are shown beside those of a block, as many as there is room for."""
+        objective, company, streams = self.recipe.objective, self.context.company, self.context.streams
+        if objective is None or company is None:
+            return None
+        room = objective.room(decoded)
+        count = company.images.shape[1] if room is None else room
+        where = (moment.iteration, moment.step)
+        return torch.stack([company.some(label, count, streams("company", *where, label)) for label in labels])
 
     def _rows(self, state: State, moment: Moment, label: int) -> Tensor:
         """The real batch of a class: what the sampler chooses of what it is shown, mixed with the rest."""

@@ -16,6 +16,7 @@ from limbeck.core.contracts import Peers, Workload
 from limbeck.core.distilled import Storage
 from limbeck.core.execution import Execution
 from limbeck.core.recipe import Recipe
+from limbeck.engine.segments import united
 from limbeck.engine.workload import flops, workload
 from limbeck.storage.disk import free_bytes
 from limbeck.training.passes import forward
@@ -160,8 +161,10 @@ def disk_bytes(recipe: Recipe, context: Context, storage: Storage = "float32") -
         return result
     weights = _weights(recipe, context) * recipe.pool.copies() if recipe.pool is not None else 0
     groups = recipe.curriculum.groups(context) if recipe.curriculum is not None else ()
-    if groups:  # finished ones, the checkpoints of one, and what all begin with
-        return result + 4 * pixels + 2 * size * (3 * pixels // len(groups) + weights) + size * weights
+    if groups:  # finished ones, the checkpoints of one, what all begin with, and what lessons hold
+        # A lesson and what it is made of; with those that may still be needed, where it is made anew.
+        lessons = (5 if _renewed(recipe) else 2) * _bank(recipe, context)
+        return result + size * lessons + 4 * pixels + 2 * size * (3 * pixels // len(groups) + weights) + size * weights
     return result + 2 * size * (2 * pixels + weights)
 
 
@@ -202,8 +205,23 @@ def _memory_by_cause(recipe: Recipe, context: Context, class_block: int) -> dict
         "the network (choose a smaller one, --pool.network)": (4.0 + recipe.pool.copies())
         * _weights(recipe, context)
         * size,
+        "the networks that score segments (lower --curriculum.scorers)": float(
+            (2 if _renewed(recipe) else 1) * _bank(recipe, context) * size
+        ),
     }
     return found
+
+
+def _bank(recipe: Recipe, context: Context) -> int:
+    """Numbers in the networks that a lesson of the curriculum holds."""
+    if recipe.pool is None or recipe.curriculum is None or recipe.objective is None:
+        return 0
+    return recipe.curriculum.copies(context.ipc) * _weights(recipe, context)
+
+
+def _renewed(recipe: Recipe) -> bool:
+    """Whether lessons are made anew on the way, while the last one is in use."""
+    return recipe.curriculum is not None and recipe.curriculum.renewed(1) > 0
 
 
 def _weights(recipe: Recipe, context: Context) -> int:
@@ -246,7 +264,8 @@ def _matching_seconds(recipe: Recipe, context: Context, view: View, load: Worklo
     assert objective is not None and recipe.curriculum is not None
     groups = recipe.curriculum.groups(context)
     if groups:
-        context = replace(context, group=groups[0])
+        together = range(context.ipc) if united(recipe) else groups[0].images
+        context = replace(context, group=replace(groups[0], images=together))
     labels = tuple(context.labels) if groups else (0,)
     ipc = len(context.positions)
     images, _ = _real(context, max(load.real, ipc * len(labels)))

@@ -20,7 +20,10 @@ from limbeck.engine.progress import Progress
 from limbeck.engine.settings import Settings
 from limbeck.engine.watch import look
 
-__all__ = ["Run"]
+__all__ = ["Renew", "Run"]
+
+Renew = Callable[[LoopState, Callable[[], None]], tuple[Loop, LoopState]]
+"""Gives the loop that takes the next step of a state, and the state that it begins with; may save the state first."""
 
 _LOG_LINES = 500
 """About how many lines the log of a run has."""
@@ -47,6 +50,8 @@ class Run:
         pool: the state of the pool at the start, where it is known already.
         done: steps of earlier groups.
         total: steps of all groups; None for a run without groups, which announces itself to the display.
+        renew: gives the loop that takes the next step, where that changes on the way.
+        limit: seconds after which it is cut: no step begins any more; None for all steps.
     """
 
     def __init__(
@@ -60,12 +65,16 @@ class Run:
         pool: State | None = None,
         done: int = 0,
         total: int | None = None,
+        renew: Renew | None = None,
+        limit: float | None = None,
     ) -> None:
         self._loop = loop
+        self._limit = limit
         self._journal = journal
         self._pool = pool
         self._done = done
         self._all = total
+        self._renew = renew
         self._as_set = as_set
         self._settings = settings
         self._display = display
@@ -77,22 +86,27 @@ class Run:
         self._rolled_back = False
         self._last_loss: float | None = None
         self._figures: dict[str, float] = {}
+        self.steps = 0
 
     def to_the_end(self) -> LoopState:
-        """All steps that are left."""
+        """All steps that are left, or as many as the time allows; ``steps`` is how many the run then has."""
         total, name = self._loop.length(), self._loop.recipe.name
         state, tally = self._begin()
+        state = self._renewed(state, tally)
         self._keep_if_due(state, tally, state.ordinal - 1)
         if self._all is None:
             self._display.start(name, total, state.ordinal)
         every = max(1, total // _LOG_LINES)
-        while state.ordinal < total:
+        cut = self._time_is_up()
+        while state.ordinal < total and not cut:
+            state = self._renewed(state, tally)
             before = state.ordinal
             state, losses = self._loop.step(state)
             if len(losses):  # a step that was not taken has none
                 tally = _Tally(tally.total + losses.sum(), tally.count + 1)
+            cut = self._time_is_up()
             # A network's life may end early, and with it the steps of its iteration.
-            due = state.ordinal // every > before // every or state.ordinal == total
+            due = state.ordinal // every > before // every or state.ordinal == total or cut
             if due and tally.count:
                 loss = float(tally.total) / tally.count
                 if not _finite(loss, state.stored):
@@ -103,6 +117,7 @@ class Run:
             self._keep_if_due(state, tally, before)
             self._display.advance(self._done + state.ordinal, self._last_loss, self._figures)
             self._save_if_due(state, tally, total)
+        self.steps = state.ordinal
         return state
 
     @property
@@ -114,6 +129,14 @@ class Run:
     def loss(self) -> float | None:
         """The last loss that was logged."""
         return self._last_loss
+
+    def _time_is_up(self) -> bool:
+        """Whether no step may begin any more."""
+        if self._limit is None:
+            return False
+        if self._loop.context.device.type == "cuda":  # what was only asked for has not taken its time yet
+            torch.cuda.synchronize(self._loop.context.device)
+        return self._seconds() >= self._limit
 
     def _begin(self) -> tuple[LoopState, _Tally]:
         """The newest checkpoint, or the initial state, which becomes the first one."""
@@ -139,6 +162,12 @@ class Run:
         self._last_loss = tree["last_loss"]
         self._saved_at = tree["state"]["ordinal"]
         return LoopState(**tree["state"]), _Tally(**tree["tally"])
+
+    def _renewed(self, state: LoopState, tally: _Tally) -> LoopState:
+        """The state that the next step begins with, and with it the loop."""
+        if self._renew is not None:
+            self._loop, state = self._renew(state, lambda: self._save(state, tally) if _sound(state, tally) else None)
+        return state
 
     def _no_losses(self) -> _Tally:
         return _Tally(torch.zeros((), dtype=self._loop.context.dtype, device=self._loop.context.device))

@@ -58,7 +58,10 @@ class RunFile:
         precision: number format of convolutions.
         storage: how stored pixels are written.
         recipe: the composed recipe.
+        cut_after: seconds after which the run is cut; None for all its steps.
     """
+
+    added: ClassVar[Mapping[str, Any]] = {"cut_after": None}
 
     format: int = FORMAT
     data: DataReference
@@ -68,6 +71,7 @@ class RunFile:
     precision: Precision
     storage: Storage
     recipe: Recipe
+    cut_after: float | None = None
 
 
 def write_run_file(folder: Path, run: RunFile) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from limbeck.core.context import Context
 from limbeck.core.contracts import Workload
 from limbeck.core.recipe import Recipe
+from limbeck.engine.segments import united
 
 __all__ = ["flops", "lengths", "workload"]
 
@@ -21,18 +22,22 @@ def lengths(recipe: Recipe, context: Context) -> list[int]:
 
 
 def workload(recipe: Recipe, context: Context) -> Workload:
-    """Steps of a run and images of a class in each; of groups as if all that show a class once were one."""
+    """Steps of a run and images of a class in each; of groups as if all that show a class once were one.
+
+    Segments in whose steps those before are shown as well count as many images as the last of them.
+    """
     curriculum = recipe.curriculum
     length = curriculum.length() if curriculum and recipe.objective else 0
     steps = curriculum.moment(0).steps if curriculum and length else 1
     groups = curriculum.groups(context) if curriculum and length else ()
     times = sum(len(group.labels) for group in groups) // context.spec.classes if groups else 1
     segmented = bool(curriculum and curriculum.segments(context.ipc))
+    shown = len(groups[0].images) if groups and not united(recipe) else context.ipc
     return Workload(
         iterations=sum(lengths(recipe, context)) // steps if segmented else times * (length // steps),
         steps=steps,
         real=recipe.sampler.size(context) if recipe.sampler else 0,
-        decoded=recipe.parametrization.parts(len(groups[0].images) if groups else context.ipc),
+        decoded=recipe.parametrization.parts(shown),
     )
 
 

@@ -1,4 +1,4 @@
-"""The protocols of DC and DSA, and of DM, which is judged as DSA is."""
+"""The protocols of DC and DSA, and of DM and IDM, which are judged as DSA is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from limbeck.evaluation.protocol import Protocol
 from limbeck.networks import options
 from limbeck.training.settings import Training
 
-__all__ = ["dc", "dm", "dsa"]
+__all__ = ["dc", "dm", "dsa", "idm"]
 
 
 def dc(
@@ -94,7 +94,7 @@ def dsa(
 def dm(
     *, networks: tuple[str, ...] = ("convnet3",), repeats: int = 20, data: str = "cifar10", epochs: int = 1000
 ) -> Protocol:
-    """The protocol of DM and IDM, as published (but last epoch and last images, not best): that of DSA.
+    """The protocol of DM, as published (but last epoch and last images, not best): that of DSA.
 
     Args:
         networks: architectures.
@@ -103,3 +103,22 @@ def dm(
         epochs: epochs.
     """
     return replace(dsa(networks=networks, repeats=repeats, data=data, epochs=epochs), name="dm")
+
+
+def idm(
+    *, networks: tuple[str, ...] = ("convnet3",), repeats: int = 5, data: str = "cifar10", epochs: int = 1000
+) -> Protocol:
+    """The protocol of IDM, as in its code (but last epoch and last images, not best): that of DM.
+
+    SGD at 0.01 with momentum 0.9 and weight decay 5e-4, batches of 256 of the unpacked images, one token of DSA per
+    batch, 1001 epochs, x 0.1 after epoch 501 with a velocity of zero. The code keeps the best of the iterations that it
+    evaluates on the test images. Zhao, Li, Qin and Yu, "Improved distribution matching for dataset condensation", CVPR
+    2023.
+
+    Args:
+        networks: architectures.
+        repeats: networks of each.
+        data: name of the data set; digits are never mirrored.
+        epochs: epochs.
+    """
+    return replace(dm(networks=networks, repeats=repeats, data=data, epochs=epochs), name="idm")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
@@ -24,7 +26,7 @@ from limbeck.evaluation.students import RealImages, Rows, Source, Student, train
 from limbeck.networks import build
 from limbeck.training.ensemble import stackable
 
-__all__ = ["check", "evaluate", "evaluate_real", "require_same_whitening"]
+__all__ = ["check", "evaluate", "evaluate_real", "require_same_whitening", "source_of", "students_of"]
 
 
 def evaluate(
@@ -64,14 +66,32 @@ def evaluate(
             which has none or one that is not above 0.
     """
     device = device or torch.device("cpu")
+    source = source_of(distilled, protocol, labels, device)
+    return _evaluate(source, test, protocol, seed, validation, device, execution, executor or InProcess(), done)
+
+
+def source_of(distilled: Distilled, protocol: Protocol, labels: Labels | None, device: torch.device) -> Source:
+    """What networks learn from a distilled set under a protocol.
+
+    Args:
+        distilled: the set.
+        protocol: how.
+        labels: soft labels, where the protocol teaches by them.
+        device: where.
+
+    Raises:
+        InputError: as `evaluate`, of labels and step size.
+    """
     soft = _checked(labels, protocol, distilled.spec, distilled, device)
     rated = _step_size(protocol, distilled.student_lr, "the set")
     images, targets = distilled.decoded()
     own = distilled.soft_labels
+    ends: tuple[int, ...] = ()
+    if protocol.segments == "in_turn":
+        images, targets, ends = _in_turn(distilled, protocol)
     images = distilled.spec.normalization.apply(images.to(device, torch.float32))
     labelled = (targets if own is None else own).to(device)
-    source = Source(Rows(images), labelled, distilled.spec, soft, distilled.label_bytes, rated)
-    return _evaluate(source, test, protocol, seed, validation, device, execution, executor or InProcess(), done)
+    return Source(Rows(images), labelled, distilled.spec, soft, distilled.label_bytes, rated, ends)
 
 
 def evaluate_real(
@@ -103,9 +123,31 @@ def evaluate_real(
     """
     device = device or torch.device("cpu")
     soft = _checked(labels, protocol, train.spec, None, device)
+    if protocol.segments == "in_turn":
+        raise InputError(f"protocol '{protocol.name}' shows segments in turn, and real images have none; {_TOGETHER}.")
     rated = _step_size(protocol, None, f"training on all real images of '{train.spec.name}'")
     source = Source(RealImages(train.to(device, torch.float32)), train.labels.to(device), train.spec, soft, 0, rated)
     return _evaluate(source, test, protocol, seed, validation, device, execution, executor or InProcess(), done)
+
+
+_TOGETHER = "show them together (--segments together)"
+
+
+def _in_turn(distilled: Distilled, protocol: Protocol) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Images and labels in the order of segments, and how many there are before the end of each."""
+    parts = distilled.decoded_in_turn()
+    if not parts:
+        raise InputError(
+            f"protocol '{protocol.name}' shows segments in turn, and the images of this set were learnt together; "
+            f"{_TOGETHER}."
+        )
+    if protocol.soft is not None or distilled.soft_labels is not None:
+        raise InputError(
+            f"protocol '{protocol.name}' shows segments in turn, which soft labels, that belong to the order of the "
+            f"whole set, do not follow; {_TOGETHER}, or take hard ones (--labels hard)."
+        )
+    ends = tuple(itertools.accumulate(len(labels) for _, labels in parts))
+    return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts]), ends
 
 
 def check(protocol: Protocol, spec: DataSpec) -> None:
@@ -202,6 +244,55 @@ def _evaluate(
     done: Callable[[int, int], None] | None,
 ) -> Scores:
     began = time.monotonic()
+    groups = students_of(source, test, protocol, seed, validation, device, execution, executor)
+    run = functools.partial(train_and_judge, source, protocol)
+    total = len(protocol.networks) * protocol.repeats
+    reached: list[Reached] = []
+    for values in executor.map(run, groups):
+        reached.extend(values)
+        if done is not None:
+            done(len(reached), total)
+    tasks = [student for group in groups for student in group]
+    entries = []
+    for index, name in enumerate(protocol.networks):
+        part = slice(index * protocol.repeats, (index + 1) * protocol.repeats)
+        first, *_ = alike = tasks[part]
+        last = tuple(one.last for one in reached[part])
+        best = tuple(one.best for one in reached[part] if one.best is not None)
+        details = tuple(one.details for one in reached[part] if one.details is not None)
+        looks = max(one.looks for one in reached[part])
+        seeds = tuple(task.seed for task in alike)
+        entries.append(NetworkScores(name, last, seeds, first.lr, first.execution, best, details, looks))
+    spent = time.monotonic() - began
+    own = source.own_label_bytes
+    return Scores(protocol, tuple(entries), len(source), len(test), seed, spent, source.soft, own)
+
+
+def students_of(
+    source: Source,
+    test: RealSet,
+    protocol: Protocol,
+    seed: int,
+    validation: RealSet | None,
+    device: torch.device,
+    execution: ExecutionSettings | None,
+    executor: Executor,
+) -> list[tuple[Student, ...]]:
+    """The networks of an evaluation, those together that are trained side by side, in the order of the protocol.
+
+    Args:
+        source: what they learn from.
+        test: the images that judge.
+        protocol: how.
+        seed: of the evaluation.
+        validation: images to choose the step size by, where the protocol leaves a choice.
+        device: where to compute.
+        execution: how training steps are computed.
+        executor: where networks are trained that step sizes are chosen by.
+
+    Raises:
+        InputError: as `evaluate`, of test and validation images.
+    """
     execution = execution or ExecutionSettings()
     use_allocator(execution.allocator)
     if test.spec.shape != source.spec.shape or test.spec.class_names != source.spec.class_names:
@@ -212,7 +303,6 @@ def _evaluate(
     require_same_whitening(source.spec, test.spec)
     check(protocol, source.spec)
     judges = _seen_through(test, source.spec).to(device, torch.float32)
-    run = functools.partial(train_and_judge, source, protocol)
     ways = {name: _way(name, source, protocol, len(test), execution, device) for name in protocol.networks}
     rates = {
         name: _choose(name, source, protocol, seed, validation, ways[name], executor) for name in protocol.networks
@@ -222,21 +312,7 @@ def _evaluate(
         for name in protocol.networks
         for repeat in range(protocol.repeats)
     ]
-    reached: list[Reached] = []
-    for values in executor.map(run, _groups(tasks, protocol.repeats)):
-        reached.extend(values)
-        if done is not None:
-            done(len(reached), len(tasks))
-    entries = []
-    for index, name in enumerate(protocol.networks):
-        part = slice(index * protocol.repeats, (index + 1) * protocol.repeats)
-        seeds = tuple(task.seed for task in tasks[part])
-        last = tuple(one.last for one in reached[part])
-        best = tuple(one.best for one in reached[part] if one.best is not None)
-        entries.append(NetworkScores(name, last, seeds, rates[name], ways[name], best))
-    spent = time.monotonic() - began
-    own = source.own_label_bytes
-    return Scores(protocol, tuple(entries), len(source), len(test), seed, spent, source.soft, own)
+    return _groups(tasks, protocol.repeats)
 
 
 def _groups(tasks: Sequence[Student], repeats: int) -> list[tuple[Student, ...]]:

@@ -54,6 +54,9 @@ class Protocol:
     """Whether the teacher's batch norm uses its running statistics, or (``train``) those of the mixed batch, as in the
     authors' scripts for CIFAR."""
 
+    segments: Literal["together", "in_turn"] = "together"
+    """Whether segments of a set that was learnt in segments are shown all together, or in turn: a part of the training
+    on the first one, the next on the first two, and so on, with the same number of steps (SeqMatch)."""
     largest_side: int = 0
     """Largest image side that the protocol is made for; 0 for any."""
 
@@ -108,6 +111,10 @@ class Protocol:
     def looks(self, epoch: int) -> bool:
         """Whether the test images are looked at after an epoch, counted from 0, beside the last look."""
         return self.checked_every > 0 and epoch % self.checked_every == 0
+
+    def evaluations(self, images: int) -> int:
+        """How often the test images are looked at for each network trained on so many images: at least once."""
+        return 1 + sum(map(self.looks, range(self.epochs(images))))
 
     def forgets(self, epoch: int) -> bool:
         """Whether the velocity is lost before an epoch, counted from 0."""

@@ -1,14 +1,15 @@
 """How a distilled set is judged: the published protocols, and our own, as typed constants, found by name.
 
 A protocol says which networks are trained on the decoded images, for how long and how, and how often. IDC's, which ours
-and DSDM's are made of, are here; those of DC, DSA and DM are in `limbeck.evaluation.condensation`, those at a learnt
-step size in `limbeck.evaluation.trajectory`, and those in which a teacher labels every batch in
+and DSDM's are made of, are here; those of DC, DSA, DM and IDM are in `limbeck.evaluation.condensation`, those at a
+learnt step size in `limbeck.evaluation.trajectory`, and those in which a teacher labels every batch in
 `limbeck.evaluation.decoupled`. The figure is always the accuracy after the last epoch on test images that are read
 once, at the end; ``ast_official`` gives another beside it, which is selected on them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -18,7 +19,7 @@ from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError, unknown
 from limbeck.core.real import DataSpec, Normalization
 from limbeck.data import canonical_name, changes_when_mirrored
-from limbeck.evaluation.condensation import dc, dm, dsa
+from limbeck.evaluation.condensation import dc, dm, dsa, idm
 from limbeck.evaluation.decoupled import (
     dwa_cifar,
     dwa_imagenet,
@@ -35,6 +36,7 @@ from limbeck.training.settings import Training
 
 __all__ = [
     "PROTOCOLS",
+    "SOURCES",
     "Protocol",
     "ProtocolName",
     "ast",
@@ -50,6 +52,7 @@ __all__ = [
     "for_set",
     "idc",
     "idc_imagenet",
+    "idm",
     "limbeck",
     "limbeck_soft",
     "mtt",
@@ -199,6 +202,7 @@ ProtocolName = Literal[
     "dsa",
     "dc",
     "dm",
+    "idm",
     "dsdm",
     "mtt",
     "ast",
@@ -212,6 +216,24 @@ ProtocolName = Literal[
 ]
 PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
 """Names of the protocols."""
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "limbeck": ("kim2022idc",),
+    "limbeck_soft": ("yin2023sre2l",),
+    "idc": ("kim2022idc", "liu2023dream"),
+    "idc_imagenet": ("kim2022idc",),
+    "dsa": ("zhao2021dsa",),
+    "dc": ("zhao2021dc",),
+    "dm": ("zhao2023dm",),
+    "idm": ("zhao2023idm",),
+    "dsdm": ("li2024dsdm", "zhang2024m3d"),
+    "mtt": ("cazenavette2022mtt", "cui2023tesla", "du2023ftd"),
+    "ast": ("shen2023ast",),
+    "ast_official": ("shen2023ast",),
+    **dict.fromkeys(("sre2l_cifar", "sre2l_tiny", "sre2l_imagenet"), ("yin2023sre2l",)),
+    **dict.fromkeys(("dwa_cifar", "dwa_tiny", "dwa_imagenet"), ("du2024dwa", "yin2023sre2l")),
+}
+"""Whose settings a protocol has, as keys of the references; ours have their augmentation and schedule, or their
+teacher's labels, from there, and other lengths."""
 
 
 def for_set(
@@ -305,6 +327,8 @@ def _for_data(
             return dc(data=data, **chosen)
         case "dm":
             return dm(data=data, **chosen)
+        case "idm":
+            return idm(data=data, **chosen)
         case "dsdm":
             return dsdm(data=data, ipc=ipc, factor=factor, **chosen)
         case "mtt":

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
+from typing import Literal
 
 from limbeck.core.execution import Execution, Precision
+from limbeck.evaluation.details import Details
 from limbeck.evaluation.labels import LabelKind, Labels
 from limbeck.evaluation.protocol import Protocol
 
-__all__ = ["NetworkScores", "Reached", "Scores"]
+__all__ = ["NetworkScores", "Reached", "Scores", "Selection"]
+
+Selection = Literal["none", "validation step size", "best look on test data"]
+"""What was chosen by looking at the outcome, and on which images; "best look on test data" is no fair figure."""
 
 
 @dataclass(frozen=True)
 class Reached:
-    """Test accuracy of a network after the last epoch, and the best of its looks before, if there were any."""
+    """What a network reached.
+
+    Args:
+        last: test accuracy after the last epoch.
+        best: the best of its looks before, if there were any.
+        details: the last look, class by class.
+        looks: how often the test images were looked at.
+    """
 
     last: float
     best: float | None = None
+    details: Details | None = None
+    looks: int = 1
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,8 @@ class NetworkScores:
         execution: how training steps were computed.
         best: the best test accuracy of each network over the looks of its training, which is selected on test data and
             no fair figure; empty where the protocol looks once (`Protocol.checked_every`).
+        details: of each network after the last epoch, class by class; empty where nobody kept them.
+        looks: how often the test images were looked at for each network.
     """
 
     network: str
@@ -40,6 +56,8 @@ class NetworkScores:
     lr: float
     execution: Execution = field(default_factory=Execution)
     best: tuple[float, ...] = ()
+    details: tuple[Details, ...] = ()
+    looks: int = 1
 
     @property
     def mean(self) -> float:
@@ -109,3 +127,15 @@ class Scores:
         """Mean over all networks of their best look at the test images; None where the protocol looks once."""
         every = [value for entry in self.networks for value in entry.best]
         return statistics.fmean(every) if every else None
+
+    @property
+    def test_evaluations(self) -> int:
+        """How often the test images were looked at for each network, at most."""
+        return max(entry.looks for entry in self.networks)
+
+    @property
+    def selection(self) -> Selection:
+        """What was chosen by looking at the outcome; the accuracy after the last epoch is never chosen on test data."""
+        if self.protocol.checked_every:
+            return "best look on test data"
+        return "validation step size" if self.protocol.learning_rates else "none"

@@ -12,15 +12,17 @@ from limbeck.core.execution import Execution
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import DataSpec, RealSet
 from limbeck.core.streams import Streams
+from limbeck.evaluation.details import Details, look
 from limbeck.evaluation.labels import Labels
+from limbeck.evaluation.looks import CountedImages
 from limbeck.evaluation.protocol import Protocol
 from limbeck.evaluation.scores import Reached
 from limbeck.networks import build
 from limbeck.training.ensemble import side_by_side, split, stack
-from limbeck.training.lessons import Shuffled
-from limbeck.training.supervised import accuracy, fit
+from limbeck.training.lessons import InTurn, Shuffled
+from limbeck.training.supervised import fit
 
-__all__ = ["RealImages", "Rows", "Source", "Student", "train", "train_and_judge", "train_together"]
+__all__ = ["RealImages", "Rows", "Source", "Student", "train", "train_and_judge", "train_together", "trained_students"]
 
 Fetch = Callable[[Tensor], Tensor]
 
@@ -58,6 +60,7 @@ class Source:
         soft: a teacher's labels, where the protocol teaches by them.
         own_label_bytes: bytes of soft labels that the set carries; 0 for hard ones.
         lr: step size that networks begin with where none is chosen.
+        ends: images before the end of each segment, where these are shown in turn; rows are in their order.
     """
 
     images: Fetch
@@ -66,6 +69,7 @@ class Source:
     soft: Labels | None
     own_label_bytes: int
     lr: float
+    ends: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         """Images."""
@@ -103,6 +107,7 @@ def train(
     *,
     soft: Labels | None = None,
     look: Callable[[], float] | None = None,
+    ends: tuple[int, ...] = (),
 ) -> float | None:
     """Train one network as a protocol says, whatever number format it has.
 
@@ -117,11 +122,12 @@ def train(
         streams: random streams of this network.
         soft: a teacher's labels, where the protocol teaches by them.
         look: gives the test accuracy of the network as it is; needed where the protocol looks during training.
+        ends: images before the end of each segment, where these are shown in turn.
 
     Returns:
         The best look during training; None where there was none.
     """
-    source = Source(images, labels, spec, soft, 0, lr)
+    source = Source(images, labels, spec, soft, 0, lr, ends)
     epochs = train_together(network, weights, source, protocol, lr, [streams])
     return max((look() for epoch in epochs if look is not None and protocol.looks(epoch)), default=None)
 
@@ -151,6 +157,8 @@ def train_together(
     lessons = []
     for own in streams:
         batches = Shuffled(own, training, source.spec.shape, total)
+        if source.ends:
+            batches = InTurn(own, training, source.spec.shape, source.ends, protocol.epochs(total))
         lessons.append(batches if source.soft is None else source.soft.lessons(batches, protocol, source.spec.classes))
     for epoch, _ in fit(
         network,
@@ -177,21 +185,45 @@ def train_and_judge(source: Source, protocol: Protocol, students: Sequence[Stude
         source: what they learn from.
         protocol: how.
         students: which networks, alike but for their seeds.
+
+    Raises:
+        RunError: the images that judge are read more often for a network than the protocol says.
+    """
+    budget = protocol.evaluations(len(source))
+    judges = [CountedImages(student.judges, budget, protocol.name) for student in students]
+
+    def looks(alone: FunctionalNetwork, trained: Sequence[Weights]) -> tuple[Details, ...]:
+        return tuple(look(alone, own, images, images.labels) for own, images in zip(trained, judges, strict=True))
+
+    during: list[tuple[float, ...]] = []
+    for epoch, alone, trained in trained_students(source, protocol, students):
+        if protocol.looks(epoch):
+            during.append(tuple(one.accuracy for one in looks(alone, trained)))
+    best: list[float | None] = [max(own, default=None) for own in zip(*during, strict=True)] or [None] * len(students)
+    last = looks(alone, trained)
+    return tuple(
+        Reached(details.accuracy, most, details, images.looks)
+        for details, most, images in zip(last, best, judges, strict=True)
+    )
+
+
+def trained_students(
+    source: Source, protocol: Protocol, students: Sequence[Student]
+) -> Iterator[tuple[int, FunctionalNetwork, Sequence[Weights]]]:
+    """Fresh networks in training, side by side.
+
+    Args:
+        source: what they learn from.
+        protocol: how.
+        students: which networks, alike but for their seeds.
+
+    Yields:
+        After each epoch its number, the architecture, and the weights of each network as they are then.
     """
     first = students[0]
     alone = build(first.network, source.spec).to(source.labels.device, torch.float32, first.execution)
     alone, network = (side_by_side(alone, count) for count in (1, len(students)))
     streams = [Streams(student.seed) for student in students]
     weights = stack([alone.initial(own("network")) for own in streams])
-    images, labels = RealImages(first.judges), first.judges.labels
-
-    def look() -> tuple[float, ...]:
-        return tuple(accuracy(alone, own, images, labels) for own in split(network, weights))
-
-    looks = [
-        look()
-        for epoch in train_together(network, weights, source, protocol, first.lr, streams)
-        if protocol.looks(epoch)
-    ]
-    best: list[float | None] = [max(own, default=None) for own in zip(*looks, strict=True)] or [None] * len(students)
-    return tuple(Reached(*each) for each in zip(look(), best, strict=True))
+    for epoch in train_together(network, weights, source, protocol, first.lr, streams):
+        yield epoch, alone, split(network, weights)

@@ -18,7 +18,8 @@ from limbeck.core.streams import Streams
 from limbeck.ops import selection
 from limbeck.training.batches import repeated
 from limbeck.training.embedding import embed
-from limbeck.training.supervised import Training, fit
+from limbeck.training.scoring import guesses
+from limbeck.training.supervised import Training
 
 __all__ = ["Forgetting", "Herding", "KCenter"]
 
@@ -125,26 +126,10 @@ class Forgetting(Initializer):
 
     def _predictions(self, context: Context) -> Tensor:
         """Class that each real image was taken for in the training step of each epoch, int16 ``[epochs, N]``."""
-        data, network = context.data, context.network(self.network)
-        predictions = torch.zeros(self.epochs, len(data), dtype=torch.int16)
-
-        def watch(epoch: int, rows: Tensor, guesses: Tensor) -> None:
-            predictions[epoch, rows] = guesses.to("cpu", torch.int16)
-
-        for _ in fit(
-            network,
-            network.initial(context.streams("forgetting network")),
-            lambda rows: data.spec.normalization.apply(data.images(rows)),
-            data.labels.to(network.device),
-            self.training.bound(data.spec),
-            Streams(context.streams("forgetting").seed),
-            data.spec.shape,
-            lambda epoch: self.training.lr,
-            self.epochs * -(-len(data) // self.training.batch_size),
-            watch=watch,
-        ):
-            pass
-        return predictions
+        network = context.network(self.network)
+        weights = network.initial(context.streams("forgetting network"))
+        streams = Streams(context.streams("forgetting").seed)
+        return guesses(network, weights, context.data, self.training, self.epochs, streams)
 
 
 def _chosen(

@@ -12,17 +12,22 @@ The draft that the method goes back to says what it wants and not how; every lin
 | begin S_k with real images of the window, in the base method's way | `Focus.initial`, the base's initializer |
 | matching begins with one of those networks, or with a fresh one | `Context.initial` |
 | learn S_k with the base method's objective; S_1 .. S_(k-1) stay as they are | the base's parts |
+| trajectories: experts that go on from those networks on such batches | `SegmentExperts`, `Experts.of_segment` |
 
 The base is IDC by default. ``small`` and ``digits`` are ours, for a CPU.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from limbeck.core.errors import InputError, unknown
 from limbeck.core.recipe import Recipe
 from limbeck.curricula.all_at_once import AllAtOnce
+from limbeck.curricula.segment_experts import SegmentExperts
 from limbeck.curricula.segments import DifficultySegments
 from limbeck.methods import idc as _idc
+from limbeck.pools.experts import Experts
 from limbeck.pools.pretrained import Pretrained
 from limbeck.pools.semi_trained import SemiTrained
 from limbeck.pools.trained_on_real import TrainedOnReal
@@ -38,6 +43,8 @@ _LEAST = 200
 """Outer iterations of a segment at least, in runs that have more."""
 _PACKED = 10
 """Images per class for which the default base packs as many as it can into each."""
+_FEW = ("small", "digits", "fsdd")
+"""Presets for a CPU, whose segments have few experts of their own."""
 _BATCHES = {"digits": 0}
 """Real batches that a window holds at least where they are not 2: a class of digits has hardly more than one."""
 
@@ -47,37 +54,39 @@ def dasm(preset: str | None = None, base: Recipe | None = None, ipc: int = 10) -
 
     Args:
         preset: whose settings to use, ``cifar10`` by default; with a base, only the epochs of the scoring networks.
-        base: the method to learn segments with, one that compares images with batches of real ones; IDC with the same
-            preset by default.
+        base: the method to learn segments with, one that compares images with batches of real ones or imitates
+            experts; IDC with the same preset by default.
         ipc: images per class, for the default base.
 
     Raises:
-        InputError: there is no such preset, or the base does not learn by real batches, all images together.
+        InputError: there is no such preset, or the base learns neither by real batches nor from experts, all images
+            together.
     """
     name = preset or "cifar10"
     if name not in PRESETS:
         raise unknown("preset of dasm", name, PRESETS)
     # From 20 images on IDC packs some of ImageNet's, which depends on how many there are: segments are all packed.
     base = _idc.idc(name, ipc=min(ipc, _PACKED)) if base is None else base
-    schedule = base.curriculum
-    if base.sampler is None or base.pool is None or not isinstance(schedule, AllAtOnce):
+    schedule, imitates = base.curriculum, isinstance(base.pool, Experts)
+    learns = base.objective is not None and base.pool is not None and isinstance(schedule, AllAtOnce)
+    if not learns or not (imitates or base.sampler is not None):
         raise InputError(
-            f"dasm gives each segment real batches of its own, and '{base.name}' does not learn all images together by "
-            "comparing them with real batches; use a base like idc, dream, dm or dsdm."
+            f"dasm gives each segment real batches or experts of its own, and '{base.name}' does not learn all its "
+            "images together from either; use a base like idc, dream, dm, dsdm, mtt or ast."
         )
+    assert isinstance(schedule, AllAtOnce)
     training = Training(batch_size=256, augmentation=base.augmentation)
     if isinstance(base.pool, (TrainedOnReal, Pretrained, SemiTrained)):
         training = base.pool.training
-    return base.with_(
-        name="dasm",
-        base=base.name,
-        curriculum=DifficultySegments(
-            iterations=schedule.iterations,
-            steps=schedule.steps,
-            least=_LEAST if schedule.iterations > _LEAST else 1,
-            batches=_BATCHES.get(name, 2),
-            scorer_epochs=_EPOCHS.get(name, 300),
-            training=training,
-        ),
-        references=("dasmdraft", *base.references),
+    curriculum = DifficultySegments(
+        iterations=schedule.iterations,
+        steps=schedule.steps,
+        least=_LEAST if schedule.iterations > _LEAST else 1,
+        batches=_BATCHES.get(name, 2),
+        scorer_epochs=_EPOCHS.get(name, 300),
+        training=training,
     )
+    if imitates:
+        few = {"count": 4, "epochs": 8, "starts": 4} if name in _FEW else {}
+        curriculum = replace(curriculum, scope="union", experts=SegmentExperts(mode="own", **few))
+    return base.with_(name="dasm", base=base.name, curriculum=curriculum, references=("dasmdraft", *base.references))

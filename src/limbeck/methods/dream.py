@@ -39,7 +39,8 @@ def dream(preset: str | None = None, base: Recipe | None = None, ipc: int = 10) 
 
     Args:
         preset: whose settings to use, ``cifar10`` by default; with a base, only the sampler's.
-        base: the method to improve; IDC with the same preset by default.
+        base: the method to improve; IDC with the same preset by default. One that is not compared with batches of real
+            images, like MTT or AST, gets the initialization alone.
         ipc: images per class, for the default base.
 
     Raises:
@@ -56,10 +57,12 @@ def dream(preset: str | None = None, base: Recipe | None = None, ipc: int = 10) 
             base = base.with_(pool__training__batch_size=_BATCH.get(name, 128), parametrization__grid="official")
         elif name in _PAPER and name not in ("imagenet10", "imagenet100", "mini-speech-commands"):
             base = base.with_(curriculum__iterations=1200)
+    batches = Representative(batch_size=_BATCH.get(name, 128), clustering=clustering)
     return base.with_(
         name="dream",
         base=base.name,
-        sampler=Representative(batch_size=_BATCH.get(name, 128), clustering=clustering),
+        # Without an objective nothing of it would have an effect, and the recipe is refused.
+        sampler=None if base.sampler is None and base.objective is not None else batches,
         initializer=Clustered(clustering=clustering),
         references=("liu2023dream", *base.references),
     )

@@ -1,4 +1,4 @@
-"""Networks: the small classifiers of the field, and torchvision's by name."""
+"""Networks: the small classifiers of the field, and torchvision's and timm's by name."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from limbeck.networks.classic import LeNet as LeNet
 from limbeck.networks.convnet import ConvNet as ConvNet
 from limbeck.networks.densenet import DenseNet as DenseNet
 from limbeck.networks.efficientnet import EfficientNet as EfficientNet
+from limbeck.networks.from_timm import TimmNetwork as TimmNetwork
 from limbeck.networks.from_torchvision import TorchvisionNetwork as TorchvisionNetwork
 from limbeck.networks.mobilenet import MobileNetV2 as MobileNetV2
 from limbeck.networks.pretrained import pretrained_weights as pretrained_weights

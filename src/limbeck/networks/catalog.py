@@ -21,6 +21,7 @@ from limbeck.networks.classic import MLP, AlexNet, LeNet
 from limbeck.networks.convnet import ConvNet
 from limbeck.networks.densenet import DenseNet
 from limbeck.networks.efficientnet import EfficientNet
+from limbeck.networks.from_timm import TimmNetwork, require_timm_model
 from limbeck.networks.from_torchvision import TorchvisionNetwork, require_model
 from limbeck.networks.mobilenet import MobileNetV2
 from limbeck.networks.resnet import ResNet
@@ -30,7 +31,7 @@ from limbeck.networks.vit import VisionTransformer
 
 __all__ = ["build", "names", "options", "with_option"]
 
-TORCHVISION = "torchvision:"
+TORCHVISION, TIMM = "torchvision:", "timm:"
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,15 @@ ENTRIES = {
 def names() -> dict[str, str]:
     """Names that `build` understands, each with one line on what it is.
 
-    ``convnetD`` exists for every depth D and ``torchvision:NAME`` for every classification model of
-    torchvision; each is listed by one example.
+    ``convnetD`` exists for every depth D, ``torchvision:NAME`` for every classification model of torchvision, and
+    ``timm:NAME`` for every image classifier of timm, where it is installed; each is listed by one example.
     """
     summaries = {name: entry.summary for name, entry in ENTRIES.items()}
     return {
         "convnet3": "the field's ConvNet: 3 blocks of width 128, instance norm; convnetD has D blocks",
         **summaries,
         "torchvision:resnet18": "any classification model of torchvision by its name, random weights",
+        "timm:resnet10t": "any image classifier of timm by its name, random weights; needs the extra timm",
     }
 
 
@@ -165,7 +167,7 @@ def build(name: str, spec: DataSpec) -> FunctionalNetwork:
 
 def _split(name: str) -> tuple[str, list[str]]:
     """The name without options, and the text of each option."""
-    prefix = TORCHVISION if name.startswith(TORCHVISION) else ""
+    prefix = next((prefix for prefix in (TORCHVISION, TIMM) if name.startswith(prefix)), "")
     base, colon, given = name.removeprefix(prefix).partition(":")
     return prefix + base, given.split(",") if colon else []
 
@@ -175,6 +177,10 @@ def _entry(base: str) -> Entry:
         model = base.removeprefix(TORCHVISION)
         require_model(model)
         return Entry(TorchvisionNetwork, "torchvision model", {"model": model})
+    if base.startswith(TIMM):
+        model = base.removeprefix(TIMM)
+        require_timm_model(model)
+        return Entry(TimmNetwork, "timm model", {"model": model})
     convnet = re.fullmatch(r"convnet([1-9]\d?)", base)
     if convnet:
         return Entry(ConvNet, "ConvNet", {"depth": int(convnet[1])})

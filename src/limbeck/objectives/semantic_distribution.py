@@ -117,6 +117,8 @@ class SemanticDistribution(EmbeddingDistance):
     ) -> Tensor:
         """Mean embedding of the decoded images of a class, ``[D]``."""
         images = peers.normalize(peers.parametrization.decode(stored), peers.parametrization.space)
+        if context.company is not None:
+            images = torch.cat([images, context.company.images[label]])
         if peers.augmentation is not None:
             stream = context.streams("history augmentation", moment.iteration, moment.step, label)
             images = peers.augmentation.apply(images, peers.augmentation.draw(stream, context.spec.shape, None))

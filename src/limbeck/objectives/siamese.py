@@ -25,7 +25,7 @@ class Pair:
     Args:
         label: the class.
         real: ``[B, C, H, W]``; constants.
-        synthetic: decoded images ``[m, C, H, W]``.
+        synthetic: decoded images ``[m, C, H, W]``; finished ones that stand beside them come last, as constants.
         targets: what they are taught as, int64 ``[m]``.
         memory: the objective's state.
     """
@@ -63,6 +63,14 @@ class Siamese(Objective):
     def reads(self) -> frozenset[str]:
         """An augmentation shared by both sides, when there is one."""
         return frozenset({"shared augmentation"})
+
+    def offers(self) -> frozenset[str]:
+        """Gradients, also where finished images stand beside those that are learnt."""
+        return super().offers() | {"unions of segments"}
+
+    def room(self, decoded: int) -> int | None:
+        """What is left of ``synthetic_batch``."""
+        return max(0, self.synthetic_batch - decoded) if self.synthetic_batch else None
 
     def draw(self, context: Context, moment: Moment, label: int, peers: Peers) -> tuple[Draws, Tensor | None]:
         """One set of augmentation numbers for both sides, and the subset of decoded images if they are too many."""
@@ -117,6 +125,8 @@ class Siamese(Objective):
             decoded, targets = decoded[batch.chosen], targets[batch.chosen]
         real = peers.normalize(batch.real)
         synthetic = peers.normalize(decoded, peers.parametrization.space)
+        if batch.beside is not None:
+            synthetic = torch.cat([synthetic, batch.beside])
         if peers.augmentation is not None:
             # All images share one set of numbers, so that the sides need not stand in one tensor.
             real = peers.augmentation.apply(real, batch.draws)

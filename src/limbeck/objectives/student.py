@@ -81,7 +81,7 @@ class Student:
 
     def _taught(self, path: Trajectory) -> Tensor:
         """Probabilities ``[N, classes]`` of all decoded images."""
-        images, labels = decode(self._block.stored.detach(), self._peers), self._block.targets.flatten()
+        images, labels = decode(self._block.stored.detach(), self._block, self._peers), self._block.targets.flatten()
         classes = self._peers.spec.classes
         if self._objective.labels == "hard":
             return F.one_hot(labels, classes).to(images.dtype)
@@ -92,7 +92,7 @@ class Student:
         """Terms of the loss, gradients in the stored images and in the step size, through the graph of all steps."""
         stored, lr = self._block.stored.detach().requires_grad_(), self._lr.detach().requires_grad_()
         with torch.enable_grad():
-            images = decode(stored, self._peers)
+            images = decode(stored, self._block, self._peers)
             theta, velocity, after = self._start, [torch.zeros_like(part) for part in self._start], {}
             for number in range(self._objective.student_steps):
                 shown = show(images, self._draws, number, self._peers)
@@ -115,7 +115,7 @@ class Student:
         objective = self._objective
         stored = self._block.stored.detach().requires_grad_()
         with torch.enable_grad():
-            decoded = decode(stored, self._peers)
+            decoded = decode(stored, self._block, self._peers)
         images = decoded.detach().requires_grad_()
         total = torch.zeros_like(images)
         frozen = objective.engine == "tesla"
@@ -198,10 +198,12 @@ def _moved(weights: Weights, objective: TrajectoryMatching, streams: Streams) ->
     return weights
 
 
-def decode(stored: Tensor, peers: Peers) -> Tensor:
-    """All decoded images in normalized space, class by class, ``[N, C, H, W]``."""
-    decoded = torch.cat([peers.parametrization.decode(some) for some in stored])
-    return peers.normalize(decoded, peers.parametrization.space)
+def decode(stored: Tensor, block: Block, peers: Peers) -> Tensor:
+    """All decoded images in normalized space, class by class and finished ones last, ``[N, C, H, W]``."""
+    decoded = [peers.normalize(peers.parametrization.decode(some), peers.parametrization.space) for some in stored]
+    if block.beside is not None:
+        decoded = [torch.cat(pair) for pair in zip(decoded, block.beside, strict=True)]
+    return torch.cat(decoded)
 
 
 def show(images: Tensor, draws: Draws, number: int, peers: Peers) -> Tensor:

@@ -84,6 +84,10 @@ class TrajectoryMatching(Objective):
         """A transformation, when there is one."""
         return frozenset({"shared augmentation"})
 
+    def offers(self) -> frozenset[str]:
+        """Gradients, also where the student learns finished images beside those that are learnt."""
+        return super().offers() | {"unions of segments"}
+
     def check(self, context: Context) -> None:
         """Numbers are in their ranges."""
         if self.student_steps < 1 or self.synthetic_batch < 0 or not 0 <= self.student_momentum < 1:
@@ -164,7 +168,7 @@ class TrajectoryMatching(Objective):
 
         A ragged batch comes first: a permutation is cut into batches and used from its end (MTT's code).
         """
-        images = context.spec.classes * peers.parametrization.parts(len(context.positions))
+        images = context.spec.classes * (peers.parametrization.parts(len(context.positions)) + _beside(context))
         size = min(self.synthetic_batch or images, images)
         place = (moment.iteration, moment.step)
         found: Draws = {"seed": torch.tensor(context.streams("student", *place).seed)}
@@ -184,7 +188,7 @@ class TrajectoryMatching(Objective):
 
     def shown(self, block: Block, peers: Peers) -> tuple[Tensor, Tensor]:
         """The images of the student's first step."""
-        images = decode(block.stored, peers)
+        images = decode(block.stored, block, peers)
         rows = block.draws[0]["batch/0"].to(images.device)
         return show(images, block.draws[0], 0, peers), block.targets.flatten()[rows]
 
@@ -207,3 +211,8 @@ class TrajectoryMatching(Objective):
         terms, images, rate = student.unrolled() if self.engine == "unroll" else student.retraced()
         count = len(block.labels)
         return Pull(terms.sum().expand(count) / count, images, {"student_lr": rate} if self.lr_step else {})
+
+
+def _beside(context: Context) -> int:
+    """Finished images of a class that stand beside those that are learnt."""
+    return 0 if context.company is None else context.company.images.shape[1]

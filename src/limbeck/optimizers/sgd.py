@@ -37,7 +37,8 @@ class SGD(ImageOptimizer):
     turns: Literal["class", "joint"] = "class"
     """One step per class, or one for the gradients of all classes together."""
     scale_with_ipc: bool = True
-    """Whether the step size is multiplied by ``ipc / 10``, since gradients of a mean shrink as the set grows."""
+    """Whether the step size is multiplied by ``n / 10`` for n images per class that objectives show together, since
+    gradients of a mean shrink as the set grows."""
     reference_size: int = 0
     """Image height at which ``lr`` holds; it is multiplied by ``(height / reference_size) ** 2``. 0: at any size."""
     clamp: Literal["below"] | bool = True
@@ -69,7 +70,7 @@ class SGD(ImageOptimizer):
 
     def step_size(self, context: Context, iteration: int = 0) -> float:
         """The step size on this data and IPC in an outer iteration."""
-        scale = context.ipc / 10 if self.scale_with_ipc else 1.0
+        scale = context.shown / 10 if self.scale_with_ipc else 1.0
         if self.reference_size:
             scale *= (context.spec.height / self.reference_size) ** 2
         return self.lr * scale * self.drop_factor ** sum(iteration >= drop for drop in self.drops)

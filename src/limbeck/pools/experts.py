@@ -13,9 +13,11 @@ from limbeck.core.contracts import Pool, State, SyntheticImages, Workload
 from limbeck.core.errors import InputError, RunError
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.storage.trajectories import is_sound, read_snapshot, trajectory_path
+from limbeck.training.beginnings import Beginning
 from limbeck.training.expert_folders import Wanted, cached_folder, require_fitting
 from limbeck.training.expert_training import ExpertTraining
 from limbeck.training.experts import build_experts, rebuild_expert, train_experts
+from limbeck.training.scoring import CHECKPOINTS
 from limbeck.training.settings import Training
 
 __all__ = ["Experts"]
@@ -109,7 +111,16 @@ class Experts(Pool):
             epochs=tuple(sorted({*read, self.course.epochs})),
             half=self.half,
             seed=context.streams.seed if self.seed is None else self.seed,
+            beginning=_beginning(context),
         )
+
+    def of_segment(self, context: Context) -> Experts:
+        """Experts of the segment's own where it wants some, in the cache and with seeds that are the segment's."""
+        pieces = context.pieces
+        if pieces is None or not pieces.experts:
+            return self
+        course = replace(self.course, epochs=pieces.epochs)
+        return replace(self, count=pieces.experts, course=course, starts=pieces.starts, store="", seed=None)
 
     def init(self, context: Context) -> State:
         """Experts that are there or trained now; of files, only what identifies them."""
@@ -188,7 +199,9 @@ class Experts(Pool):
         return int(context.streams("order of experts", round_).permutation(self.count)[place])
 
     def _start(self, state: State, context: Context, iteration: int) -> int:
-        low, high, before = 0, self.starts - 1, state["start"]
+        pieces, before = context.pieces, state["start"]
+        epochs = range(self.starts) if pieces is None else pieces.window(self.starts)
+        low, high = epochs[0], epochs[-1]
         if self.start_range and before >= 0:
             low, high = max(low, before - self.start_range), min(high, before + self.start_range)
         return int(context.streams("start of a piece", iteration).integers(low, high))
@@ -228,6 +241,13 @@ def _kept_there(wanted: Wanted, context: Context, folder: Path) -> Wanted:
     """The same experts with all epochs, if the folder is that of experts of which all are kept."""
     every = replace(wanted, epochs=tuple(range(wanted.course.epochs + 1)))
     return every if cached_folder(context, every) == folder else wanted
+
+
+def _beginning(context: Context) -> Beginning | None:
+    """What a segment's own experts begin with: networks at the end of their training on the segments before."""
+    if context.pieces is None or not context.pieces.experts or context.focus is None:
+        return None
+    return Beginning(context.bank[len(CHECKPOINTS) - 1 :: len(CHECKPOINTS)], context.focus)
 
 
 def _placed(weights: Weights, network: FunctionalNetwork) -> Weights:

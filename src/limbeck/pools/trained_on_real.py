@@ -40,6 +40,11 @@ class TrainedOnReal(Pool):
     """Folder of saved networks (safetensors files), one of which each outer iteration starts from; empty takes fresh
     ones. pt_from and pt_num of the code."""
 
+    def offers(self) -> frozenset[str]:
+        """What every pool offers, and trainings that a curriculum may choose the images of."""
+        trains = self.samples > 0 or self.early_epochs > 0
+        return super().offers() | ({"networks trained on chosen images"} if trains else frozenset())
+
     def check(self, context: Context) -> None:
         """The network exists and fits the images."""
         context.network(self.network)
@@ -74,7 +79,8 @@ class TrainedOnReal(Pool):
         network = context.network(self.network)
         weights = self._first_weights(state, context, iteration)
         fresh: State = {**state, "weights": weights, "velocity": still(network, weights, self.training)}
-        batches = len(context.data) // min(self.training.batch_size, len(context.data))
+        images = _images(context)
+        batches = images // min(self.training.batch_size, images)
         for number in range(self.early_epochs * batches):
             self._train(fresh, context, "early training", number, (iteration,))
         return fresh
@@ -91,7 +97,7 @@ class TrainedOnReal(Pool):
         """Train on the next real batches; not after the last step, whose network nobody sees again."""
         if moment.last:
             return state
-        size = min(self.training.batch_size, len(context.data))
+        size = min(self.training.batch_size, _images(context))
         batches = -(-self.samples // size)
         for number in range(moment.ordinal * batches, (moment.ordinal + 1) * batches):
             self._train(state, context, "network training", number, ())
@@ -110,13 +116,15 @@ class TrainedOnReal(Pool):
         return read_weights(Path(self.start) / chosen, network, state["start"][chosen])
 
     def _train(self, state: State, context: Context, name: str, number: int, key: tuple[int, ...]) -> None:
-        """One step on batch ``number`` of an endless walk through the real images."""
+        """One step on batch ``number`` of an endless walk through the images."""
         data = context.data
-        rows = epoch_batch(context.streams, name, len(data), self.training.batch_size, number, *key)
+        rows = epoch_batch(context.streams, name, _images(context), self.training.batch_size, number, *key)
         training = self.training.bound(context.spec)
         draws = training.draw(context.streams, context.spec.shape, len(rows), *key, number)
-        images = context.spec.normalization.apply(data.images(rows))
-        labels = data.labels[rows].to(context.device)
+        if context.taught is None:
+            images, labels = context.spec.normalization.apply(data.images(rows)), data.labels[rows].to(context.device)
+        else:
+            images, labels = context.taught.batch(data, rows)
         network = context.network(self.network)
         supervised_step(
             network,
@@ -128,3 +136,8 @@ class TrainedOnReal(Pool):
             draws,
             training.lr,
         )
+
+
+def _images(context: Context) -> int:
+    """How many images networks are trained on: all real ones, unless the curriculum says otherwise."""
+    return len(context.data if context.taught is None else context.taught)

@@ -7,11 +7,20 @@ from typing import Any
 
 from limbeck.core.plain import encode
 from limbeck.reports.canvas import images_per_class
-from limbeck.reports.compare import Comparison, Row
+from limbeck.reports.comparison import Comparison, Row
 from limbeck.reports.entries import Entry, Figure
 from limbeck.reports.figures import FULL, accuracy_bars
 from limbeck.reports.plain_table import Cell, Column, PlainTable
-from limbeck.reports.tables import best_rows, human_bytes, human_seconds, label_size, percent, spread
+from limbeck.reports.tables import (
+    best_rows,
+    human_bytes,
+    human_seconds,
+    label_size,
+    limits,
+    percent,
+    spread,
+    steps_taken,
+)
 from limbeck.reports.wording import teacher_in_words
 
 __all__ = ["accuracy_section", "findings"]
@@ -89,7 +98,7 @@ def _comparison(comparison: Comparison, rows: Sequence[Row], colours: Mapping[st
             Cell(human_bytes(row.bytes), exact=(row.bytes,)),
             Cell(label_size(row.label_kind, row.bytes_labels), exact=(row.bytes_labels,)),
             Cell(f"{row.training_images:,}", exact=(row.training_images,)),
-            Cell(human_seconds(row.seconds), exact=(row.seconds,)) if row.ipc else "–",
+            Cell(_distil(row), exact=(row.seconds,)) if row.ipc else "–",
             Cell(human_seconds(row.evaluation_seconds), exact=(row.evaluation_seconds,)),
             *([spread(row.selected_on_test) if row.selected_on_test else "–"] if several else []),
         ]
@@ -108,7 +117,18 @@ def _comparison(comparison: Comparison, rows: Sequence[Row], colours: Mapping[st
         lambda width, form: accuracy_bars(rows, colours, width, form),
         name="accuracy",
     )
-    return {"table": table, "figure": figure, "teacher": teacher_in_words(comparison.teacher, comparison.brought_by)}
+    return {
+        "table": table,
+        "figure": figure,
+        "about": "; ".join(limits(comparison)),
+        "teacher": teacher_in_words(comparison.teacher, comparison.brought_by),
+    }
+
+
+def _distil(row: Row) -> str:
+    """Seconds of distilling, and how far that came where it was cut."""
+    taken = steps_taken(row)
+    return human_seconds(row.seconds) + (f", cut at {taken} of the steps" if taken else "")
 
 
 def _architectures(

@@ -177,11 +177,6 @@ def accuracy_line(
     if any(deviations):
         axis.errorbar(across, means, yerr=deviations, fmt="none", elinewidth=1.0, capsize=2.2, capthick=1.0, **look)
     axis.plot(across, means, linewidth=1.6, marker="o", markersize=4.2, **look)
-    # What is drawn aside does not count for the limits of the axes by itself.
-    for sign in (-1, 1):
-        ends = [mean + sign * deviation for mean, deviation in zip(means, deviations, strict=True)]
-        axis.update_datalim(list(zip(across, ends, strict=True)))
-    axis.autoscale_view()
 
 
 def literal(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`compare`: several methods and baselines at equal bytes, under one protocol, in one table."""
+"""`compare`: several methods and baselines at equal cost, under one protocol, in one table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,117 +15,56 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Objective
 from limbeck.core.errors import InputError
 from limbeck.core.executor import Executor
-from limbeck.core.plain import encode
 from limbeck.core.recipe import Recipe
 from limbeck.data import Data
 from limbeck.engine.distill import distill, make_context
+from limbeck.engine.folder import RECORD
 from limbeck.engine.groups import chains
 from limbeck.engine.progress import Progress, progress
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.diversity import DiversityProtocol, Reference, refer
 from limbeck.evaluation.evaluate import check, evaluate_real
-from limbeck.evaluation.labels import ByTeacher, LabelKind
+from limbeck.evaluation.labels import ByTeacher
 from limbeck.evaluation.protocols import Protocol
 from limbeck.evaluation.teaching import recipe_teacher, teacher_labels
-from limbeck.reports.judging import judge, judge_diversity, judge_migration, judge_snapshots
-from limbeck.reports.runs import evaluation_file, scores_as_plain
+from limbeck.reports.budget import largest_ipc
+from limbeck.reports.comparison import COMPARISON, Comparison, Row, TrainedOn
+from limbeck.reports.judging import judge, judge_diversity, judge_snapshots
+from limbeck.reports.matrix import MATRIX, as_csv
+from limbeck.reports.migration import judge_migration
+from limbeck.reports.runs import as_text, evaluation_file, read_json, scores_as_plain
 from limbeck.storage.atomic import write_text
 
-__all__ = ["COMPARISON", "Comparison", "LabelChoice", "Row", "compare", "told_apart"]
+__all__ = ["LabelChoice", "RecipeOf", "compare"]
 
-COMPARISON = "comparison.json"
 LabelChoice = Literal["hard", "soft"]
+RecipeOf = Recipe | Callable[[int], Recipe]
+"""A recipe, or what gives one for a number of images per class, where settings depend on it."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One method at one IPC, over all seeds.
+class _Job:
+    """Sets of one method at one IPC, one for each seed, and the kinds of labels that they are judged with."""
 
-    Args:
-        method: its name; ``full`` is training on all real images.
-        ipc: stored images per class; 0 for ``full``.
-        bytes: of the stored pixels.
-        training_images: images that a network was trained on, after decoding.
-        accuracies: test accuracy of every network, seed by seed.
-        seconds: wall time of distilling, mean over seeds.
-        evaluation_seconds: wall time of training and judging the networks of one seed, mean over seeds.
-        seeds: seeds of the runs.
-        bytes_labels: bytes of labels: 0 for hard ones, else of those that the set carries, of the teacher's weights or
-            of stored files.
-        label_kind: ``hard``, ``own`` (soft ones that the set carries), ``teacher`` or ``stored``.
-        selected_on_test: best look at the test images of every network, where the protocol looks during training; no
-            fair figure.
-    """
-
-    method: str
+    name: str
     ipc: int
-    bytes: int
-    training_images: int
-    accuracies: tuple[float, ...]
-    seconds: float
-    evaluation_seconds: float
-    seeds: tuple[int, ...]
-    bytes_labels: int = 0
-    label_kind: LabelKind = "hard"
-    selected_on_test: tuple[float, ...] = ()
+    recipe: Recipe
+    kinds: tuple[LabelChoice, ...]
 
-    @property
-    def mean(self) -> float:
-        """Mean accuracy."""
-        return statistics.fmean(self.accuracies)
-
-    @property
-    def std(self) -> float:
-        """Sample standard deviation of the seeds' means, or of the networks when there is one seed; 0 for one network.
-
-        Networks that were trained on the same set are no independent repetitions of a method; seeds are.
-        """
-        count = max(1, len(self.accuracies) // len(self.seeds))
-        per_seed = [
-            statistics.fmean(self.accuracies[start : start + count]) for start in range(0, len(self.accuracies), count)
-        ]
-        several = per_seed if len(self.seeds) > 1 else self.accuracies
-        return statistics.stdev(several) if len(several) > 1 else 0.0
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A table of methods.
-
-    Args:
-        data: name of the data set.
-        protocol: how all were judged.
-        rows: by IPC, then in the order asked for.
-        teacher: whose soft labels the sets had, all of them the same; None without soft labels.
-        brought_by: the recipe whose teacher that is; empty where it was named.
-    """
-
-    data: str
-    protocol: Protocol
-    rows: tuple[Row, ...]
-    teacher: dict[str, Any] | None = None
-    brought_by: str = ""
-
-    def as_plain(self) -> dict[str, Any]:
-        """As plain data, means and deviations included."""
-        rows = [{**encode(row), "mean": row.mean, "std": row.std} for row in self.rows]
-        taught = {"teacher": self.teacher, "brought_by": self.brought_by} if self.teacher else {}
-        return {"data": self.data, "protocol": encode(self.protocol), **taught, "rows": rows}
-
-
-def told_apart(rows: Sequence[Row]) -> list[Row]:
-    """The rows with the kind of their labels in their names, where there is more than one kind; for pictures."""
-    if len({row.label_kind for row in rows}) < 2:
-        return list(rows)
-    kinds = {"hard": "hard labels", "own": "own soft labels", "teacher": "soft labels", "stored": "stored labels"}
-    return [row if not row.ipc else replace(row, method=f"{row.method} ({kinds[row.label_kind]})") for row in rows]
+    def network(self, data: Data, settings: Settings, seed: int) -> str:
+        """The network that looks at images while they are learnt; empty where none are."""
+        if self.recipe.objective is None or self.recipe.pool is None:
+            return ""
+        return self.recipe.pool.architecture(make_context(self.recipe, data, self.ipc, seed, settings)).name
 
 
 def compare(
-    recipes: Mapping[str, Recipe | Mapping[int, Recipe]],
+    recipes: Mapping[str, RecipeOf],
     data: Data,
     *,
-    ipcs: Sequence[int],
+    ipcs: Sequence[int] = (),
+    budget: int | None = None,
+    cut_after: float | None = None,
     seeds: Sequence[int],
     protocol: Protocol,
     out: Path,
@@ -138,13 +77,18 @@ def compare(
 ) -> Comparison:
     """Distil with every recipe at every IPC and seed, judge all alike, and write what came out.
 
-    Every set is stored with 8 bits per value, as the real images are, so sets of one IPC have equal bytes. Runs and
-    evaluations that are in ``out`` already are not done again. Snapshots, if asked for, are judged as well.
+    Every set is stored with 8 bits per value, as the real images are, so sets of one IPC have equal bytes of images. A
+    budget counts labels as well. Of recipes that learn through several networks ``matrix.csv`` is written, too. Runs
+    and evaluations that are in ``out`` already are not done again. Snapshots, if asked for, are judged as well.
 
     Args:
-        recipes: by the name under which they appear; one, or one for each IPC where settings depend on it.
+        recipes: by the name under which they appear; one, or a function of the IPC where settings depend on it.
         data: the data set; its test part judges.
-        ipcs: stored images per class.
+        ipcs: stored images per class; none with a budget.
+        budget: bytes of images and labels together; each method has the most images per class that fit, with the
+            labels that it is judged with.
+        cut_after: seconds after which every run is cut, as `limbeck.distill` does it; coresets take as long as they
+            take.
         seeds: each distils, and trains networks, from random streams of its own.
         protocol: how sets are judged.
         out: folder for one run folder each, and for ``comparison.json``.
@@ -161,7 +105,9 @@ def compare(
             nothing has been started then; soft labels are wanted and no recipe brings a teacher.
     """
     settings = settings or Settings()
-    if not recipes or not ipcs or not seeds or len(set(ipcs)) < len(ipcs) or len(set(seeds)) < len(seeds):
+    if bool(ipcs) == (budget is not None):
+        raise InputError("a comparison is of sets of some IPC (--ipc) or of a number of bytes (--budget); give one.")
+    if not recipes or not seeds or len(set(ipcs)) < len(ipcs) or len(set(seeds)) < len(seeds):
         raise InputError("a comparison needs at least one method, IPC and seed, each named once.")
     data.require_test()
     check(protocol, data.spec)
@@ -169,18 +115,20 @@ def compare(
     ways = {kind: protocol if kind == "soft" else protocol.hard() for kind in kinds}
     if diversity is not None:
         diversity.check(data.spec)
-    at = {
-        (name, ipc): recipe if isinstance(recipe, Recipe) else recipe[ipc]
-        for name, recipe in recipes.items()
-        for ipc in ipcs
-    }
+    makers = {name: _maker(recipe) for name, recipe in recipes.items()}
+    at = {(name, ipc): make(ipc) for ipc in ipcs or (1,) for name, make in makers.items()}
+    taught = _Taught(at, data, seeds[0], settings, teacher) if "soft" in kinds else None
+    jobs = [_Job(name, ipc, recipe, kinds) for (name, ipc), recipe in at.items()]
+    if budget is not None:
+        jobs = _within(budget, makers, data, {kind: taught if kind == "soft" else None for kind in kinds})
     if full and _needs_rate(protocol):
         raise _no_rate(protocol, "all real images have none")
     apart = set()
-    for (name, ipc), recipe in at.items():
-        context = make_context(recipe, data, ipc, seeds[0], settings)
-        if chains(recipe, context) and not (recipe.curriculum and recipe.curriculum.segments(ipc)):
-            apart.add((name, ipc))
+    for job in jobs:
+        name, recipe = job.name, job.recipe
+        context = make_context(recipe, data, job.ipc, seeds[0], settings)
+        if chains(recipe, context) and not (recipe.curriculum and recipe.curriculum.segments(job.ipc)):
+            apart.add(job)
         if _needs_rate(protocol) and not (recipe.objective and "student_lr" in _learns(recipe.objective, context)):
             raise _no_rate(protocol, f"'{name}' learns none")
         _refuse_unequal_bytes(name, recipe)
@@ -190,11 +138,10 @@ def compare(
             "--processes out."
         )
     device = settings.torch_device()
-    taught = _Taught(at, data, seeds[0], settings, teacher) if "soft" in kinds else None
     quiet = replace(settings, progress="quiet")
     judging = replace(settings, precision="float32")  # tables must not depend on how a run was sped up
-    work = [(ipc, name, seed) for ipc in ipcs for name in recipes for seed in seeds]
-    found: dict[tuple[int, str, LabelChoice], list[dict[str, Any]]] = {}
+    work = [(job, seed) for job in jobs for seed in seeds]
+    found: dict[tuple[_Job, LabelChoice], list[dict[str, Any]]] = {}
 
     @functools.cache
     def reference() -> Reference:
@@ -206,37 +153,42 @@ def compare(
         display.start("comparing", len(work) + (len(seeds) if full else 0))
         soft = taught.labels(display) if taught is not None else None
         given = {kind: soft if kind == "soft" else None for kind in kinds}
-        for done, (ipc, name, seed) in enumerate(work):
-            display.say(f"{name}, IPC {ipc}, seed {seed}")
-            folder = out / f"{name}-ipc{ipc}-seed{seed}"
-            # A coreset takes no steps, so there is nothing to keep snapshots of; others may sample no real images.
-            chosen = quiet if at[name, ipc].objective is not None else replace(quiet, snapshots=0)
-            chosen = chosen if at[name, ipc].sampler is not None else replace(chosen, watch=0)
-            chosen = chosen if (name, ipc) in apart else replace(chosen, processes=1)
+        for done, (job, seed) in enumerate(work):
+            display.say(f"{job.name}, IPC {job.ipc}, seed {seed}")
+            folder = out / f"{job.name}-ipc{job.ipc}-seed{seed}"
+            # A coreset takes no steps, so there is nothing to keep snapshots of, or to cut; it samples nothing either.
+            learns = job.recipe.objective is not None
+            chosen = quiet if learns else replace(quiet, snapshots=0)
+            chosen = chosen if job.recipe.sampler is not None else replace(chosen, watch=0)
+            chosen = chosen if job in apart else replace(chosen, processes=1)
             began = time.monotonic()
             distilled = distill(
-                at[name, ipc],
+                job.recipe,
                 data,
-                ipc=ipc,
+                ipc=job.ipc,
                 seed=seed,
                 out=folder,
                 storage="uint8",
+                cut_after=cut_after if learns else None,
                 settings=chosen,
                 executor=executor,
             )
-            spent = _recorded_seconds(folder, time.monotonic() - began)
-            for kind, way in ways.items():
+            spent = _recorded(folder, time.monotonic() - began)
+            for kind in job.kinds:
                 how: dict[str, Any] = {"labels": given[kind], "seed": seed, "device": device, "execution": judging}
-                path = judge(folder, distilled, data, way, executor=executor, **how)
+                path = judge(folder, distilled, data, ways[kind], executor=executor, **how)
                 if chosen.snapshots:
-                    judge_snapshots(folder, data, way, executor=executor, **how)
+                    judge_snapshots(folder, data, ways[kind], executor=executor, **how)
                     judge_migration(folder, device=device)
                 entry = json.loads(path.read_text(encoding="utf-8"))
-                found.setdefault((ipc, name, kind), []).append({**entry, "distil_seconds": spent})
+                found.setdefault((job, kind), []).append({**entry, **spent})
             if diversity is not None:
                 judge_diversity(folder, distilled, data, diversity, reference, execution=judging)
             display.advance(done + 1)
-        rows = [_row(name, ipc, entries, tuple(seeds)) for (ipc, name, _), entries in found.items()]
+        rows = [
+            replace(_row(job, entries, tuple(seeds), budget or 0), distilled_on=job.network(data, settings, seeds[0]))
+            for (job, _), entries in found.items()
+        ]
         for kind in kinds if full else ():
             rows.append(_full(data, ways[kind], given[kind], seeds, out, settings, executor, display, len(work)))
     comparison = Comparison(
@@ -245,8 +197,12 @@ def compare(
         tuple(rows),
         None if soft is None else soft.teacher.as_plain(),
         "" if taught is None else taught.brought_by,
+        cut_after,
     )
     write_text(out / COMPARISON, json.dumps(comparison.as_plain(), indent=2) + "\n")
+    lines = as_csv(rows)
+    if lines is not None:
+        write_text(out / MATRIX, lines)
     return comparison
 
 
@@ -262,6 +218,25 @@ def _kinds(labels: Sequence[LabelChoice], protocol: Protocol) -> tuple[LabelChoi
     return tuple(labels) or (("hard",) if protocol.soft is None else ("soft",))
 
 
+def _maker(recipe: RecipeOf) -> Callable[[int], Recipe]:
+    """The recipe by IPC, made once for each."""
+    return (lambda ipc: recipe) if isinstance(recipe, Recipe) else functools.cache(recipe)
+
+
+def _within(
+    budget: int, makers: Mapping[str, Callable[[int], Recipe]], data: Data, kinds: Mapping[LabelChoice, _Taught | None]
+) -> list[_Job]:
+    """The sets that a budget holds: where labels of one kind take more bytes, there are fewer images."""
+    jobs = []
+    for name, make in makers.items():
+        by_ipc: dict[int, list[LabelChoice]] = {}
+        for kind, taught in kinds.items():
+            ipc = largest_ipc(budget, name, make, data.train, None if taught is None else taught.bytes())
+            by_ipc.setdefault(ipc, []).append(kind)
+        jobs += [_Job(name, ipc, make(ipc), tuple(some)) for ipc, some in by_ipc.items()]
+    return jobs
+
+
 def _needs_rate(protocol: Protocol) -> bool:
     """Whether only sets that have learnt a step size can be judged."""
     return protocol.lr_of_set == "required" and not protocol.learning_rates
@@ -275,7 +250,7 @@ def _learns(objective: Objective, context: Context) -> Mapping[str, Any]:
 def _no_rate(protocol: Protocol, cause: str) -> InputError:
     return InputError(
         f"protocol '{protocol.name}' trains with the step size that a set has learnt, and {cause}; name one for sets "
-        "without (--lr), or take protocol 'limbeck'."
+        "without (--lr), take protocol 'limbeck', or leave out what learns none (coresets: --no-baselines)."
     )
 
 
@@ -303,6 +278,16 @@ class _Taught:
         (self.brought_by, self._ipc), *_ = bringing
         self._recipe, self._data, self._seed, self._settings = recipes[bringing[0]], data, seed, settings
 
+    def bytes(self) -> int:
+        """Those of the teacher's weights, known before it is trained."""
+        if self._named is not None:
+            return self._named.bytes
+        context = make_context(self._recipe, self._data, self._ipc, self._seed, self._settings)
+        teacher = recipe_teacher(self._recipe)
+        assert teacher is not None
+        state = teacher.architecture(context).module().state_dict()
+        return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+
     def labels(self, display: Progress) -> ByTeacher:
         """The teacher, trained or loaded as the run of its recipe will have it."""
         if self._named is not None:
@@ -323,19 +308,22 @@ def _refuse_unequal_bytes(name: str, recipe: Recipe) -> None:
         )
 
 
-def _recorded_seconds(folder: Path, measured: float) -> float:
-    """Wall time of the run itself, from its record when it had been done earlier."""
-    path = folder / "record.json"
-    return float(json.loads(path.read_text(encoding="utf-8"))["seconds"]) if path.is_file() else measured
+def _recorded(folder: Path, measured: float) -> dict[str, Any]:
+    """Wall time of the run itself, and whether it was cut, from its record, also when it had been done earlier."""
+    path = folder / RECORD
+    record = read_json(path) if path.is_file() else {"seconds": measured}
+    return {"distil_seconds": float(record["seconds"]), "cut": record.get("cut")}
 
 
-def _row(name: str, ipc: int, entries: list[dict[str, Any]], seeds: tuple[int, ...]) -> Row:
+def _row(job: _Job | None, entries: list[dict[str, Any]], seeds: tuple[int, ...], budget: int = 0) -> Row:
+    """The row of a method, or without one that of all real images."""
     networks = [network for entry in entries for network in entry["networks"]]
     accuracies = [value for network in networks for value in network["accuracies"]]
     selected = [value for network in networks for value in network.get("selected_on_test", ())]
+    cuts = [entry["cut"] for entry in entries if entry.get("cut")]
     return Row(
-        method=name,
-        ipc=ipc,
+        method="full" if job is None else job.name,
+        ipc=0 if job is None else job.ipc,
         bytes=entries[0]["bytes"],
         training_images=entries[0]["training_images"],
         accuracies=tuple(accuracies),
@@ -345,6 +333,24 @@ def _row(name: str, ipc: int, entries: list[dict[str, Any]], seeds: tuple[int, .
         bytes_labels=entries[0].get("bytes_labels", 0),
         label_kind=entries[0].get("label_kind", "hard"),
         selected_on_test=tuple(selected),
+        coreset="" if job is None or job.recipe.objective is not None else job.recipe.name,
+        budget=0 if job is None else budget,
+        cut=tuple((cut["step"], cut["of"]) for cut in cuts),
+        trained_on=_trained_on(networks),
+        test_evaluations=max(entry.get("test_evaluations", 1) for entry in entries),
+        selection=entries[0].get("selection", "none"),
+    )
+
+
+def _trained_on(networks: Sequence[Mapping[str, Any]]) -> tuple[TrainedOn, ...]:
+    """Networks of all seeds, by architecture."""
+    return tuple(
+        TrainedOn(
+            name,
+            tuple(value for one in networks if one["network"] == name for value in one["accuracies"]),
+            tuple(sorted({one["lr"] for one in networks if one["network"] == name})),
+        )
+        for name in dict.fromkeys(one["network"] for one in networks)
     )
 
 
@@ -379,7 +385,7 @@ def _full(
                 executor=executor,
             )
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps(scores_as_plain(scores, size), indent=2) + "\n")
+            write_text(path, as_text(scores_as_plain(scores, size)))
         entries.append({**json.loads(path.read_text(encoding="utf-8")), "distil_seconds": 0.0})
         display.advance(done + number + 1)
-    return _row("full", 0, entries, tuple(seeds))
+    return _row(None, entries, tuple(seeds))

@@ -13,6 +13,7 @@ from limbeck.evaluation.protocol import Protocol
 from limbeck.reports.canvas import Format, accuracy_line, canvas, legend_line, plain, written
 from limbeck.reports.entries import Figure
 from limbeck.reports.figures import method_colours
+from limbeck.reports.growth import limited
 from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.tables import human_seconds, listing, percent
 
@@ -195,6 +196,8 @@ def learning_curves(
         across = [stage.classes for stage in curve.stages]
         reached = [(stage.mean, stage.std) for stage in curve.stages]
         accuracy_line(axis, across, reached, colours[curve.method], (index, len(curves)))
+    stages = [stage for curve in curves for stage in curve.stages]
+    limited(axis, [stage.classes for stage in stages], [(stage.mean, stage.std) for stage in stages], whole=True)
     axis.set_xticks([stage.classes for stage in curves[0].stages])
     axis.set_xlabel("classes seen")
     axis.set_ylabel("test accuracy, %")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from limbeck.core.distilled import Distilled
 from limbeck.reports.canvas import Format, data_uri
-from limbeck.reports.compare import Comparison
+from limbeck.reports.comparison import Comparison
 from limbeck.reports.labels import recipe_labels
 from limbeck.reports.runs import Run
 

@@ -27,7 +27,7 @@ from limbeck.reports.canvas import (
     plain,
     written,
 )
-from limbeck.reports.compare import Row
+from limbeck.reports.comparison import Row
 from limbeck.reports.runs import Run
 
 if TYPE_CHECKING:

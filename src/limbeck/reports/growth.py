@@ -30,7 +30,18 @@ from limbeck.reports.tables import human_seconds, percent
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Growth", "GrowthPoint", "accuracy_curves", "growth_section", "growths"]
+__all__ = [
+    "Growth",
+    "GrowthPoint",
+    "accuracy_cell",
+    "accuracy_curves",
+    "growth_section",
+    "growths",
+    "judged_on",
+    "limited",
+    "over_seeds",
+    "protocol_of",
+]
 
 Over = Literal["step", "seconds"]
 
@@ -181,9 +192,13 @@ def growth_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> list
     return figures or None
 
 
+def accuracy_cell(mean: float, std: float, networks: int) -> Cell:
+    """Accuracy as a table shows it; no deviation of a single network."""
+    return Cell(percent(mean, std, networks), exact=(mean, std if networks > 1 else None))
+
+
 def _cell(point: GrowthPoint) -> Cell:
-    std = point.std if point.networks > 1 else None
-    return Cell(percent(point.mean, point.std, point.networks), exact=(point.mean, std))
+    return accuracy_cell(point.mean, point.std, point.networks)
 
 
 def _spoken(curve: Growth) -> str:
@@ -194,12 +209,11 @@ def _spoken(curve: Growth) -> str:
 def _growth(label: str, run: Run, seeds: Sequence[Sequence[dict[str, Any]]]) -> Growth:
     """One curve; each seed may have been judged several times, by networks of other seeds."""
     judged = seeds[0][0]
-    name = run.distilled.spec.name
     return Growth(
         label=label,
         ipc=run.distilled.ipc,
-        data=f"{name}, judged on {judged['data']}" if "data" in judged else name,
-        protocol=judged["protocol"]["name"] + (", soft labels" if judged.get("labels") else ""),
+        data=judged_on(run, judged),
+        protocol=protocol_of(judged),
         runs=len(seeds),
         points=tuple(
             _point([[curve["points"][index] for curve in curves] for curves in seeds])
@@ -208,32 +222,61 @@ def _growth(label: str, run: Run, seeds: Sequence[Sequence[dict[str, Any]]]) -> 
     )
 
 
-def _point(seeds: Sequence[Sequence[dict[str, Any]]]) -> GrowthPoint:
-    """One point, seed by seed as it was judged."""
+def judged_on(run: Run, judged: Mapping[str, Any]) -> str:
+    """What was distilled, and on what it was judged if that is something else."""
+    name = run.distilled.spec.name
+    return f"{name}, judged on {judged['data']}" if "data" in judged else name
+
+
+def protocol_of(judged: Mapping[str, Any]) -> str:
+    """Name of the protocol, and whether labels were soft."""
+    return judged["protocol"]["name"] + (", soft labels" if judged.get("labels") else "")
+
+
+def over_seeds(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """``mean``, ``std`` and ``networks`` of one point of several runs, as `GrowthPoint` has them.
+
+    Args:
+        seeds: of each seed the point as it was judged, once or several times.
+    """
     reached = [
         [value for point in points for network in point["networks"] for value in network["accuracies"]]
         for points in seeds
     ]
     per_seed = [statistics.fmean(values) for values in reached]
     several = per_seed if len(per_seed) > 1 else reached[0]
-    return GrowthPoint(
-        step=seeds[0][0]["step"],
-        seconds=statistics.fmean(points[0]["seconds"] for points in seeds),
-        mean=statistics.fmean(per_seed),
-        std=statistics.stdev(several) if len(several) > 1 else 0.0,
-        networks=sum(map(len, reached)),
-    )
+    deviation = statistics.stdev(several) if len(several) > 1 else 0.0
+    return {"mean": statistics.fmean(per_seed), "std": deviation, "networks": sum(map(len, reached))}
+
+
+def _point(seeds: Sequence[Sequence[dict[str, Any]]]) -> GrowthPoint:
+    """One point, seed by seed as it was judged."""
+    seconds = statistics.fmean(points[0]["seconds"] for points in seeds)
+    return GrowthPoint(step=seeds[0][0]["step"], seconds=seconds, **over_seeds(seeds))
 
 
 def _limit(axis: Axes, shown: Sequence[Growth], over: Over) -> None:
-    """The axis across begins at zero; all have room for the marks at their ends."""
+    """The axis across begins at zero."""
+    points = [point for curve in shown for point in curve.points]
+    across, accuracies = [getattr(point, over) for point in points], [(point.mean, point.std) for point in points]
+    limited(axis, across, accuracies, whole=over == "step")
+
+
+def limited(axis: Axes, across: Sequence[float], accuracies: Sequence[tuple[float, float]], whole: bool) -> None:
+    """From zero on across, and room for the marks at all ends, which `accuracy_line` does not ask for by itself.
+
+    Args:
+        axis: where.
+        across: where all points stand.
+        accuracies: mean and deviation of each, in [0, 1].
+        whole: whether ticks across are whole numbers.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    points = [point for curve in shown for point in curve.points]
-    right = max(getattr(point, over) for point in points) or 1
-    lowest = 100 * min(point.mean - point.std for point in points)
-    highest = 100 * max(point.mean + point.std for point in points)
+    right = max(across) or 1
+    lowest = 100 * min(mean - std for mean, std in accuracies)
+    highest = 100 * max(mean + std for mean, std in accuracies)
     margin = 0.05 * (highest - lowest) or 1
     axis.set_xlim(-0.04 * right, 1.04 * right)
     axis.set_ylim(lowest - margin, highest + margin)
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=over == "step"))
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=whole))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +21,23 @@ from limbeck.engine.snapshots import Snapshot, iterations_done, read_snapshots
 from limbeck.evaluation.diversity import DiversityProtocol, Reference, diversity
 from limbeck.evaluation.evaluate import evaluate
 from limbeck.evaluation.labels import Labels
-from limbeck.evaluation.migration import NETWORK, migration
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats.native import load
 from limbeck.reports.runs import (
     curve_file,
     diversity_file,
     evaluation_file,
-    migration_file,
+    prefixes_file,
     read_json,
     write_diversity,
     write_scores,
 )
 from limbeck.storage.atomic import write_text
 
-__all__ = ["judge", "judge_diversity", "judge_migration", "judge_snapshots"]
+__all__ = ["PREFIXES", "judge", "judge_diversity", "judge_prefixes", "judge_snapshots", "states"]
+
+PREFIXES = "prefixes"
+"""Folder of a run with a folder of scores for each prefix of its segments, named by its images per class."""
 
 Done = Callable[[int, int], None]
 
@@ -153,30 +157,20 @@ def judge_snapshots(
         InputError: the run has no snapshots, is not finished or has lost its record.
     """
     result = load(run)
-    moments = [*_snapshots(run), _end(run, result)]
-    each = _networks(protocol)
-    points = []
-    for index, moment in enumerate(moments):
-        distilled = result if moment.folder == run else load(moment.folder)
-
-        def advance(count: int, _: int, before: int = index * each) -> None:
-            if done is not None:
-                done(before + count, len(moments) * each)
-
-        path = judge(
-            moment.folder,
-            distilled,
-            data,
-            protocol,
-            labels=labels,
-            seed=seed,
-            device=device,
-            execution=execution,
-            executor=executor,
-            done=advance,
-        )
-        points.append(_point(moment, path, run))
-    content = {**_common(read_json(path)), "points": points}
+    moments = states(run, result)
+    judged = _judge_each(
+        {moment.folder: functools.partial(load, moment.folder) for moment in moments},
+        data,
+        protocol,
+        done,
+        labels=labels,
+        seed=seed,
+        device=device,
+        execution=execution,
+        executor=executor,
+    )
+    points = [_point(moment, path, run) for moment, path in zip(moments, judged, strict=True)]
+    content = {**_common(read_json(judged[-1])), "points": points}
     file = run / curve_file(
         protocol, seed, result.storage, _elsewhere(data, result), _precision(execution), _digest(labels)
     )
@@ -184,33 +178,84 @@ def judge_snapshots(
     return file
 
 
-def judge_migration(run: Path, *, seed: int = 0, device: torch.device | None = None) -> Path:
-    """The file that says how far the images of a finished run moved from snapshot to snapshot, made unless it is there.
+def judge_prefixes(
+    run: Path,
+    data: Data,
+    protocol: Protocol,
+    *,
+    labels: Labels | None = None,
+    seed: int = 0,
+    device: torch.device | None = None,
+    execution: ExecutionSettings | None = None,
+    executor: Executor | None = None,
+    done: Done | None = None,
+) -> Path:
+    """Judge every prefix of a set that was learnt segment by segment, and write accuracy over IPC; the file's path.
+
+    Every prefix keeps its scores in a folder of its own, the whole set in that of the run, so that nothing is judged
+    twice and the same call continues where it was stopped. Each is judged as a set for its own images per class.
 
     Args:
         run: its folder.
-        seed: seed of the random network that looks at them.
+        data: whose test images judge, and whose validation images choose where the protocol leaves a choice.
+        protocol: how the prefixes are judged.
+        labels: a teacher, where the protocol teaches by soft labels.
+        seed: seed of the networks, which are the same for all prefixes.
         device: where to compute; the CPU by default.
+        execution: how training steps are computed.
+        executor: where the networks are trained; this process by default.
+        done: called after each network with the number of networks done and of all.
 
     Raises:
-        InputError: the run has no snapshots, is not finished or has lost its record.
+        InputError: the images of the run were learnt together.
     """
-    path = run / migration_file(seed)
-    if path.is_file():
-        return path
-    result = load(run)
-    moments = [*_snapshots(run), _end(run, result)]
-    sets = (result if moment.folder == run else load(moment.folder) for moment in moments)
-    content = {
-        "network": NETWORK,
-        "seed": seed,
-        "images": len(result.decoded()[0]),
-        "steps": [moment.step for moment in moments],
-        "seconds": [moment.seconds for moment in moments],
-        "distances": migration(sets, seed=seed, device=device),
-    }
-    write_text(path, json.dumps(content, indent=2) + "\n")
-    return path
+    whole = load(run)
+    if not whole.segments:
+        raise InputError(
+            f"the images in {run} were learnt together, so that no prefix of them is a set; distil with segments "
+            "(limbeck distill dasm)."
+        )
+    ends = list(itertools.accumulate(whole.segments))
+    folders = [run if ipc == whole.ipc else run / PREFIXES / f"ipc-{ipc:06d}" for ipc in ends]
+    judged = _judge_each(
+        {folder: functools.partial(whole.prefix, ipc) for folder, ipc in zip(folders, ends, strict=True)},
+        data,
+        protocol,
+        done,
+        labels=labels,
+        seed=seed,
+        device=device,
+        execution=execution,
+        executor=executor,
+    )
+    points = []
+    for ipc, path in zip(ends, judged, strict=True):
+        scores = read_json(path)
+        shown = {name: scores[name] for name in ("training_images", "bytes", "mean", "std", "networks")}
+        points.append({"ipc": ipc, **shown, "file": path.relative_to(run).as_posix()})
+    common = _common(read_json(judged[-1]))
+    content = {name: value for name, value in common.items() if name not in points[0]}
+    file = run / prefixes_file(
+        protocol, seed, whole.storage, _elsewhere(data, whole), _precision(execution), _digest(labels)
+    )
+    write_text(file, json.dumps({**content, "points": points}, indent=2) + "\n")
+    return file
+
+
+def _judge_each(
+    sets: Mapping[Path, Callable[[], Distilled]], data: Data, protocol: Protocol, done: Done | None, **how: Any
+) -> list[Path]:
+    """The files with the scores of several sets by their folders, each set read when its turn comes."""
+    each, paths = _networks(protocol), []
+    for index, (folder, read) in enumerate(sets.items()):
+
+        def advance(count: int, _: int, before: int = index * each) -> None:
+            if done is not None:
+                done(before + count, len(sets) * each)
+
+        folder.mkdir(parents=True, exist_ok=True)
+        paths.append(judge(folder, read(), data, protocol, done=advance, **how))
+    return paths
 
 
 def _networks(protocol: Protocol) -> int:
@@ -229,11 +274,20 @@ def _elsewhere(data: Data, distilled: Distilled) -> str:
     return data.spec.digest if data.spec.digest != distilled.spec.digest else ""
 
 
-def _snapshots(run: Path) -> tuple[Snapshot, ...]:
+def states(run: Path, result: Distilled) -> list[Snapshot]:
+    """The snapshots of a finished run by step, and its result behind them.
+
+    Args:
+        run: its folder.
+        result: its set.
+
+    Raises:
+        InputError: the run has no snapshots, is not finished or has lost its record.
+    """
     found = read_snapshots(run)
     if not found:
         raise InputError(f"{run} has no snapshots; distil with --snapshots above 0 into another folder.")
-    return found
+    return [*found, _end(run, result)]
 
 
 def _end(run: Path, result: Distilled) -> Snapshot:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,23 +16,31 @@ from urllib.parse import quote
 
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec
+from limbeck.engine.run_file import FILE
 from limbeck.reports.accuracy import accuracy_section, findings
+from limbeck.reports.beside_published import published_section
 from limbeck.reports.citations import bibtex
-from limbeck.reports.compare import Comparison, Row, told_apart
+from limbeck.reports.classes import classes_section
+from limbeck.reports.comparison import Comparison, Row, told_apart
 from limbeck.reports.continual import Stages, continual_section
 from limbeck.reports.cost import cost_section
+from limbeck.reports.differences import differences_section
 from limbeck.reports.diversity import diversity_section
 from limbeck.reports.entries import Entry, labelled
 from limbeck.reports.experts import experts_section
 from limbeck.reports.figures import FULL, method_colours
 from limbeck.reports.growth import growth_section
 from limbeck.reports.losses import losses_section
+from limbeck.reports.matrix import matrix_section
 from limbeck.reports.page_files import files_folder, write_files
 from limbeck.reports.plain_table import FORMS
+from limbeck.reports.prefixes import prefixes_section
+from limbeck.reports.ranking import ranking_section
 from limbeck.reports.recipes import protocol_section, recipes_section
 from limbeck.reports.runs import Run
 from limbeck.reports.sampling import sampling_section
 from limbeck.reports.sheets import images_section
+from limbeck.reports.tradeoff import tradeoff_section
 from limbeck.reports.wording import enumeration
 from limbeck.storage.atomic import write_text
 
@@ -97,9 +106,16 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None, sta
     sections = {
         "continual": continual_section(stages, colours),
         "accuracy": accuracy_section(entries, colours, comparison, rows),
+        "differences": differences_section(rows, colours),
+        "matrix": matrix_section(rows, colours),
+        "published": published_section(entries, colours),
+        "tradeoff": tradeoff_section(entries, colours),
+        "classes": classes_section(entries, colours),
         "growth": growth_section(entries, colours),
+        "prefixes": prefixes_section(entries, colours),
         "images": images_section(entries, colours, comparison.rows if comparison is not None else ()),
         "diversity": diversity_section(entries, colours),
+        "ranking": ranking_section(entries, colours),
         "experts": experts_section(entries, colours),
         "losses": losses_section(entries, colours),
         "sampling": sampling_section(entries, colours),
@@ -107,7 +123,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None, sta
         "protocol": protocol_section(entries, comparison),
         "recipes": recipes_section(entries, colours),
         "citation": _citation(entries),
-        "use": {"folder": json.dumps(_relative(_leading(entries)[0].run.folder, path.parent), ensure_ascii=False)},
+        "use": _use(_relative(_leading(entries)[0].run.folder, path.parent)),
     }
     return {
         "summary": _summary(entries, rows, stages),
@@ -121,6 +137,12 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None, sta
 def _leading(entries: Sequence[Entry]) -> list[Entry]:
     """What was learnt before what was picked."""
     return sorted(entries, key=lambda entry: not entry.learnt)
+
+
+def _use(folder: str) -> dict[str, str]:
+    """How the first set is loaded and its run repeated."""
+    repeat = f"limbeck distill {shlex.quote(f'{folder}/{FILE}')} --out {shlex.quote(f'{folder}-again')}"
+    return {"folder": json.dumps(folder, ensure_ascii=False), "repeat": repeat}
 
 
 def _citation(entries: Sequence[Entry]) -> str | None:
@@ -146,8 +168,8 @@ def _summary(entries: Sequence[Entry], rows: Sequence[Row], stages: Stages | Non
     if stages is not None:
         steps = stages.orders[0]
         return (
-            f"{counts}, made from {data} by {methods}; its {sum(map(len, steps))} classes came in {len(steps)} steps, in "
-            f"{len(stages.orders)} order{'' if len(stages.orders) == 1 else 's'}. Shown are the sets of the first."
+            f"{counts}, made from {data} by {methods}; its {sum(map(len, steps))} classes came in {len(steps)} steps, "
+            f"in {len(stages.orders)} order{'' if len(stages.orders) == 1 else 's'}. Shown are the sets of the first."
         )
     return f"{counts}, made from {data} by {methods}; {'; '.join(described)}."
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from limbeck.core.plain import encode
 from limbeck.core.recipe import SLOTS, Recipe
-from limbeck.reports.compare import Comparison
+from limbeck.reports.comparison import Comparison
 from limbeck.reports.entries import Entry
 from limbeck.reports.labels import fields_in_words
 from limbeck.reports.plain_table import Column, PlainTable

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,20 +22,25 @@ from limbeck.engine.journal import LOG
 from limbeck.engine.lines import Lines
 from limbeck.engine.watch import WATCH
 from limbeck.evaluation.diversity import DiversityProtocol, DiversityScores
-from limbeck.evaluation.protocols import Protocol
+from limbeck.evaluation.protocols import SOURCES, Protocol
+from limbeck.evaluation.ranking import RankingProtocol
+from limbeck.evaluation.robustness import Attack
 from limbeck.evaluation.scores import Scores
 from limbeck.formats.native import load
 from limbeck.storage.atomic import write_text
 
 __all__ = [
     "Run",
+    "as_text",
     "curve_file",
     "diversity_as_plain",
     "diversity_file",
     "evaluation_file",
-    "migration_file",
+    "prefixes_file",
+    "ranking_file",
     "read_json",
     "read_run",
+    "robustness_file",
     "scores_as_plain",
     "write_diversity",
     "write_scores",
@@ -55,8 +61,10 @@ class Run:
         diversities: contents of its ``diversity-*.json``, likewise.
         rates: pairs of inner step and learned step size of the student, where there is one.
         skipped: inner steps that were not taken because their loss was too large or no number.
+        prefixes: contents of its ``prefixes-*.json``, likewise.
+        rankings: contents of its ``ranking-*.json``, in order of their names.
+        migrations: contents of its ``migration-*.json``, likewise.
         looks: lines of its ``watch.jsonl``.
-        migrations: contents of its ``migration-*.json``.
     """
 
     folder: Path
@@ -68,8 +76,10 @@ class Run:
     diversities: tuple[dict[str, Any], ...] = ()
     rates: tuple[tuple[int, float], ...] = ()
     skipped: int = 0
-    looks: tuple[dict[str, Any], ...] = ()
+    prefixes: tuple[dict[str, Any], ...] = ()
+    rankings: tuple[dict[str, Any], ...] = ()
     migrations: tuple[dict[str, Any], ...] = ()
+    looks: tuple[dict[str, Any], ...] = ()
 
     @property
     def method(self) -> str:
@@ -95,21 +105,32 @@ def read_run(folder: Path) -> Run:
     losses = tuple((line.step, line.loss) for line in lines)
     rates = tuple((line.step, line.student_lr) for line in lines if line.student_lr is not None)
     skipped = max((line.skipped for line in lines), default=0)
-    evaluations, curves, diversities, migrations = (
+    evaluations, curves, diversities, prefixes, rankings, migrations = (
         tuple(read_json(path) for path in sorted(folder.glob(f"{kind}-*.json")))
-        for kind in ("evaluation", "curve", "diversity", "migration")
+        for kind in ("evaluation", "curve", "diversity", "prefixes", "ranking", "migration")
     )
     return Run(
-        folder, distilled, record, losses, evaluations, curves, diversities, rates, skipped, _looks(folder), migrations
+        folder=folder,
+        distilled=distilled,
+        record=record,
+        losses=losses,
+        evaluations=evaluations,
+        curves=curves,
+        diversities=diversities,
+        rates=rates,
+        skipped=skipped,
+        prefixes=prefixes,
+        rankings=rankings,
+        migrations=migrations,
+        looks=_looks(folder / WATCH),
     )
 
 
-def _looks(folder: Path) -> tuple[dict[str, Any], ...]:
-    """What was seen of the real batches."""
+def _looks(path: Path) -> tuple[dict[str, Any], ...]:
     try:
-        return tuple(Lines(folder / WATCH).read())
+        return tuple(Lines(path).read())
     except ValueError as error:
-        raise InputError(f"{folder / WATCH} is damaged; remove it to go without what was watched.") from error
+        raise InputError(f"{path} is damaged; remove it to go without what was watched.") from error
 
 
 class _Line(NamedTuple):
@@ -173,6 +194,18 @@ def curve_file(
     return f"curve-{_name(protocol, seed, storage, elsewhere, precision, labels)}.json"
 
 
+def prefixes_file(
+    protocol: Protocol,
+    seed: int,
+    storage: str,
+    elsewhere: str = "",
+    precision: Precision = "float32",
+    labels: str = "",
+) -> str:
+    """Name of the file for the scores of all prefixes of a run; the arguments are those of `evaluation_file`."""
+    return f"prefixes-{_name(protocol, seed, storage, elsewhere, precision, labels)}.json"
+
+
 def diversity_file(
     protocol: DiversityProtocol, seed: int, storage: str, elsewhere: str = "", precision: Precision = "float32"
 ) -> str:
@@ -180,9 +213,30 @@ def diversity_file(
     return f"diversity-{_digest(protocol, seed, storage, elsewhere, precision)}.json"
 
 
-def migration_file(seed: int) -> str:
-    """Name of the file that says how far images moved, as the random network of this seed sees them."""
-    return f"migration-seed{seed}.json"
+def ranking_file(
+    protocol: RankingProtocol,
+    seed: int,
+    storage: str,
+    elsewhere: str = "",
+    precision: Precision = "float32",
+    labels: str = "",
+) -> str:
+    """Name of the file for DD-Ranking's scores of a set; the arguments are those of `evaluation_file`."""
+    return f"ranking-{protocol.base.name}-{_digest(protocol, seed, storage, elsewhere, precision, labels)}.json"
+
+
+def robustness_file(
+    protocol: Protocol,
+    attack: Attack,
+    seed: int,
+    storage: str,
+    elsewhere: str = "",
+    precision: Precision = "float32",
+    labels: str = "",
+) -> str:
+    """Name of the file for what a set's networks reach under an attack; else the arguments are as `evaluation_file`."""
+    about = json.dumps(encode(attack), sort_keys=True)
+    return f"robustness-{protocol.name}-{_digest(protocol, seed, storage, about + elsewhere, precision, labels)}.json"
 
 
 def _name(protocol: Protocol, seed: int, storage: str, elsewhere: str, precision: Precision, labels: str) -> str:
@@ -190,7 +244,7 @@ def _name(protocol: Protocol, seed: int, storage: str, elsewhere: str, precision
 
 
 def _digest(
-    protocol: Protocol | DiversityProtocol,
+    protocol: Protocol | DiversityProtocol | RankingProtocol,
     seed: int,
     storage: str,
     elsewhere: str,
@@ -199,19 +253,32 @@ def _digest(
 ) -> str:
     unusual = [*([elsewhere] if elsewhere else []), *([precision] if precision != "float32" else [])]
     unusual += [f"labels {labels}"] if labels else []
-    text = json.dumps([encode(protocol), seed, storage, *unusual], sort_keys=True)
+    plain = encode(protocol)
+    if plain.get("segments") == "together":  # as before there was a choice, so that files keep their names
+        del plain["segments"]
+    text = json.dumps([plain, seed, storage, *unusual], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
+def scores_as_plain(scores: Scores, images_bytes: int, distil_seconds: float | None = None) -> dict[str, Any]:
     """Scores as plain data, with what a reader needs to trust them.
 
-    Accuracies are those after the last epoch. Under ``selected_on_test`` stands the best of several looks at the test
-    images, where the protocol takes them: their mean, and for each network its own.
+    Accuracies, and ``last``, are those after the last epoch. Under ``best`` and ``selected_on_test`` stands the best of
+    several looks at the test images, where the protocol takes them: their mean, and for each network its own.
+
+    Args:
+        scores: what came out.
+        images_bytes: bytes of the stored pixels.
+        distil_seconds: wall time of the distillation, where it is known.
     """
     return {
         "protocol": encode(scores.protocol),
+        "sources": list(SOURCES.get(scores.protocol.name, ())),
         "seed": scores.seed,
+        "last": scores.mean,
+        "best": scores.selected_on_test,
+        "test_evaluations": scores.test_evaluations,
+        "selection": scores.selection,
         "mean": scores.mean,
         "std": scores.std,
         **({} if scores.selected_on_test is None else {"selected_on_test": scores.selected_on_test}),
@@ -225,6 +292,7 @@ def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
                 "seeds": list(entry.seeds),
                 "lr": entry.lr,
                 "execution": encode(entry.execution),
+                "details": [one.as_plain() for one in entry.details],
             }
             for entry in scores.networks
         ],
@@ -235,6 +303,7 @@ def scores_as_plain(scores: Scores, images_bytes: int) -> dict[str, Any]:
         "label_kind": scores.label_kind,
         "labels": None if scores.labels is None else scores.labels.as_plain(),
         "seconds": scores.seconds,
+        **({} if distil_seconds is None else {"distil_seconds": distil_seconds}),
     }
 
 
@@ -247,15 +316,22 @@ def write_scores(folder: Path, scores: Scores, distilled: Distilled, judges: Dat
         distilled: the set.
         judges: the data whose test images judged; those of the set by default.
     """
-    plain, elsewhere = scores_as_plain(scores, distilled.bytes), ""
+    record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+    plain, elsewhere = scores_as_plain(scores, distilled.bytes, record.get("seconds")), ""
     if judges is not None and judges.digest != distilled.spec.digest:
         plain, elsewhere = {"data": judges.name, **plain}, judges.digest
     labels = "" if scores.labels is None else scores.labels.digest
     path = folder / evaluation_file(
         scores.protocol, scores.seed, distilled.storage, elsewhere, scores.precision, labels
     )
-    write_text(path, json.dumps(plain, indent=2) + "\n")
+    write_text(path, as_text(plain))
     return path
+
+
+def as_text(plain: dict[str, Any]) -> str:
+    """Plain data as indented JSON, in which a list of numbers stays on its line."""
+    text = json.dumps(plain, indent=2, allow_nan=False) + "\n"
+    return re.sub(r"\[[^\[\]{}\"]+\]", lambda found: " ".join(found.group().split()), text)
 
 
 def diversity_as_plain(scores: DiversityScores) -> dict[str, Any]:

@@ -6,13 +6,16 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from limbeck.core.distilled import Distilled
 from limbeck.formats.wav import clips, wav_bytes
 from limbeck.reports.canvas import data_uri, images_per_class
-from limbeck.reports.compare import Row
+from limbeck.reports.comparison import Row
 from limbeck.reports.entries import WIDE, Entry
 from limbeck.reports.figures import FULL
 from limbeck.reports.tables import human_bytes, percent
+from limbeck.storage.examples import read_examples
 from limbeck.storage.preview import picture, shown, shown_range
 
 __all__ = ["MOST_CLASSES", "SMALL", "images_section", "sheet"]
@@ -53,8 +56,14 @@ def images_section(entries: Sequence[Entry], colours: Mapping[str, str], rows: S
         further = [entry for entry in members if first[entry.label] is not entry]
         name = members[0].distilled.spec.name
         learnt = [entry for entry in leading if entry.learnt]
-        large = [_shown(entry, 48 if len(learnt) == 1 else 40, colours, reached) for entry in learnt]
         heard = members[0].distilled.spec.sound is not None
+        examples = None if heard else _examples(leading)
+        # Beside each other, a class of one stands beside that of the other.
+        width = WIDE // 2 - 20 if examples is not None and len(learnt) == 1 else WIDE
+        least = 48 if len(learnt) == 1 else 40
+        large = [_shown(entry, least, colours, reached, width=width) for entry in learnt]
+        if examples is not None:
+            large.append({"colour": colours[FULL], **_real(members[0].distilled, examples, large[:1])})
         groups.append(
             {
                 "title": f"{name}, {images_per_class(ipc)}" if several else images_per_class(ipc),
@@ -75,13 +84,14 @@ def _shown(
     colours: Mapping[str, str],
     reached: Mapping[tuple[int, str], Sequence[str]],
     played: bool = True,
+    width: int = WIDE,
 ) -> dict[str, Any]:
     """Pictures of one set, under the name and in the colour of its method."""
     scores = reached.get((entry.distilled.ipc, entry.label), ())
     return {
         "label": entry.label,
         "colour": colours[entry.label],
-        **sheet(entry.distilled, least, list(scores), width=WIDE, played=played),
+        **sheet(entry.distilled, least, list(scores), width=width, played=played),
     }
 
 
@@ -142,6 +152,44 @@ def sheet(
         "tile": max(strips[0]["width"], min(72, 7 * longest)),
         "strips": strips,
         "width": strips[0]["width"] + min(110, 8 * longest) + 12,
+        "size": size,
+        "columns": images,
+    }
+
+
+def _examples(entries: Sequence[Entry]) -> Tensor | None:
+    """Real images of the first run that has kept some."""
+    for entry in entries:
+        found = read_examples(entry.run.folder, entry.distilled.spec)
+        if found is not None:
+            return found
+    return None
+
+
+def _real(distilled: Distilled, examples: Tensor, like: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Pictures of real images, as large and as many as those of the set beside them.
+
+    Args:
+        distilled: any set of their data.
+        examples: of the first classes, ``[K, n, C, H, W]``.
+        like: what `sheet` returned for the set beside them, or nothing.
+    """
+    count = min(int(examples.shape[1]), *(set["columns"] for set in like), _MOST_IMAGES)
+    size = like[0]["size"] if like else _shown_height(int(examples.shape[-2]), 40)
+    names = distilled.spec.class_names[: examples.shape[0]]
+    strips = [
+        {"name": name, **_drawn(examples[label : label + 1, :count], size, sound=False)}
+        for label, name in enumerate(names)
+    ]
+    longest = max(map(len, names))
+    return {
+        "label": "real training images",
+        "notes": [f"the first{f' {count}' if count > 1 else ''} of each class", "not distilled"],
+        "played": False,
+        "tiles": count <= 2,
+        "tile": max(strips[0]["width"], min(72, 7 * longest)),
+        "strips": strips,
+        "width": strips[0]["width"] + min(110, 8 * longest) + 12,
     }
 
 
@@ -170,13 +218,18 @@ def _strip(
     distilled: Distilled, label: int, first: int, images: int, size: int, values: tuple[float, float]
 ) -> dict[str, Any]:
     """Images of one class beside each other, two pixels for each CSS pixel, so that they are sharp on any screen."""
+    stored = shown(distilled, distilled.stored[label : label + 1, first : first + images], values)
+    return _drawn(stored, size, distilled.spec.sound is not None)
+
+
+def _drawn(images: Tensor, size: int, sound: bool) -> dict[str, Any]:
+    """Images ``[1, n, C, H, W]`` as a picture that is ``size`` CSS pixels high."""
     from PIL import Image
 
-    stored = shown(distilled, distilled.stored[label : label + 1, first : first + images], values)
-    height = int(stored.shape[-2])
+    height = int(images.shape[-2])
     scale = max(1, 2 * size // height)
     gap = max(1, round(2 * _GAP * scale * height / (2 * size)))
-    drawn = picture(stored, scale=scale, gap=gap, sound=distilled.spec.sound is not None)
+    drawn = picture(images, scale=scale, gap=gap, sound=sound)
     shrink = size / (scale * height)
     width, tall = round(drawn.width * shrink), round(drawn.height * shrink)
     if drawn.width > 2 * width:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from limbeck.evaluation.details import Details
 from limbeck.evaluation.scores import Scores
-from limbeck.reports.compare import Comparison, Row
+from limbeck.reports.comparison import Comparison, Row
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SELECTED",
     "best_rows",
+    "class_table",
     "comparison_table",
     "curve_table",
     "diversity_cells",
@@ -23,11 +25,14 @@ __all__ = [
     "human_bytes",
     "human_seconds",
     "label_size",
+    "limits",
     "listing",
     "percent",
+    "prefixes_table",
     "real_cells",
     "scores_table",
     "spread",
+    "steps_taken",
 ]
 
 _WIDTH = 78
@@ -46,7 +51,8 @@ def comparison_table(comparison: Comparison) -> Table:
         comparison: what `limbeck.reports.compare.compare` returned.
     """
     seeds = max((len(row.seeds) for row in comparison.rows), default=0)
-    table = _table(f"{comparison.data}, protocol {comparison.protocol.name}, {seeds} seed{'' if seeds == 1 else 's'}")
+    about = f"{comparison.data}, protocol {comparison.protocol.name}, {seeds} seed{'' if seeds == 1 else 's'}"
+    table = _table(", ".join([about, *limits(comparison)]))
     table.add_column("IPC", justify="right")
     table.add_column("method", no_wrap=True)
     for name in ("size", "labels"):
@@ -55,7 +61,9 @@ def comparison_table(comparison: Comparison) -> Table:
     table.add_column("accuracy, %", justify="right", no_wrap=True)
     for name in ("networks", "distil", "evaluate"):
         table.add_column(name, justify="right")
-    selects = any(row.selected_on_test for row in comparison.rows)
+    selects, cuts = any(row.selected_on_test for row in comparison.rows), any(row.cut for row in comparison.rows)
+    if cuts:
+        table.add_column("steps taken", justify="right")
     if selects:
         table.add_column(SELECTED, justify="right", no_wrap=True)
     best = best_rows(comparison.rows)
@@ -74,11 +82,28 @@ def comparison_table(comparison: Comparison) -> Table:
             str(len(row.accuracies)),
             human_seconds(row.seconds) if row.ipc else "-",
             human_seconds(row.evaluation_seconds),
+            *((steps_taken(row) or "all",) if cuts else ()),
             *((spread(row.selected_on_test),) if selects else ()),
         )
         bold = row in best
         table.add_row(*(_text(cell, bold and index in (1, 5)) for index, cell in enumerate(cells)))
     return table
+
+
+def steps_taken(row: Row) -> str:
+    """Which part of the steps was taken by runs that were cut, in percent, and by how many; empty where none was."""
+    if not row.cut:
+        return ""
+    share = statistics.fmean(done / planned for done, planned in row.cut)
+    runs = "" if len(row.cut) == len(row.seeds) else f" ({len(row.cut)} of {len(row.seeds)} runs)"
+    return f"{100 * share:.2g} %{runs}"
+
+
+def limits(comparison: Comparison) -> list[str]:
+    """What the sets of a comparison may have cost."""
+    budget = max((row.budget for row in comparison.rows), default=0)
+    room = [f"images and labels in {human_bytes(budget)}: the largest IPC that fits"] if budget else []
+    return room + ([] if comparison.cut_after is None else [f"cut after {human_seconds(comparison.cut_after)}"])
 
 
 def scores_table(scores: Scores, title: str = "", images_bytes: int | None = None) -> Table:
@@ -112,6 +137,44 @@ def scores_table(scores: Scores, title: str = "", images_bytes: int | None = Non
     return table
 
 
+def class_table(scores: Scores, names: Sequence[str]) -> Table:
+    """Accuracy class by class, what each class is taken for most, and calibration, by architecture.
+
+    Args:
+        scores: what `limbeck.evaluate` returned.
+        names: of the classes.
+    """
+    table = _table("test images class by class, after the last epoch")
+    table.add_column("network")
+    table.add_column("class", overflow="fold")
+    for heading in ("images", "accuracy, %", "most taken for"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for entry in scores.networks:
+        for label, name in enumerate(names if entry.details else ()):
+            rows = [one.confusion[label] for one in entry.details]
+            taken, images = [sum(column) for column in zip(*rows, strict=True)], sum(rows[0])
+            reached = spread([row[label] / images for row in rows] if images else [])
+            taken[label] = 0
+            most = max(taken)
+            wrong = f"{names[taken.index(most)]} ({100 * most / (len(rows) * images):.1f} %)" if most else "–"
+            table.add_row(*map(_text, (entry.network, name, f"{images:,}", reached, wrong)))
+        table.add_section()
+        for heading, pick in _CALIBRATION.items():
+            values = [pick(one) for one in entry.details]
+            cell = f"{statistics.fmean(values):.4f}" if values else "–"
+            table.add_row(*map(_text, (entry.network, heading, "", cell, "")))
+        table.add_section()
+    return table
+
+
+_CALIBRATION: Mapping[str, Callable[[Details], float]] = {
+    "calibration error": lambda one: one.calibration_error,
+    "negative log-likelihood": lambda one: one.likelihood,
+    "Brier score": lambda one: one.brier,
+}
+"""Figures in units of their own, under those of the classes: mean over networks."""
+
+
 def curve_table(curve: Mapping[str, Any], title: str = "") -> Table:
     """How accuracy grew over one run.
 
@@ -119,10 +182,7 @@ def curve_table(curve: Mapping[str, Any], title: str = "") -> Table:
         curve: what `limbeck.reports.judging.judge_snapshots` wrote.
         title: what was evaluated.
     """
-    about = f"protocol {curve['protocol']['name']}, {curve['test_images']:,} test images"
-    if curve.get("label_kind", "hard") != "hard":
-        about += f", labels {label_size(curve['label_kind'], curve['bytes_labels'])}"
-    table = _table(f"{title}: {about}" if title else about)
+    table = _judged(curve, title)
     for name in ("inner step", "outer iteration", "distilling", "accuracy, %", "networks"):
         table.add_column(name, justify="right")
     for point in curve["points"]:
@@ -131,6 +191,32 @@ def curve_table(curve: Mapping[str, Any], title: str = "") -> Table:
         cells = (f"{point['step']:,}", f"{point['iteration']:,}", human_seconds(point["seconds"]), accuracy, str(count))
         table.add_row(*map(_text, cells))
     return table
+
+
+def prefixes_table(judged: Mapping[str, Any], title: str = "") -> Table:
+    """Accuracy over images per class from one run.
+
+    Args:
+        judged: what `limbeck.reports.judging.judge_prefixes` wrote.
+        title: what was evaluated.
+    """
+    table = _judged(judged, title)
+    for name in ("IPC", "size", "training images", "accuracy, %", "networks"):
+        table.add_column(name, justify="right")
+    for point in judged["points"]:
+        count = sum(len(entry["accuracies"]) for entry in point["networks"])
+        accuracy = percent(point["mean"], point["std"], count)
+        cells = (str(point["ipc"]), human_bytes(point["bytes"]), f"{point['training_images']:,}", accuracy, str(count))
+        table.add_row(*map(_text, cells))
+    return table
+
+
+def _judged(several: Mapping[str, Any], title: str) -> Table:
+    """An empty table on sets that were judged alike."""
+    about = f"protocol {several['protocol']['name']}, {several['test_images']:,} test images"
+    if several.get("label_kind", "hard") != "hard":
+        about += f", labels {label_size(several['label_kind'], several['bytes_labels'])}"
+    return _table(f"{title}: {about}" if title else about)
 
 
 def diversity_table(diversity: Mapping[str, Any], title: str = "") -> Table:
@@ -201,10 +287,10 @@ def listing(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = 
 
 
 def best_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Of each IPC and kind of labels with at least two methods, the rows with the highest mean accuracy."""
+    """Of each IPC, or budget, and kind of labels with at least two methods, the rows with the highest mean accuracy."""
     found: list[Row] = []
-    for ipc, kind in dict.fromkeys((row.ipc, row.label_kind) for row in rows):
-        same = [row for row in rows if (row.ipc, row.label_kind) == (ipc, kind)]
+    for beside in dict.fromkeys(row.beside for row in rows):
+        same = [row for row in rows if row.beside == beside]
         highest = max(row.mean for row in same)
         if len(same) > 1:
             found += [row for row in same if row.mean == highest]

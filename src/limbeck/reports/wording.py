@@ -75,6 +75,8 @@ def protocol_in_words(protocol: Mapping[str, Any], tests: Sequence[int]) -> list
             if fields
             else f"Augmentation {augmentation['part']}, {mixing}."
         )
+    if protocol.get("segments") == "in_turn":
+        sentences.append("Segments are shown in turn: the first one, then the first two, in the end all of them.")
     if protocol.get("soft"):
         sentences.append(_soft(protocol["soft"], protocol["teacher_mode"]))
     images = f" of all {tests[0]:,} test images" if len(tests) == 1 else " of all test images"

@@ -58,7 +58,7 @@ class Representative(Sampler):
     def refresh(self, state: State, context: Context, moment: Moment, view: View) -> State:
         """Cluster every class anew when the interval is over."""
         position = moment.step if moment.steps > 1 else moment.iteration
-        if position % self.interval:
+        if state and position % self.interval:
             return state
         picks = self.clustering.pick(
             context,

@@ -147,10 +147,10 @@ def read_learnt(folder: Path) -> dict[str, Tensor]:
 
 
 def _learnt_tensors(distilled: Distilled) -> dict[str, Tensor]:
-    """What was learnt beside the pixels as it is kept: a step size exactly, probabilities as they are counted."""
+    """What was learnt beside the pixels as it is kept: step sizes exactly, probabilities as they are counted."""
     kept = {}
     for name, tensor in distilled.learnt.items():
-        kind = torch.float64 if tensor.ndim == 0 else torch.float32
+        kind = torch.float64 if tensor.ndim < 2 else torch.float32
         kept[_LEARNT + name] = tensor.detach().cpu().to(kind).contiguous()
     return kept
 

@@ -20,6 +20,7 @@ from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
 from limbeck.storage.trajectories import MANIFEST, read_manifest, trajectory_facts, trajectory_path
 from limbeck.storage.weights import SUFFIX, digest
+from limbeck.training.beginnings import Beginning
 from limbeck.training.expert_training import ExpertTraining
 from limbeck.training.pretraining import content_key
 
@@ -40,6 +41,7 @@ class Wanted:
         epochs: epochs whose snapshots are kept, 0 for the initial weights; ascending.
         half: whether snapshots are kept in float16.
         seed: seed of their random numbers.
+        beginning: networks that they go on from and the real images that they learn; None for fresh ones and all.
     """
 
     network: str
@@ -48,6 +50,12 @@ class Wanted:
     epochs: tuple[int, ...]
     half: bool
     seed: int
+    beginning: Beginning | None = None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What tells them from fresh ones that learn all images: nothing, or the hash of their beginning."""
+        return {} if self.beginning is None else {"beginning": self.beginning.digest}
 
 
 def cached_folder(context: Context, wanted: Wanted) -> Path | None:
@@ -67,7 +75,7 @@ def _key(context: Context, wanted: Wanted) -> str:
     settings = _settings(context, wanted)
     if wanted.course.together > 1:  # else nothing is rounded otherwise
         settings["together"] = wanted.course.together
-    kept = {"epochs": wanted.epochs, "half": wanted.half}
+    kept = {"epochs": wanted.epochs, "half": wanted.half, **wanted.facts}
     return content_key(context, wanted.network, wanted.seed, experts=_VERSION, training=settings, **kept)
 
 
@@ -97,6 +105,7 @@ def manifest_of(context: Context, wanted: Wanted) -> dict[str, Any]:
         "seed": wanted.seed,
         "dtype": _dtype(context.dtype, wanted.half),
         "epochs": list(wanted.epochs),
+        **wanted.facts,
         "computed": {
             "torch": torch.__version__,
             "device": context.device.type,

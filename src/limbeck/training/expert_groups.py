@@ -98,16 +98,14 @@ def train_group(
     """
     course, streams = wanted.course, Streams(wanted.seed)
     numbers = range(first, first + course.together)
-    training, epochs, shape = course.training, course.epochs, data.spec.shape
+    training, epochs = course.training, course.epochs
     labels, normalize = data.labels.to(network.device), data.spec.normalization.apply
-    lessons = [
-        Shuffled(Streams(streams("expert training", number).seed), training, shape, len(data)) for number in numbers
-    ]
-    weights = stack([network.initial(streams("expert", number)) for number in numbers])
+    lessons = [_lessons(wanted, streams, data, number) for number in numbers]
+    weights = stack([_initial(wanted, network, streams, number) for number in numbers])
     velocity, halfway = still(network, weights, training), halfway_of(folder, first)
     snapshots: dict[int, list[Weights]] = {}
     changes: list[list[float]] = []
-    right = torch.zeros(len(numbers), dtype=torch.int64, device=network.device)
+    right, shown = torch.zeros(len(numbers), dtype=torch.int64, device=network.device), 0
     begun, title = 0, _title(wanted, numbers)
     kept = halfway.kept(network.device, {"weights": weights, "velocity": velocity})
     if kept is not None:
@@ -132,6 +130,7 @@ def train_group(
             loss, guesses = expert_step(network, weights, velocity, batches, course, epoch)
             losses.append(loss)
             if epoch == epochs - 1:
+                shown += len(rows[0])
                 right += (guesses == torch.stack([batch.labels for batch in batches])).sum(dim=1)
         _require_finite(network, torch.stack(losses).mean(dim=0), epoch, numbers)
         changes.append(
@@ -149,7 +148,7 @@ def train_group(
     return [
         Expert(
             {
-                "accuracy": int(right[place]) / len(data),
+                "accuracy": int(right[place]) / shown,
                 "avg_var": mean_change([change[place] for change in changes]),
                 "changes": [change[place] for change in changes],
             },
@@ -157,6 +156,21 @@ def train_group(
         )
         for place in range(len(numbers))
     ]
+
+
+def _initial(wanted: Wanted, network: FunctionalNetwork, streams: Streams, number: int) -> Weights:
+    """What an expert begins with."""
+    if wanted.beginning is not None:
+        return wanted.beginning.initial(network, streams, number)
+    return network.initial(streams("expert", number))
+
+
+def _lessons(wanted: Wanted, streams: Streams, data: RealSet, number: int) -> Shuffled:
+    """The batches of an expert."""
+    own, training = Streams(streams("expert training", number).seed), wanted.course.training
+    if wanted.beginning is not None:
+        return wanted.beginning.lessons(own, training, data.spec.shape)
+    return Shuffled(own, training, data.spec.shape, len(data))
 
 
 def _title(wanted: Wanted, numbers: range) -> str:

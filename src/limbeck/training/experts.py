@@ -27,6 +27,7 @@ from limbeck.storage.trajectories import (
     write_manifest,
     write_trajectory,
 )
+from limbeck.training.ensemble import side_by_side
 from limbeck.training.expert_folders import Wanted, entry_of, listed, manifest_of, present, require_fitting
 from limbeck.training.expert_groups import Expert, expert_seconds, halfway_of, train_group
 from limbeck.training.pretraining import Voice
@@ -174,7 +175,7 @@ def _trained(context: Context, wanted: Wanted, folder: Path, numbers: Sequence[i
 
 def _task(function: Callable[..., Any], context: Context, wanted: Wanted, folder: Path | None) -> Callable[[int], Any]:
     """The function of a group's first number, which another process can be given."""
-    network = context.network(wanted.network)
+    network = side_by_side(context.network(wanted.network), wanted.course.together)
     wanted = replace(wanted, course=wanted.course.bound(context.spec))
     return functools.partial(
         _alike, function, torch.get_num_threads(), network, context.data, wanted, folder, Voice(context.say)

@@ -44,7 +44,16 @@ class Halfway:
         Args:
             state: a tree of dicts, lists, tensors and numbers.
         """
-        if self._path is None or time.monotonic() - self._written < KEEPING:
+        if time.monotonic() - self._written >= KEEPING:
+            self.keep(state)
+
+    def keep(self, state: Mapping[str, Any]) -> None:
+        """The same, now.
+
+        Args:
+            state: a tree of dicts, lists, tensors and numbers.
+        """
+        if self._path is None:
             return
         with only_warned(self._path.parent):
             tree = dict(state)

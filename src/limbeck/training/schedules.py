@@ -15,8 +15,8 @@ __all__ = ["CONSTANT", "Schedule"]
 class Schedule:
     """How the step size goes over a training, epoch by epoch."""
 
-    kind: Literal["constant", "cosine"] = "constant"
-    """Constant, or half a cosine from the full step size to 0."""
+    kind: Literal["constant", "cosine", "cosine_to_half"] = "constant"
+    """Constant, half a cosine from the full step size to 0, or the first half of that one, to half the step size."""
     warmup: int = 0
     """Epochs before it, over which the step size rises linearly; they are part of the training's epochs."""
     warmup_factor: float = 0.01
@@ -41,7 +41,7 @@ class Schedule:
         """What the step size is multiplied by in an epoch.
 
         A cosine gives ``(1 + cos(pi e / E)) / 2``, counted from the end of the warm-up: 1 in the first epoch, and never
-        quite 0, which would come after the last one.
+        quite 0, which would come after the last one. ``cosine_to_half`` gives ``(1 + cos(pi e / 2E)) / 2``.
 
         Args:
             epoch: which epoch, from 0.
@@ -52,8 +52,9 @@ class Schedule:
         if self.kind == "constant":
             return 1.0
         if epoch >= epochs:
-            return 0.0
-        return 0.5 * (1 + math.cos(math.pi * (epoch - self.warmup) / (epochs - self.warmup)))
+            return 0.0 if self.kind == "cosine" else 0.5
+        reach = 1.0 if self.kind == "cosine" else 0.5
+        return 0.5 * (1 + math.cos(reach * math.pi * (epoch - self.warmup) / (epochs - self.warmup)))
 
 
 CONSTANT = Schedule()

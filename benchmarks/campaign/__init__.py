@@ -1,0 +1,1 @@
+"""The papers' tables as cells, a campaign that measures them, and the ledger of what was measured."""
