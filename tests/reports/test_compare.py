@@ -223,6 +223,15 @@ def test_snapshots_are_judged_too_but_not_those_of_a_coreset(digits: Data, tmp_p
         assert sorted(path.name[:5] for path in (tmp_path / f"random-ipc1-seed{seed}").glob("*curve*")) == []
 
 
+def test_what_samples_is_watched_and_moving_images_are_measured(digits: Data, tmp_path: Path) -> None:
+    run(digits, tmp_path, ipcs=(1,), seeds=(0,), full=False, settings=replace(QUIET, snapshots=2, watch=2))
+    lines = (tmp_path / "learnt-ipc1-seed0" / "watch.jsonl").read_text().splitlines()
+    looks = [json.loads(line)["step"] for line in lines]
+    moved = json.loads((tmp_path / "learnt-ipc1-seed0" / "migration-seed0.json").read_text())
+    assert looks == [3, 6] and moved["steps"] == [0, 3, 6] and len(moved["distances"]) == 2
+    assert {path.parent.name for path in tmp_path.rglob("watch.jsonl")} == {"learnt-ipc1-seed0"}
+
+
 def test_diversity_is_measured_by_one_teacher(digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[int] = []
 

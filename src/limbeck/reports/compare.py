@@ -123,12 +123,14 @@ def compare(
         jobs = _within(budget, makers, data, {kind: taught if kind == "soft" else None for kind in kinds})
     if full and _needs_rate(protocol):
         raise _no_rate(protocol, "all real images have none")
-    apart = set()
+    apart, watched = set(), set()
     for job in jobs:
         name, recipe = job.name, job.recipe
         context = make_context(recipe, data, job.ipc, seeds[0], settings)
         if chains(recipe, context) and not (recipe.curriculum and recipe.curriculum.segments(job.ipc)):
             apart.add(job)
+        if recipe.sampler is not None and not chains(recipe, context):
+            watched.add(job)
         if _needs_rate(protocol) and not (recipe.objective and "student_lr" in _learns(recipe.objective, context)):
             raise _no_rate(protocol, f"'{name}' learns none")
         _refuse_unequal_bytes(name, recipe)
@@ -156,10 +158,10 @@ def compare(
         for done, (job, seed) in enumerate(work):
             display.say(f"{job.name}, IPC {job.ipc}, seed {seed}")
             folder = out / f"{job.name}-ipc{job.ipc}-seed{seed}"
-            # A coreset takes no steps, so there is nothing to keep snapshots of, or to cut; it samples nothing either.
+            # A coreset takes no steps, so there is nothing to keep snapshots of, or to cut.
             learns = job.recipe.objective is not None
             chosen = quiet if learns else replace(quiet, snapshots=0)
-            chosen = chosen if job.recipe.sampler is not None else replace(chosen, watch=0)
+            chosen = chosen if job in watched else replace(chosen, watch=0)
             chosen = chosen if job in apart else replace(chosen, processes=1)
             began = time.monotonic()
             distilled = distill(
