@@ -24,7 +24,7 @@ def test_methods_and_baselines_in_one_table(limbeck: Command, tmp_path: Path) ->
     assert len(table["rows"][1]["accuracies"]) == 3
     assert "<html" in Path("c/report.html").read_text()
     assert sorted(path.name for path in Path("c").iterdir()) == [
-        *("comparison.json", "full", "idc-ipc1-seed0", "random-ipc1-seed0", "report.html"),
+        *("comparison.json", "full", "idc-ipc1-seed0", "random-ipc1-seed0", "report-files", "report.html"),
     ]
     again = limbeck("compare", "random", "idc", *QUICK, "--out", "c", "--full")
     assert again.status == 0
