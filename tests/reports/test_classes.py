@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from limbeck.reports.classes import class_accuracies, classes_section, confusion_map
+from limbeck.reports.classes import classes_section, confusion_map
 from limbeck.reports.entries import Entry
 from tests.reports.test_points import judged
 
@@ -20,14 +20,11 @@ def details(right: int, wrong: int, error: float) -> dict[str, Any]:
     confusion[5][5] = 0
     return {
         "confusion": confusion,
+        "class_accuracies": [row[label] / sum(row) if sum(row) else None for label, row in enumerate(confusion)],
         "expected_calibration_error": error,
         "negative_log_likelihood": 1.5,
         "brier_score": 0.25,
     }
-
-
-def test_shares_are_of_the_images_of_a_class() -> None:
-    assert class_accuracies([[3, 1], [0, 0]]) == [0.75, None]
 
 
 def test_there_is_no_section_without_details(entry: Callable[..., Entry]) -> None:

@@ -117,7 +117,7 @@ def learnt(runs: list[Run]) -> Run:
 
 def test_sections_come_in_order(page: Page) -> None:
     found = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
-    first = ["accuracy", "differences", "tradeoff"]
+    first = ["accuracy", "differences", "tradeoff", "classes"]
     assert found == [*first, "images", "losses", "cost", "protocol", "recipes", "citation", "use"]
     links = {target.removeprefix("#") for target in page.values("href")}
     assert links == {*found, "results"}
@@ -287,7 +287,8 @@ def test_large_sets_are_cut_and_say_so(digits: Data, runs: list[Run], tmp_path: 
     many = tuple(f"class number {number}" for number in range(30))
     spec = replace(run.distilled.spec, channels=3, height=64, width=48, class_names=many, digest="other")
     stored = run.distilled.stored[:1, :1].mean().expand(30, 40, 3, 64, 48)
-    large = replace(run, distilled=replace(run.distilled, stored=stored, spec=spec), folder=tmp_path / "large")
+    distilled = replace(run.distilled, stored=stored, spec=spec)
+    large = replace(run, distilled=distilled, folder=tmp_path / "large", evaluations=())
     write_page(tmp_path / "page.html", [run, large], None, "Large")
     text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
     assert "first 20 of 30 classes" in text

@@ -223,7 +223,7 @@ def written(figure: Figure, form: Format) -> bytes:
 
 def _renumbered(svg: bytes) -> bytes:
     """The same picture with numbers for matplotlib's random names, so that equal figures are equal bytes."""
-    names = dict.fromkeys(re.findall(rb'id="([a-z][0-9a-f]{10})"', svg))
+    names = dict.fromkeys(re.findall(rb'id="((?:image|[a-z])[0-9a-f]{10})"', svg))
     for number, name in enumerate(names):
         svg = svg.replace(name, b"n%d" % number)
     return svg

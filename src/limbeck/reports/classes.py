@@ -13,7 +13,7 @@ from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.points import Point, Points, reached
 from limbeck.reports.tables import percent, spread
 
-__all__ = ["class_accuracies", "classes_section", "confusion_map"]
+__all__ = ["classes_section", "confusion_map"]
 
 MOST_CLASSES = 20
 """Of a confusion that is drawn."""
@@ -44,15 +44,6 @@ def classes_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> lis
         }
         for place, (figure, points) in enumerate(found)
     ] or None
-
-
-def class_accuracies(confusion: Sequence[Sequence[int]]) -> list[float | None]:
-    """Share of the images of each class that is taken for what it is; None for a class without images.
-
-    Args:
-        confusion: how many images of each class (row) are taken for which (column).
-    """
-    return [row[label] / sum(row) if sum(row) else None for label, row in enumerate(confusion)]
 
 
 def confusion_map(
@@ -91,9 +82,7 @@ def confusion_map(
 
 def _accuracies(figure: Points, points: Sequence[Point], name: str) -> PlainTable:
     """A line for each class, a column for each set, means over networks; the worst class of a set is bold."""
-    by_set = [
-        list(zip(*(class_accuracies(one["confusion"]) for one in point.details), strict=True)) for point in points
-    ]
+    by_set = [list(zip(*(one["class_accuracies"] for one in point.details), strict=True)) for point in points]
     means = [[statistics.fmean(known) if (known := _known(found)) else None for found in of] for of in by_set]
     worst = [min((mean for mean in of if mean is not None), default=None) for of in means]
     rows: list[list[Cell | str | int]] = [
