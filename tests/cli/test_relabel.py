@@ -86,7 +86,8 @@ def test_teachers_are_networks_checkpoints_and_runs(limbeck: Command, picked: Pa
 
 
 def test_compare_with_both_kinds_of_labels(limbeck: Command) -> None:
-    words = ["compare", "random", "herding", "--ipc", "1", "--seeds", "1", *HOW, *STUDENT, "--out", "c"]
+    words = ["compare", "random", "herding", "--no-baselines", "--ipc", "1", "--seeds", "1", *HOW, *STUDENT]
+    words += ["--out", "c"]
     assert "name one with --taught-by" in limbeck(*words, "--labels", "soft").sentence
     assert not Path("c").exists()
     table = limbeck(*words, *TEACHER, "--labels", "hard", "soft", "--json").json

@@ -65,7 +65,7 @@ def test_a_missing_need_names_who_needs_it_and_the_slot_to_fill(recipe: Recipe, 
     ("slot", "part", "fact"),
     [
         ("sampler", Epochwise(), "real batches"),
-        ("pool", TrainedOnReal(), "embeddings or networks"),
+        ("pool", TrainedOnReal(), "embeddings or networks or networks trained on chosen images"),
         ("curriculum", AllAtOnce(), "schedule"),
         ("optimizer", SGD(), "image updates"),
     ],

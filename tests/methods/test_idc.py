@@ -84,7 +84,7 @@ def test_settings_are_the_published_ones(preset: str) -> None:
 
 @pytest.mark.parametrize(("preset", "ipc", "expected"), STEP_SIZES)
 def test_step_sizes_scale_with_ipc_and_height(preset: str, ipc: int, expected: float) -> None:
-    run: Any = SimpleNamespace(ipc=ipc, spec=SimpleNamespace(height=PUBLISHED[preset][-1]))
+    run: Any = SimpleNamespace(ipc=ipc, shown=ipc, spec=SimpleNamespace(height=PUBLISHED[preset][-1]))
     assert fields(idc(preset)).optimizer.step_size(run) == pytest.approx(expected, rel=1e-12)
 
 

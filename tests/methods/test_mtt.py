@@ -24,6 +24,7 @@ from limbeck.objectives.trajectory_matching import TrajectoryMatching
 from limbeck.parametrizations.partition import Partition
 from limbeck.pools.experts import Experts
 from limbeck.pools.fresh import Fresh
+from limbeck.samplers.representative import Representative
 from tests.methods.trajectories import (
     COMMON,
     SGD_EXPERTS,
@@ -139,15 +140,14 @@ def test_data_normalized_otherwise_are_refused(
 
 
 def test_a_sampler_that_nobody_uses_is_refused() -> None:
-    on_top = dream(base=mtt())
+    rest = dream(base=mtt())
     with pytest.raises(InputError) as caught:
-        on_top.check()
+        rest.with_(sampler=Representative()).check()
     assert str(caught.value) == (
         "sampler 'representative' of recipe 'dream' would have no effect: objective 'trajectory_matching' never uses "
         "real batches; leave the slot 'sampler' empty (none)."
     )
-    # With that remedy the rest of DREAM is the representative start of table 2 of AST.
-    rest = on_top.with_(sampler=None)
+    # Without it the rest of DREAM is the representative start of table 2 of AST.
     rest.check()
     assert rest == mtt().with_(
         initializer=Clustered(), name="dream", base="mtt", references=("liu2023dream", "cazenavette2022mtt")
