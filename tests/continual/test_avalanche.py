@@ -66,7 +66,7 @@ def learnt(memory: DistilledExemplars | None, epochs: int = 8) -> float:
 
 def recipe() -> Recipe:
     made = dm("digits")
-    return replace(made, curriculum=replace(made.curriculum, iterations=30))
+    return replace(made, curriculum=replace(made.curriculum, iterations=10))
 
 
 def test_what_is_kept_of_earlier_classes_keeps_them_from_being_forgotten() -> None:

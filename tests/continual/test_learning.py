@@ -12,14 +12,14 @@ from limbeck.core.errors import InputError
 from limbeck.data.of_classes import of_classes
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.evaluate import evaluate
-from limbeck.evaluation.protocols import limbeck
+from limbeck.evaluation.protocol import Protocol
 from limbeck.formats.native import load
 from limbeck.methods.dm import dm
 from limbeck.methods.random import random
 from limbeck.reports.continual import Stages
 
 DATA = lb.data.load("digits")
-PROTOCOL = replace(limbeck(networks=("convnet2:width=8",), repeats=3, data="digits"), length=30)
+PROTOCOL = Protocol(name="tiny", networks=("mlp",), repeats=2, budget="updates", length=10)
 QUIET = Settings(progress="quiet")
 
 
