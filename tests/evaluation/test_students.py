@@ -55,7 +55,7 @@ def test_the_best_look_is_that_of_some_epoch_on_the_way(digits: Data) -> None:
 def test_networks_learn_under_the_augmentations_of_dc_and_imagenet(digits: Data) -> None:
     train, test = digits.train, digits.require_test()
     for augmentation in (DCAugment(operations=("crop", "noise")), DCAugment()):
-        protocol = replace(PROTOCOL, networks=("convnet2:width=16",), repeats=1, length=150)
+        protocol = replace(PROTOCOL, networks=("convnet2:width=16",), repeats=1, length=15)
         protocol = replace(protocol, training=Training(lr=0.05, augmentation=augmentation))
         assert evaluate_real(train, test, protocol).mean > 0.6
     pairs = [(part.pixels.expand(-1, 3, -1, -1), part.labels) for part in (train, test)]
