@@ -19,7 +19,6 @@ from limbeck.evaluation.protocols import Protocol, mtt
 from limbeck.evaluation.scores import NetworkScores, Scores
 from limbeck.reports.runs import (
     as_text,
-    curve_file,
     diversity_as_plain,
     diversity_file,
     evaluation_file,
@@ -148,7 +147,7 @@ def test_equal_evaluations_share_a_file_and_others_do_not() -> None:
     others.add(evaluation_file(PROTOCOL, 0, "uint8", "digest of other data"))
     assert len(others) == 5
     assert name not in others
-    assert curve_file(PROTOCOL, 0, "uint8") == name.replace("evaluation", "curve")
+    assert evaluation_file(PROTOCOL, 0, "uint8", kind="curve") == name.replace("evaluation", "curve")
 
 
 def test_scores_on_other_data_say_so(folder: Path) -> None:

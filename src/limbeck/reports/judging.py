@@ -24,10 +24,8 @@ from limbeck.evaluation.labels import Labels
 from limbeck.evaluation.protocols import Protocol
 from limbeck.formats.native import load
 from limbeck.reports.runs import (
-    curve_file,
     diversity_file,
     evaluation_file,
-    prefixes_file,
     read_json,
     write_diversity,
     write_scores,
@@ -171,8 +169,8 @@ def judge_snapshots(
     )
     points = [_point(moment, path, run) for moment, path in zip(moments, judged, strict=True)]
     content = {**_common(read_json(judged[-1])), "points": points}
-    file = run / curve_file(
-        protocol, seed, result.storage, _elsewhere(data, result), _precision(execution), _digest(labels)
+    file = run / evaluation_file(
+        protocol, seed, result.storage, _elsewhere(data, result), _precision(execution), _digest(labels), kind="curve"
     )
     write_text(file, json.dumps(content, indent=2) + "\n")
     return file
@@ -235,8 +233,8 @@ def judge_prefixes(
         points.append({"ipc": ipc, **shown, "file": path.relative_to(run).as_posix()})
     common = _common(read_json(judged[-1]))
     content = {name: value for name, value in common.items() if name not in points[0]}
-    file = run / prefixes_file(
-        protocol, seed, whole.storage, _elsewhere(data, whole), _precision(execution), _digest(labels)
+    file = run / evaluation_file(
+        protocol, seed, whole.storage, _elsewhere(data, whole), _precision(execution), _digest(labels), kind="prefixes"
     )
     write_text(file, json.dumps({**content, "points": points}, indent=2) + "\n")
     return file

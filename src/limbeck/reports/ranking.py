@@ -16,7 +16,7 @@ from limbeck.core.plain import encode
 from limbeck.core.real import DataSpec
 from limbeck.evaluation.ranking import Ranking
 from limbeck.reports.entries import Entry
-from limbeck.reports.runs import as_text, ranking_file
+from limbeck.reports.runs import as_text, judged_by, ranking_file
 from limbeck.reports.tables import human_seconds, listing, spread
 from limbeck.storage.atomic import write_text
 
@@ -87,9 +87,7 @@ def write_ranking(
         precision: number format of the networks' convolutions.
         labels: digest of the soft labels, where there are any.
     """
-    plain, elsewhere = ranking_as_plain(ranking), ""
-    if judges is not None and judges.digest != distilled.spec.digest:
-        plain, elsewhere = {"data": judges.name, **plain}, judges.digest
+    plain, elsewhere = judged_by(ranking_as_plain(ranking), distilled, judges)
     path = folder / ranking_file(ranking.protocol, ranking.seed, distilled.storage, elsewhere, precision, labels)
     write_text(path.with_suffix(".csv"), ranking_text(plain))
     write_text(path, as_text(plain))

@@ -11,7 +11,7 @@ from limbeck.core.execution import Precision
 from limbeck.core.plain import encode
 from limbeck.core.real import DataSpec
 from limbeck.evaluation.robustness import Robustness
-from limbeck.reports.runs import as_text, robustness_file
+from limbeck.reports.runs import as_text, judged_by, robustness_file
 from limbeck.reports.tables import listing, spread
 from limbeck.storage.atomic import write_text
 
@@ -52,9 +52,7 @@ def write_robustness(
         precision: number format of the networks' convolutions.
         labels: digest of the soft labels, where there are any.
     """
-    plain, elsewhere = robustness_as_plain(found), ""
-    if judges is not None and judges.digest != distilled.spec.digest:
-        plain, elsewhere = {"data": judges.name, **plain}, judges.digest
+    plain, elsewhere = judged_by(robustness_as_plain(found), distilled, judges)
     name = robustness_file(found.protocol, found.attack, found.seed, distilled.storage, elsewhere, precision, labels)
     write_text(folder / name, as_text(plain))
     return folder / name

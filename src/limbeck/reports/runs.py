@@ -10,7 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
@@ -32,11 +32,10 @@ from limbeck.storage.atomic import write_text
 __all__ = [
     "Run",
     "as_text",
-    "curve_file",
     "diversity_as_plain",
     "diversity_file",
     "evaluation_file",
-    "prefixes_file",
+    "judged_by",
     "ranking_file",
     "read_json",
     "read_run",
@@ -168,6 +167,7 @@ def evaluation_file(
     elsewhere: str = "",
     precision: Precision = "float32",
     labels: str = "",
+    kind: Literal["evaluation", "curve", "prefixes"] = "evaluation",
 ) -> str:
     """Name of the file for the scores of this protocol: equal evaluations share it, others never overwrite it.
 
@@ -178,32 +178,9 @@ def evaluation_file(
         elsewhere: digest of the data whose test images judge, where they are not those of the set.
         precision: number format of the networks' convolutions.
         labels: digest of the soft labels, where there are any.
+        kind: scores of the set, of all snapshots of its run, or of all its prefixes.
     """
-    return f"evaluation-{_name(protocol, seed, storage, elsewhere, precision, labels)}.json"
-
-
-def curve_file(
-    protocol: Protocol,
-    seed: int,
-    storage: str,
-    elsewhere: str = "",
-    precision: Precision = "float32",
-    labels: str = "",
-) -> str:
-    """Name of the file for the scores of all snapshots of a run; the arguments are those of `evaluation_file`."""
-    return f"curve-{_name(protocol, seed, storage, elsewhere, precision, labels)}.json"
-
-
-def prefixes_file(
-    protocol: Protocol,
-    seed: int,
-    storage: str,
-    elsewhere: str = "",
-    precision: Precision = "float32",
-    labels: str = "",
-) -> str:
-    """Name of the file for the scores of all prefixes of a run; the arguments are those of `evaluation_file`."""
-    return f"prefixes-{_name(protocol, seed, storage, elsewhere, precision, labels)}.json"
+    return f"{kind}-{protocol.name}-{_digest(protocol, seed, storage, elsewhere, precision, labels)}.json"
 
 
 def diversity_file(
@@ -237,10 +214,6 @@ def robustness_file(
     """Name of the file for what a set's networks reach under an attack; else the arguments are as `evaluation_file`."""
     about = json.dumps(encode(attack), sort_keys=True)
     return f"robustness-{protocol.name}-{_digest(protocol, seed, storage, about + elsewhere, precision, labels)}.json"
-
-
-def _name(protocol: Protocol, seed: int, storage: str, elsewhere: str, precision: Precision, labels: str) -> str:
-    return f"{protocol.name}-{_digest(protocol, seed, storage, elsewhere, precision, labels)}"
 
 
 def _digest(
@@ -307,6 +280,19 @@ def scores_as_plain(scores: Scores, images_bytes: int, distil_seconds: float | N
     }
 
 
+def judged_by(plain: dict[str, Any], distilled: Distilled, judges: DataSpec | None) -> tuple[dict[str, Any], str]:
+    """What was measured, with the name of the data if these are not the set's own, and then their digest.
+
+    Args:
+        plain: what was measured.
+        distilled: the set.
+        judges: the data that it was measured with; None for its own.
+    """
+    if judges is None or judges.digest == distilled.spec.digest:
+        return plain, ""
+    return {"data": judges.name, **plain}, judges.digest
+
+
 def write_scores(folder: Path, scores: Scores, distilled: Distilled, judges: DataSpec | None = None) -> Path:
     """Write scores beside the set that they judge, atomically; the file's path.
 
@@ -317,9 +303,7 @@ def write_scores(folder: Path, scores: Scores, distilled: Distilled, judges: Dat
         judges: the data whose test images judged; those of the set by default.
     """
     record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
-    plain, elsewhere = scores_as_plain(scores, distilled.bytes, record.get("seconds")), ""
-    if judges is not None and judges.digest != distilled.spec.digest:
-        plain, elsewhere = {"data": judges.name, **plain}, judges.digest
+    plain, elsewhere = judged_by(scores_as_plain(scores, distilled.bytes, record.get("seconds")), distilled, judges)
     labels = "" if scores.labels is None else scores.labels.digest
     path = folder / evaluation_file(
         scores.protocol, scores.seed, distilled.storage, elsewhere, scores.precision, labels
@@ -350,9 +334,7 @@ def write_diversity(
         distilled: the set.
         judges: the data whose real images it was measured against; those of the set by default.
     """
-    plain, elsewhere = diversity_as_plain(scores), ""
-    if judges is not None and judges.digest != distilled.spec.digest:
-        plain, elsewhere = {"data": judges.name, **plain}, judges.digest
+    plain, elsewhere = judged_by(diversity_as_plain(scores), distilled, judges)
     precision = scores.execution.precision
     path = folder / diversity_file(scores.protocol, scores.seed, distilled.storage, elsewhere, precision)
     write_text(path, json.dumps(plain) + "\n")
