@@ -66,13 +66,13 @@ def learnt(memory: DistilledExemplars | None, epochs: int = 8) -> float:
 
 def recipe() -> Recipe:
     made = dm("digits")
-    return replace(made, curriculum=replace(made.curriculum, iterations=10))
+    return replace(made, curriculum=replace(made.curriculum, iterations=30))
 
 
 def test_what_is_kept_of_earlier_classes_keeps_them_from_being_forgotten() -> None:
     memory = DistilledExemplars(50, recipe(), classes=10)
     assert learnt(None) < 0.3  # the last two classes
-    assert learnt(memory) > 0.55
+    assert learnt(memory) > 0.6
     assert len(memory.buffer) == 50 and sorted(memory.sets) == list(range(10))
 
 
