@@ -37,6 +37,7 @@ from limbeck.reports.plain_table import FORMS
 from limbeck.reports.prefixes import prefixes_section
 from limbeck.reports.ranking import ranking_section
 from limbeck.reports.recipes import protocol_section, recipes_section
+from limbeck.reports.robustness import robustness_section
 from limbeck.reports.runs import Run
 from limbeck.reports.sampling import sampling_section
 from limbeck.reports.sheets import images_section
@@ -116,6 +117,7 @@ def _content(path: Path, runs: Sequence[Run], comparison: Comparison | None, sta
         "images": images_section(entries, colours, comparison.rows if comparison is not None else ()),
         "diversity": diversity_section(entries, colours),
         "ranking": ranking_section(entries, colours),
+        "robustness": robustness_section(entries, colours),
         "experts": experts_section(entries, colours),
         "losses": losses_section(entries, colours),
         "sampling": sampling_section(entries, colours),

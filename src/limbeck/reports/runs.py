@@ -63,6 +63,7 @@ class Run:
         prefixes: contents of its ``prefixes-*.json``, likewise.
         rankings: contents of its ``ranking-*.json``, in order of their names.
         migrations: contents of its ``migration-*.json``, likewise.
+        robustness: contents of its ``robustness-*.json``, likewise.
         looks: lines of its ``watch.jsonl``.
     """
 
@@ -78,6 +79,7 @@ class Run:
     prefixes: tuple[dict[str, Any], ...] = ()
     rankings: tuple[dict[str, Any], ...] = ()
     migrations: tuple[dict[str, Any], ...] = ()
+    robustness: tuple[dict[str, Any], ...] = ()
     looks: tuple[dict[str, Any], ...] = ()
 
     @property
@@ -104,9 +106,9 @@ def read_run(folder: Path) -> Run:
     losses = tuple((line.step, line.loss) for line in lines)
     rates = tuple((line.step, line.student_lr) for line in lines if line.student_lr is not None)
     skipped = max((line.skipped for line in lines), default=0)
-    evaluations, curves, diversities, prefixes, rankings, migrations = (
+    evaluations, curves, diversities, prefixes, rankings, migrations, robustness = (
         tuple(read_json(path) for path in sorted(folder.glob(f"{kind}-*.json")))
-        for kind in ("evaluation", "curve", "diversity", "prefixes", "ranking", "migration")
+        for kind in ("evaluation", "curve", "diversity", "prefixes", "ranking", "migration", "robustness")
     )
     return Run(
         folder=folder,
@@ -121,6 +123,7 @@ def read_run(folder: Path) -> Run:
         prefixes=prefixes,
         rankings=rankings,
         migrations=migrations,
+        robustness=robustness,
         looks=_looks(folder / WATCH),
     )
 
