@@ -29,6 +29,7 @@ from limbeck.formats.native import load
 from limbeck.methods.random import random as random_selection
 from limbeck.networks import build
 from limbeck.objectives.gradient import GradientMatching
+from limbeck.storage.lock import alone
 from tests.engine.killable import Killable, killable
 from tests.engine.tiny import FLAGS, tiny_dream, tiny_idc
 
@@ -181,6 +182,16 @@ def test_another_run_in_the_folder_is_refused(uninterrupted: Callable[[Recipe], 
     with pytest.raises(InputError, match=r"recipe\.optimizer\.lr"):
         distill(tiny_idc().with_(optimizer__lr=1.0), digits, ipc=1, out=folder, settings=QUIET)
     assert contents(folder, (*BYTES, "record.json", "log.jsonl")) == before
+
+
+def test_a_folder_in_which_another_process_is_at_work_is_refused(tmp_path: Path, digits: Data) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    with alone(out), pytest.raises(InputError, match="another process is at work in"):
+        distill(tiny_idc(), digits, ipc=1, out=out, settings=QUIET)
+    assert not (out / "checkpoints").exists()
+    distill(tiny_idc(), digits, ipc=1, out=out, settings=QUIET)
+    assert names(out) == sorted([*RESULT, "log.jsonl"])
 
 
 def wrong(digits: Data) -> dict[str, tuple[Recipe, dict[str, Any], str]]:

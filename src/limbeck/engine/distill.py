@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from limbeck.engine.workload import flops, lengths
 from limbeck.execution.processes import Processes
 from limbeck.networks import build
 from limbeck.storage.examples import write_examples
+from limbeck.storage.lock import alone
 from limbeck.training.pretraining import cache_folder
 
 __all__ = ["check_learnt_together", "check_storage", "distill", "make_context"]
@@ -109,7 +111,7 @@ def distill(
         The distilled set.
 
     Raises:
-        InputError: something given is wrong; raised before any work.
+        InputError: something given is wrong, or another process is at work in the folder; raised before any work.
         Interrupted: SIGTERM or Ctrl-C; the same call resumes.
         RunError: the loss was not finite, twice.
     """
@@ -155,41 +157,42 @@ def distill(
     def of_state(state: LoopState) -> Distilled:
         return as_set(*loop.result(state))
 
-    if folder is not None and folder.finished():
-        done = None if cut_after is None else folder.steps()
-        for kept in (folder.snapshots, folder.looks):
-            kept.require(loop.length() if done is None else done)
-        display.say(f"{folder.path} is finished already")
-        return folder.result(empty)
-    for warning in shortage(recipe, context, folder.path if folder else None, storage, settings.class_block):
-        display.say(f"warning: {warning}")
-    groups = folder.groups if folder else None
-    pool = first_pool(recipe, context, groups) if grouped else None
-    with stoppable() as stop, display:
-        run: Run | GroupRun
-        told: dict[str, Any] = {}
-        if grouped:
-            workers = executor or (Processes(settings.processes) if settings.processes > 1 else None)
-            run = GroupRun(recipe, context, groups, settings, display, stop, pool, workers, cut_after)
-            stored = run.to_the_end()
-            distilled = as_set(stored, run.learnt)
-            told = recipe.curriculum.record(run.lessons) if segments and recipe.curriculum else {}
-            for entry, own in zip(told.get("segments", ()), run.told, strict=bool(told)):
-                entry |= own
+    with alone(folder.path) if folder is not None else nullcontext():
+        if folder is not None and folder.finished():
+            done = None if cut_after is None else folder.steps()
+            for kept in (folder.snapshots, folder.looks):
+                kept.require(loop.length() if done is None else done)
+            display.say(f"{folder.path} is finished already")
+            return folder.result(empty)
+        for warning in shortage(recipe, context, folder.path if folder else None, storage, settings.class_block):
+            display.say(f"warning: {warning}")
+        groups = folder.groups if folder else None
+        pool = first_pool(recipe, context, groups) if grouped else None
+        with stoppable() as stop, display:
+            run: Run | GroupRun
+            told: dict[str, Any] = {}
+            if grouped:
+                workers = executor or (Processes(settings.processes) if settings.processes > 1 else None)
+                run = GroupRun(recipe, context, groups, settings, display, stop, pool, workers, cut_after)
+                stored = run.to_the_end()
+                distilled = as_set(stored, run.learnt)
+                told = recipe.curriculum.record(run.lessons) if segments and recipe.curriculum else {}
+                for entry, own in zip(told.get("segments", ()), run.told, strict=bool(told)):
+                    entry |= own
+                if folder is not None:
+                    folder.write_log(run.lines)
+            else:
+                run = Run(loop, folder, of_state, settings, display, stop, limit=cut_after)
+                state = run.to_the_end()
+                distilled = of_state(state)
+                told = recipe.pool.record(state.parts["pool"], context) if recipe.pool is not None else {}
+            record = _record(loop, run, cut_after)
+            if "cut" in record:  # as a snapshot does, the set says that it is that of an earlier step
+                distilled = replace(distilled, identity={**distilled.identity, "step": run.steps})
             if folder is not None:
-                folder.write_log(run.lines)
-        else:
-            run = Run(loop, folder, of_state, settings, display, stop, limit=cut_after)
-            state = run.to_the_end()
-            distilled = of_state(state)
-            told = recipe.pool.record(state.parts["pool"], context) if recipe.pool is not None else {}
-        record = _record(loop, run, cut_after)
-        if "cut" in record:  # as a snapshot does, the set says that it is that of an earlier step
-            distilled = replace(distilled, identity={**distilled.identity, "step": run.steps})
-        if folder is not None:
-            write_examples(folder.path, data.train)
-            folder.finish(distilled, {**record, **told})
-    return distilled
+                write_examples(folder.path, data.train)
+                folder.finish(distilled, {**record, **told})
+        return distilled
 
 
 def check_storage(recipe: Recipe, storage: Storage) -> None:
