@@ -85,7 +85,10 @@ def test_what_cannot_be_compared_is_kept_apart(run: Run, digits: Data) -> None:
 
 
 def line(label: str, ipc: int = 1, std: float = 0.01) -> Growth:
-    points = (GrowthPoint(0, 1.0, 0.3, std, 3), GrowthPoint(50, 30.0, 0.6, std, 3), GrowthPoint(100, 60.0, 0.7, std, 3))
+    points = tuple(
+        GrowthPoint(step=step, seconds=seconds, mean=mean, std=std, networks=3)
+        for step, seconds, mean in ((0, 1.0, 0.3), (50, 30.0, 0.6), (100, 60.0, 0.7))
+    )
     return Growth(label, ipc, "digits", "tiny", 3, points)
 
 

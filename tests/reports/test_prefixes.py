@@ -41,7 +41,9 @@ def test_seeds_are_averaged_and_deviate(run: Run) -> None:
     ((found,),) = prefixes(runs, ["dasm"] * 3)
     assert (found.label, found.data, found.protocol, found.runs) == ("dasm", "digits", "tiny", 2)
     deviation = statistics.stdev([0.2, 0.4])
-    assert found.points[0] == PrefixPoint(2, 1280, pytest.approx(0.3), pytest.approx(deviation), 4)
+    assert found.points[0] == PrefixPoint(
+        ipc=2, bytes=1280, mean=pytest.approx(0.3), std=pytest.approx(deviation), networks=4
+    )
     assert [point.ipc for point in found.points] == [2, 4] and found.points[1].mean == pytest.approx(0.65)
 
 

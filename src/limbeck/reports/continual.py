@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.core.plain import encode
 from limbeck.evaluation.protocol import Protocol
-from limbeck.reports.canvas import Format, accuracy_line, canvas, legend_line, plain, written
+from limbeck.reports.canvas import Format, accuracy_line, canvas, plain, written
+from limbeck.reports.curves import limited, named
 from limbeck.reports.entries import Figure
 from limbeck.reports.figures import method_colours
-from limbeck.reports.growth import limited
 from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.tables import human_seconds, listing, percent
 
@@ -187,10 +187,7 @@ def learning_curves(
     Raises:
         ValueError: there are no curves.
     """
-    if not curves:
-        raise ValueError("there are no curves to draw")
-    colours = {**method_colours(curve.method for curve in curves), **(colours or {})}
-    legend = [legend_line(curve.method, colours[curve.method]) for curve in curves]
+    colours, legend = named((curve.method for curve in curves), colours)
     figure, (axis,) = canvas(1, width, 320, legend, below=58)
     for index, curve in enumerate(curves):
         across = [stage.classes for stage in curve.stages]

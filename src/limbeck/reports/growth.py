@@ -9,60 +9,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from limbeck.reports.canvas import (
-    INK,
-    PHONE,
-    POINTS,
-    Format,
-    accuracy_line,
-    canvas,
-    images_per_class,
-    legend_line,
-    plain,
-    written,
-)
+from limbeck.reports.canvas import INK, PHONE, POINTS, Format, accuracy_line, canvas, images_per_class, plain, written
+from limbeck.reports.curves import MeanAccuracy, accuracy_cell, judged_on, limited, named, over_seeds, protocol_of
 from limbeck.reports.entries import Entry, Figure, numbered
-from limbeck.reports.figures import method_colours
 from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.runs import Run
-from limbeck.reports.tables import human_seconds, percent
+from limbeck.reports.tables import human_seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [
-    "Growth",
-    "GrowthPoint",
-    "accuracy_cell",
-    "accuracy_curves",
-    "growth_section",
-    "growths",
-    "judged_on",
-    "limited",
-    "over_seeds",
-    "protocol_of",
-]
+__all__ = ["Growth", "GrowthPoint", "accuracy_curves", "growth_section", "growths"]
 
 Over = Literal["step", "seconds"]
 
 
-@dataclass(frozen=True)
-class GrowthPoint:
-    """Accuracy at one step, over the seeds of a method.
-
-    Args:
-        step: inner steps done.
-        seconds: of distilling until then, mean over seeds.
-        mean: mean accuracy.
-        std: sample standard deviation of the seeds' means, or of the networks when there is one seed; 0 for one.
-        networks: how many networks were judged.
-    """
+@dataclass(frozen=True, kw_only=True)
+class GrowthPoint(MeanAccuracy):
+    """Accuracy at one step, over the seeds of a method."""
 
     step: int
+    """Inner steps done."""
     seconds: float
-    mean: float
-    std: float
-    networks: int
+    """Seconds of distilling until then, mean over seeds."""
 
 
 @dataclass(frozen=True)
@@ -120,22 +89,18 @@ def accuracy_curves(
 
     Args:
         curves: of one data set and protocol, at least one.
-        colours: by method; `method_colours` by default.
+        colours: by method; `limbeck.reports.figures.method_colours` by default.
         width: of the picture in CSS pixels.
         form: ``svg`` or ``png``.
 
     Raises:
         ValueError: there are no curves.
     """
-    if not curves:
-        raise ValueError("there are no curves to draw")
-    colours = {**method_colours(curve.label for curve in curves), **(colours or {})}
-    labels = dict.fromkeys(curve.label for curve in curves)
+    colours, legend = named((curve.label for curve in curves), colours)
     panels: list[tuple[int, Over]] = [
         (ipc, over) for ipc in sorted({curve.ipc for curve in curves}) for over in ("step", "seconds")
     ]
     across = 2 if width >= PHONE else 1
-    legend = [legend_line(label, colours[label]) for label in labels]
     figure, axes = canvas(len(panels) // across, width, 250, legend, below=58, across=across, titles=24)
     for place, (axis, (ipc, over)) in enumerate(zip(axes, panels, strict=True)):
         shown = [curve for curve in curves if curve.ipc == ipc]
@@ -179,8 +144,8 @@ def growth_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> list
             [
                 curve.ipc,
                 Cell(curve.label, colour=colours[curve.label]),
-                _cell(curve.points[-1]),
-                _cell(curve.points[0]),
+                accuracy_cell(curve.points[-1]),
+                accuracy_cell(curve.points[0]),
                 Cell(f"{curve.points[-1].step:,}", exact=(curve.points[-1].step,)),
                 Cell(human_seconds(curve.points[-1].seconds), exact=(curve.points[-1].seconds,)),
                 curve.runs,
@@ -190,15 +155,6 @@ def growth_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> list
         table = PlainTable(name, f"Accuracy of the initial images and of the result: {title}.", columns, rows)
         figures.append({"name": title if len(found) > 1 else "", "table": table, "figure": figure})
     return figures or None
-
-
-def accuracy_cell(mean: float, std: float, networks: int) -> Cell:
-    """Accuracy as a table shows it; no deviation of a single network."""
-    return Cell(percent(mean, std, networks), exact=(mean, std if networks > 1 else None))
-
-
-def _cell(point: GrowthPoint) -> Cell:
-    return accuracy_cell(point.mean, point.std, point.networks)
 
 
 def _spoken(curve: Growth) -> str:
@@ -222,33 +178,6 @@ def _growth(label: str, run: Run, seeds: Sequence[Sequence[dict[str, Any]]]) -> 
     )
 
 
-def judged_on(run: Run, judged: Mapping[str, Any]) -> str:
-    """What was distilled, and on what it was judged if that is something else."""
-    name = run.distilled.spec.name
-    return f"{name}, judged on {judged['data']}" if "data" in judged else name
-
-
-def protocol_of(judged: Mapping[str, Any]) -> str:
-    """Name of the protocol, and whether labels were soft."""
-    return judged["protocol"]["name"] + (", soft labels" if judged.get("labels") else "")
-
-
-def over_seeds(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """``mean``, ``std`` and ``networks`` of one point of several runs, as `GrowthPoint` has them.
-
-    Args:
-        seeds: of each seed the point as it was judged, once or several times.
-    """
-    reached = [
-        [value for point in points for network in point["networks"] for value in network["accuracies"]]
-        for points in seeds
-    ]
-    per_seed = [statistics.fmean(values) for values in reached]
-    several = per_seed if len(per_seed) > 1 else reached[0]
-    deviation = statistics.stdev(several) if len(several) > 1 else 0.0
-    return {"mean": statistics.fmean(per_seed), "std": deviation, "networks": sum(map(len, reached))}
-
-
 def _point(seeds: Sequence[Sequence[dict[str, Any]]]) -> GrowthPoint:
     """One point, seed by seed as it was judged."""
     seconds = statistics.fmean(points[0]["seconds"] for points in seeds)
@@ -260,23 +189,3 @@ def _limit(axis: Axes, shown: Sequence[Growth], over: Over) -> None:
     points = [point for curve in shown for point in curve.points]
     across, accuracies = [getattr(point, over) for point in points], [(point.mean, point.std) for point in points]
     limited(axis, across, accuracies, whole=over == "step")
-
-
-def limited(axis: Axes, across: Sequence[float], accuracies: Sequence[tuple[float, float]], whole: bool) -> None:
-    """From zero on across, and room for the marks at all ends, which `accuracy_line` does not ask for by itself.
-
-    Args:
-        axis: where.
-        across: where all points stand.
-        accuracies: mean and deviation of each, in [0, 1].
-        whole: whether ticks across are whole numbers.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    right = max(across) or 1
-    lowest = 100 * min(mean - std for mean, std in accuracies)
-    highest = 100 * max(mean + std for mean, std in accuracies)
-    margin = 0.05 * (highest - lowest) or 1
-    axis.set_xlim(-0.04 * right, 1.04 * right)
-    axis.set_ylim(lowest - margin, highest + margin)
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=whole))

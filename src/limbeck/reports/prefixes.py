@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from limbeck.reports.canvas import Format, accuracy_line, canvas, legend_line, plain, written
+from limbeck.reports.canvas import Format, accuracy_line, canvas, plain, written
+from limbeck.reports.curves import MeanAccuracy, accuracy_cell, judged_on, limited, named, over_seeds, protocol_of
 from limbeck.reports.entries import Entry, Figure, numbered
-from limbeck.reports.figures import method_colours
-from limbeck.reports.growth import accuracy_cell, judged_on, limited, over_seeds, protocol_of
 from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.runs import Run
 from limbeck.reports.tables import human_bytes
@@ -19,23 +18,14 @@ from limbeck.reports.tables import human_bytes
 __all__ = ["PrefixPoint", "Prefixes", "prefix_curves", "prefixes", "prefixes_section"]
 
 
-@dataclass(frozen=True)
-class PrefixPoint:
-    """Accuracy of a prefix, over the seeds of a method.
-
-    Args:
-        ipc: its stored images per class.
-        bytes: of its stored pixels.
-        mean: mean accuracy.
-        std: sample standard deviation of the seeds' means, or of the networks when there is one seed; 0 for one.
-        networks: how many networks were judged.
-    """
+@dataclass(frozen=True, kw_only=True)
+class PrefixPoint(MeanAccuracy):
+    """Accuracy of a prefix, over the seeds of a method."""
 
     ipc: int
+    """Its stored images per class."""
     bytes: int
-    mean: float
-    std: float
-    networks: int
+    """Bytes of its stored pixels."""
 
 
 @dataclass(frozen=True)
@@ -96,17 +86,14 @@ def prefix_curves(
 
     Args:
         curves: of one data set and protocol, at least one.
-        colours: by method; `method_colours` by default.
+        colours: by method; `limbeck.reports.figures.method_colours` by default.
         width: of the picture in CSS pixels.
         form: ``svg`` or ``png``.
 
     Raises:
         ValueError: there are no curves.
     """
-    if not curves:
-        raise ValueError("there are no curves to draw")
-    colours = {**method_colours(curve.label for curve in curves), **(colours or {})}
-    legend = [legend_line(label, colours[label]) for label in dict.fromkeys(curve.label for curve in curves)]
+    colours, legend = named((curve.label for curve in curves), colours)
     figure, (axis,) = canvas(1, width, 280, legend, below=58)
     for index, curve in enumerate(curves):
         accuracies = [(point.mean, point.std) for point in curve.points]
@@ -148,7 +135,7 @@ def prefixes_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> li
             [
                 Cell(curve.label, colour=colours[curve.label]),
                 point.ipc,
-                accuracy_cell(point.mean, point.std, point.networks),
+                accuracy_cell(point),
                 point.networks,
                 Cell(human_bytes(point.bytes), exact=(point.bytes,)),
                 curve.runs,

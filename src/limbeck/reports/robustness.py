@@ -15,21 +15,9 @@ from limbeck.core.execution import Precision
 from limbeck.core.plain import encode
 from limbeck.core.real import DataSpec
 from limbeck.evaluation.robustness import Robustness
-from limbeck.reports.canvas import (
-    INK,
-    PHONE,
-    POINTS,
-    Format,
-    accuracy_line,
-    canvas,
-    images_per_class,
-    legend_line,
-    plain,
-    written,
-)
+from limbeck.reports.canvas import INK, PHONE, POINTS, Format, accuracy_line, canvas, images_per_class, plain, written
+from limbeck.reports.curves import MeanAccuracy, accuracy_cell, judged_on, limited, named, over_seeds
 from limbeck.reports.entries import Entry, Figure, numbered
-from limbeck.reports.figures import method_colours
-from limbeck.reports.growth import accuracy_cell, judged_on, limited, over_seeds
 from limbeck.reports.plain_table import Cell, Column, PlainTable
 from limbeck.reports.runs import as_text, judged_by, robustness_file
 from limbeck.reports.tables import listing, spread
@@ -108,21 +96,12 @@ def _budget(epsilon: float) -> str:
     return f"{levels}/255" if levels.denominator == 1 else f"{epsilon:g}"
 
 
-@dataclass(frozen=True)
-class AttackedPoint:
-    """Accuracy at one budget, over the seeds of a method.
-
-    Args:
-        epsilon: how far a pixel may be moved, in units of images in [0, 1]; 0 for images as they are.
-        mean: mean accuracy.
-        std: sample standard deviation of the seeds' means, or of the networks when there is one seed; 0 for one.
-        networks: how many networks were attacked.
-    """
+@dataclass(frozen=True, kw_only=True)
+class AttackedPoint(MeanAccuracy):
+    """Accuracy at one budget, over the seeds of a method."""
 
     epsilon: float
-    mean: float
-    std: float
-    networks: int
+    """How far a pixel may be moved, in units of images in [0, 1]; 0 for images as they are."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +176,7 @@ def _shown(
         [
             curve.ipc,
             Cell(curve.label, colour=colours[curve.label]),
-            *(accuracy_cell(point.mean, point.std, point.networks) for point in curve.points),
+            *(accuracy_cell(point) for point in curve.points),
             curve.points[0].networks,
             curve.runs,
         ]
@@ -240,17 +219,14 @@ def attacked_curves(
 
     Args:
         curves: attacked alike, at least one.
-        colours: by method; `method_colours` by default.
+        colours: by method; `limbeck.reports.figures.method_colours` by default.
         width: of the picture in CSS pixels.
         form: ``svg`` or ``png``.
 
     Raises:
         ValueError: there are no curves.
     """
-    if not curves:
-        raise ValueError("there are no curves to draw")
-    colours = {**method_colours(curve.label for curve in curves), **(colours or {})}
-    legend = [legend_line(label, colours[label]) for label in dict.fromkeys(curve.label for curve in curves)]
+    colours, legend = named((curve.label for curve in curves), colours)
     ipcs = sorted({curve.ipc for curve in curves})
     across = min(2, len(ipcs)) if width >= PHONE else 1
     figure, axes = canvas(-(-len(ipcs) // across), width, 280, legend, below=58, across=across, titles=24)
