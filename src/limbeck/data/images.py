@@ -5,7 +5,6 @@ Letters in shapes: N images, C channels, H rows, W columns, K classes.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +14,7 @@ from torch.utils.data import Dataset
 from limbeck.core.errors import InputError
 from limbeck.core.real import DataSpec, RealSet
 from limbeck.data.labelled import check_labels
+from limbeck.data.rows import ClassRows, as_rows, row_of
 
 __all__ = ["ImageSet", "check_ipc"]
 
@@ -50,16 +50,12 @@ class ImageSet(RealSet, Dataset[tuple[Tensor, int]]):
         self._dtype = torch.float32
         self._store(pixels.contiguous(), labels)
 
-    def _store(self, pixels: Tensor, labels: Tensor, rows: tuple[Tensor, ...] | None = None) -> None:
+    def _store(self, pixels: Tensor, labels: Tensor, rows: ClassRows | None = None) -> None:
         self._pixels = pixels
         self._labels = labels
-        if rows is None:
-            # A stable sort keeps data set order within a class.
-            order = torch.argsort(labels, stable=True)
-            rows = order.split(torch.bincount(labels, minlength=self.spec.classes).tolist())
-        self._class_rows = rows
+        self._class_rows = rows or ClassRows(labels, self.spec.classes)
 
-    def _like(self, pixels: Tensor, labels: Tensor, rows: tuple[Tensor, ...] | None, dtype: torch.dtype) -> ImageSet:
+    def _like(self, pixels: Tensor, labels: Tensor, rows: ClassRows | None, dtype: torch.dtype) -> ImageSet:
         """A set of checked pixels and labels, which are not checked again."""
         new = object.__new__(ImageSet)
         new.spec = self.spec
@@ -93,9 +89,7 @@ class ImageSet(RealSet, Dataset[tuple[Tensor, int]]):
         Raises:
             IndexError: ``label`` is no class.
         """
-        if not 0 <= label < self.spec.classes:
-            raise IndexError(f"label {label} lies outside 0..{self.spec.classes - 1}")
-        return self._class_rows[label]
+        return self._class_rows(label)
 
     def images(self, rows: Tensor | Sequence[int]) -> Tensor:
         """Images of the given rows.
@@ -114,11 +108,7 @@ class ImageSet(RealSet, Dataset[tuple[Tensor, int]]):
 
     def stored(self, rows: Tensor | Sequence[int]) -> Tensor:
         """Like `images`, but the stored values, uint8 (float32 of sound)."""
-        index = torch.as_tensor(rows)
-        if index.numel() == 0:
-            index = index.to(torch.int64)
-        if index.dtype not in (torch.int64, torch.int32):
-            raise TypeError(f"rows must be integers, not {index.dtype}; turn a mask into rows with mask.nonzero()")
+        index = as_rows(rows)
         flat = index.reshape(-1).to(self.device, non_blocking=True)
         chosen = self._pixels.view(len(self._pixels), -1).index_select(0, flat)
         return chosen.view(*index.shape, *self.spec.shape)
@@ -147,9 +137,7 @@ class ImageSet(RealSet, Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Image ``[C, H, W]`` in [0, 1] and label of one row; negative rows count from the end."""
-        row = operator.index(index)
-        if not -len(self) <= row < len(self):
-            raise IndexError(f"row {row} lies outside a set of {len(self)} images")
+        row = row_of(index, len(self))
         return self._as_numbers(self._pixels[row].clone()), int(self._labels[row])
 
     def _as_numbers(self, stored: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ Letters in shapes: N images, C channels, H rows, W columns, K classes.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,6 +19,7 @@ from limbeck.core.streams import Streams
 from limbeck.data.decode import cores, decode_picture, unreadable
 from limbeck.data.labelled import check_labels
 from limbeck.data.pictures import Listed
+from limbeck.data.rows import ClassRows, as_rows, row_of
 
 __all__ = ["SAMPLE", "StreamedSet", "read_pictures", "sample_blocks"]
 
@@ -55,9 +55,7 @@ class StreamedSet(RealSet, Dataset[tuple[Tensor, int]]):
 
     def _hold(self, listed: Listed) -> None:
         self._listed = listed
-        # A stable sort keeps data set order within a class.
-        order = torch.argsort(listed.labels, stable=True)
-        self._class_rows = order.split(torch.bincount(listed.labels, minlength=self.spec.classes).tolist())
+        self._class_rows = ClassRows(listed.labels, self.spec.classes)
 
     def _copy(self) -> StreamedSet:
         new = object.__new__(StreamedSet)
@@ -97,9 +95,7 @@ class StreamedSet(RealSet, Dataset[tuple[Tensor, int]]):
         Raises:
             IndexError: ``label`` is no class.
         """
-        if not 0 <= label < self.spec.classes:
-            raise IndexError(f"label {label} lies outside 0..{self.spec.classes - 1}")
-        return self._class_rows[label]
+        return self._class_rows(label)
 
     def images(self, rows: Tensor | Sequence[int]) -> Tensor:
         """Images of the given rows, decoded now.
@@ -119,11 +115,7 @@ class StreamedSet(RealSet, Dataset[tuple[Tensor, int]]):
 
     def stored(self, rows: Tensor | Sequence[int]) -> Tensor:
         """Like `images`, but uint8."""
-        index = torch.as_tensor(rows)
-        if index.numel() == 0:
-            index = index.to(torch.int64)
-        if index.dtype not in (torch.int64, torch.int32):
-            raise TypeError(f"rows must be integers, not {index.dtype}; turn a mask into rows with mask.nonzero()")
+        index = as_rows(rows)
         flat = index.reshape(-1).to("cpu", torch.int64)
         wrong = flat[(flat < 0) | (flat >= len(self))]
         if len(wrong):
@@ -152,19 +144,14 @@ class StreamedSet(RealSet, Dataset[tuple[Tensor, int]]):
         Raises:
             TypeError: rows are not integers.
         """
-        index = torch.as_tensor(rows).reshape(-1)
-        if index.numel() and index.dtype not in (torch.int64, torch.int32):
-            raise TypeError(f"rows must be integers, not {index.dtype}; turn a mask into rows with mask.nonzero()")
+        index = as_rows(rows).reshape(-1)
         new = self._copy()
         new._hold(self._listed.select(index.to("cpu", torch.int64)))
         return new
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Image ``[C, H, W]`` in [0, 1] and label of one row; negative rows count from the end."""
-        row = operator.index(index)
-        if not -len(self) <= row < len(self):
-            raise IndexError(f"row {row} lies outside a set of {len(self)} images")
-        row %= len(self)
+        row = row_of(index, len(self))
         return self.images([row])[0], int(self.labels[row])
 
     def __repr__(self) -> str:
