@@ -122,5 +122,5 @@ def test_names_of_torchvision(model: str) -> None:
 
 
 def test_unknown_norm() -> None:
-    with torch.device("meta"), pytest.raises(InputError, match="unknown norm 'layer'"):
-        TorchvisionNetwork((3, 32, 32), 10, model="vit_b_16", norm="layer")  # type: ignore[arg-type]
+    with torch.device("meta"), pytest.raises(InputError, match="unknown norm 'weight'"):
+        TorchvisionNetwork((3, 32, 32), 10, model="vit_b_16", norm="weight")  # type: ignore[arg-type]

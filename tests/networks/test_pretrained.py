@@ -93,7 +93,7 @@ def test_nothing_is_downloaded_for_what_cannot_fit(spec: Spec, hub: dict[str, An
         ("torchvision:resnet18", white, None, "images normalized by channel, and these are whitened"),
         ("torchvision:googlenet", large, None, "normalization of the model's own"),
         ("torchvision:vit_b_16", spec(3, 64, 64, 1000), None, "need images of 224 x 224 pixels, not 64 x 64"),
-        ("torchvision:vit_b_16:norm=batch", large, None, "trained with layer norm"),
+        ("torchvision:vit_b_16:norm=batch", large, None, "trained with the model's own norm"),
     ):
         with pytest.raises(InputError, match=message) as caught:
             pretrained_weights(name, data, classes=classes)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import difflib
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from limbeck.core.errors import InputError, unknown
 from limbeck.core.network import Network, Output
+from limbeck.networks.map_norm import MapNorm, replace_batch_norm
 
 __all__ = ["TimmNetwork", "require_timm_model"]
 
@@ -30,11 +31,25 @@ class TimmNetwork(Network):
         model: timm's name of the model, for example ``resnet10t``.
         dropout: keep dropout and stochastic depth, where the model has them by default. Off by default, because their
             masks come from torch's global generator, which the seed of a run does not reach.
+        norm: ``instance``, ``layer``, ``group`` and ``none`` take the place of a model's batch norm; ``standard`` keeps
+            it.
     """
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, *, model: str, dropout: bool = False) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        *,
+        model: str,
+        dropout: bool = False,
+        norm: Literal["standard", MapNorm] = "standard",
+    ) -> None:
         super().__init__()
+        if norm not in (known := ("standard", *get_args(MapNorm))):
+            raise unknown("norm", norm, known)
         body = _create(model, shape, classes)
+        if norm != "standard":
+            replace_batch_norm(body, norm, shape, model)
         head = body.get_classifier()  # type: ignore[operator]
         name = next((name for name, module in body.named_modules() if module is head), None)
         if not isinstance(head, nn.Linear) or name is None or head.out_features != classes:

@@ -6,13 +6,14 @@ torchvision is imported when a network is built, never before.
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from limbeck.core.errors import InputError, unknown
 from limbeck.core.network import Network, Output
+from limbeck.networks.map_norm import MapNorm, replace_batch_norm
 from limbeck.networks.token_norm import use_batch_norm
 
 __all__ = ["TorchvisionNetwork", "model_names", "require_model"]
@@ -37,7 +38,8 @@ class TorchvisionNetwork(Network):
         dropout: keep dropout and stochastic depth. Off by default, because their masks come from torch's
             global generator, which the seed of a run does not reach.
         norm: ``batch`` turns a ViT or Swin with layer norm into one with batch norm over images and tokens, with one
-            more in each feed-forward block (appendix A.2.3 of DWA); ``standard`` keeps the model's own.
+            more in each feed-forward block (appendix A.2.3 of DWA); ``instance``, ``layer``, ``group`` and ``none``
+            take the place of a model's batch norm; ``standard`` keeps the model's own.
     """
 
     def __init__(
@@ -48,13 +50,13 @@ class TorchvisionNetwork(Network):
         model: str,
         stem: Literal["auto", "small", "standard"] = "auto",
         dropout: bool = False,
-        norm: Literal["standard", "batch"] = "standard",
+        norm: Literal["standard", "batch", MapNorm] = "standard",
     ) -> None:
         super().__init__()
         if stem not in ("auto", "small", "standard"):
             raise unknown("stem", stem, ("auto", "small", "standard"))
-        if norm not in ("standard", "batch"):
-            raise unknown("norm", norm, ("standard", "batch"))
+        if norm not in (known := ("standard", "batch", *get_args(MapNorm))):
+            raise unknown("norm", norm, known)
         body = _create(model, shape, classes)
         resnet = isinstance(body, _models().ResNet)
         if stem == "small" and not resnet:
@@ -63,6 +65,8 @@ class TorchvisionNetwork(Network):
         _adapt_stem(body, shape[0], small)
         if norm == "batch":
             use_batch_norm(body, model)
+        elif norm != "standard":
+            replace_batch_norm(body, norm, shape, model)
         self.classifier_name, classifier = _detach_classifier(body, model, classes)
         self.body = body
         self.classifier = classifier

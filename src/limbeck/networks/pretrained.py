@@ -143,8 +143,8 @@ def _check(name: str, module: TorchvisionNetwork, model: str, weights: Any, spec
     size = tuple(weights.meta["min_size"])
     if model in NORMALIZING:
         reason = "were trained behind a normalization of the model's own"
-    elif module.norm == "batch":
-        reason = "were trained with layer norm, not with norm=batch"
+    elif module.norm != "standard":
+        reason = f"were trained with the model's own norm, not with norm={module.norm}"
     elif spec.channels != 3:
         reason = f"need images with 3 channels, not {spec.channels}"
     elif spec.normalization.whitening is not None:
