@@ -118,11 +118,28 @@ def test_matrices_that_whiten_are_counted(digits: Data, whitened: Data) -> None:
     assert by_cause[1][cause] == 2 * 64 * 64 * 4 and "--normalization measured" in cause
 
 
-def test_the_training_of_experts_is_part_of_the_preparation(context_of: Callable[..., Context], tmp_path: Path) -> None:
+def test_the_training_of_experts_is_part_of_the_preparation(
+    context_of: Callable[..., Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "_seconds", lambda run, device: (0.001, 0.0))
     course = ExpertTraining(training=Training(lr=0.02, batch_size=16), epochs=6)
     pool = Experts(network="convnet1:width=4", count=3, course=course, span=1, starts=2)
     context = context_of(dtype=torch.float32)
     few = plan(dm("small").with_(pool=pool), context, tmp_path)
     many = plan(dm("small").with_(pool=pool, pool__count=3000), context, tmp_path)
-    assert many.preparation_seconds > 100 * few.preparation_seconds
+    assert many.preparation_seconds == pytest.approx(1000 * few.preparation_seconds, rel=0.01)
     assert many.disk_bytes == few.disk_bytes  # they lie in the cache, and a checkpoint holds a piece
+
+
+def test_what_was_trained_before_costs_nothing(
+    context_of: Callable[..., Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course = ExpertTraining(training=Training(lr=0.02, batch_size=16), epochs=6)
+    recipe = dm("small").with_(pool=Experts(network="convnet1:width=4", count=3000, course=course, span=1, starts=2))
+    context = context_of(dtype=torch.float32)
+    monkeypatch.setattr(planning, "_seconds", lambda run, device: (0.001, 0.0))
+    new = plan(recipe, context, tmp_path)
+    monkeypatch.setattr(Experts, "kept", lambda self, context: 0.75)
+    few = plan(recipe, context, tmp_path)
+    assert few.preparation_seconds == pytest.approx(new.preparation_seconds / 4, rel=0.01)
+    assert few.step_seconds == new.step_seconds

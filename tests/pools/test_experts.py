@@ -93,7 +93,10 @@ def test_only_epochs_that_are_read_are_kept(context_of: Callable[..., Context], 
     context = context_of(cache=tmp_path)
     assert POOL.wanted(context).epochs == (0, 1, 2, 3, 4, 6)
     assert POOL.wanted(context, every=True).epochs == (0, 1, 2, 3, 4, 5, 6)
+    assert POOL.kept(context) == 0.0
     POOL.init(context)
+    assert POOL.kept(context) == 1.0 and replace(POOL, count=2 * POOL.count).kept(context) == 0.5
+    assert POOL.kept(replace(context, cache=None)) == 0.0
     (manifest,) = tmp_path.rglob(MANIFEST)
     assert read_manifest(manifest.parent)["epochs"] == [0, 1, 2, 3, 4, 6]  # type: ignore[index]
 

@@ -42,6 +42,7 @@ class Counting(Executor):
 def test_every_network_is_a_task_of_its_own(context_of: Callable[..., Context]) -> None:
     executor = Counting()
     said: list[str] = []
+    assert POOL.kept(context_of()) == 0.0
     parallel = POOL.init(context_of(executor=executor, say=said.append))
     assert executor.tasks == [0, 1, 2]
     assert said == [f"training network {number} of 3 on real images" for number in (3, 2, 1)]

@@ -20,7 +20,7 @@ from limbeck.core.streams import Streams
 from limbeck.data import Data
 from limbeck.data.images import ImageSet
 from limbeck.training import halfway, pretraining
-from limbeck.training.pretraining import cache_folder, cache_key, pretrained
+from limbeck.training.pretraining import cache_folder, cache_key, kept_share, pretrained
 from limbeck.training.schedules import Schedule
 from limbeck.training.supervised import Training
 
@@ -86,6 +86,9 @@ def test_more_networks_use_those_that_are_there(context_of: Callable[..., Contex
     said: list[str] = []
     context = context_of(cache=tmp_path, say=said.append)
     few = networks(context, 1)
+    shares = [kept_share(context, NETWORK, TRAINING, epochs, count) for epochs, count in ((2, 1), (2, 3), (3, 1))]
+    assert shares == [1.0, pytest.approx(1 / 3), 0.0]
+    assert kept_share(context_of(), NETWORK, TRAINING, 2, 1) == 0.0
     many = networks(context, 3)
     assert same(few[0], many[0]) and not same(many[0], many[1])
     assert trained(said) == [

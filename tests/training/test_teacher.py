@@ -47,7 +47,9 @@ def test_it_is_a_network_of_the_cache_whatever_the_run_s_seed(
     said: list[str] = []
     one, other = (context_of(seed=seed, cache=tmp_path, say=said.append) for seed in (1, 2))
     TEACHER.check(one, WHERE)
+    assert TEACHER.kept(other) == 0.0
     found = TEACHER.load(one)
+    assert TEACHER.kept(other) == 1.0 and replace(TEACHER, weights="random").kept(other) == 0.0
     (expected,) = pretrained(context_of(), NETWORK, TRAINING, 3, 1, 0, Schedule(kind="cosine"))
     assert same(found, expected) and same(TEACHER.load(other), expected)
     assert [line.split(" ")[0] for line in said] == ["training", "network"]

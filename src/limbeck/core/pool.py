@@ -35,6 +35,10 @@ class Pool(Part):
         """Sets of weights that its state holds at most, those of optimizers counted; for memory and disk."""
         return 2
 
+    def kept(self, context: Context) -> float:
+        """Share in [0, 1] of what it computes before the first step that earlier runs have left; for predictions."""
+        return 0.0
+
     @abc.abstractmethod
     def draw(self, state: State, context: Context, iteration: int) -> State:
         """The state with the network of a new outer iteration."""

@@ -37,8 +37,8 @@ class Plan:
         flops: floating point operations of the networks.
         execution: how steps will be computed.
         step_seconds: an average inner step.
-        preparation_seconds: before the first step: compiling, and networks that are trained or classes that are
-            clustered for the initial images.
+        preparation_seconds: before the first step: compiling, and networks that are trained, unless they were before,
+            or classes that are clustered for the initial images.
         memory_bytes: largest memory, of the process or on its GPU.
         memory_free_bytes: what is free now, with what this process holds.
         disk_bytes: the finished run with its two checkpoints.
@@ -101,7 +101,7 @@ def plan(recipe: Recipe, context: Context, out: Path, storage: Storage = "float3
                 continue
             seconds = {"pool": train / 3}.get(slot, look)
             before, total = part.passes(context, once), part.passes(context, load)
-            preparation += before * seconds
+            preparation += before * seconds * (1 - recipe.pool.kept(context) if slot == "pool" else 1)
             if slot != "objective" and load.iterations:
                 step += (total - before) * seconds / (load.iterations * load.steps)
         if recipe.objective is not None:

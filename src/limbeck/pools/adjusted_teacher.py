@@ -84,6 +84,10 @@ class AdjustedTeacher(Pool):
         moved = 3.0 * self.steps * load.iterations * context.spec.classes * load.decoded
         return self.teacher.passes(context) + (0.0 if self.direction == "random" else moved)
 
+    def kept(self, context: Context) -> float:
+        """Whether the teacher was trained before."""
+        return self.teacher.kept(context)
+
     def draw(self, state: State, context: Context, iteration: int) -> State:
         """The teacher as it is, or, where moved weights last, as it was left."""
         if self.restore == "image" and state["moved"]:

@@ -12,7 +12,7 @@ from limbeck.core.context import Context
 from limbeck.core.contracts import Pool, State, SyntheticImages, Workload
 from limbeck.core.errors import InputError, RunError
 from limbeck.core.network import FunctionalNetwork, Weights
-from limbeck.storage.trajectories import is_sound, read_snapshot, trajectory_path
+from limbeck.storage.trajectories import is_sound, read_manifest, read_snapshot, trajectory_path
 from limbeck.training.beginnings import Beginning
 from limbeck.training.expert_folders import Wanted, cached_folder, require_fitting
 from limbeck.training.expert_training import ExpertTraining
@@ -147,6 +147,12 @@ class Experts(Pool):
         if self.store:
             return 0.0
         return self.course.passes * self.count * self.course.epochs * len(context.data)
+
+    def kept(self, context: Context) -> float:
+        """Experts that were trained before."""
+        folder = None if self.store else cached_folder(context, self.wanted(context))
+        entries = (read_manifest(folder) or {}).get("experts", ()) if folder is not None else ()
+        return min(1.0, len(entries) / self.count)
 
     def draw(self, state: State, context: Context, iteration: int) -> State:
         """A piece of one expert."""

@@ -42,6 +42,10 @@ class FixedTeacher(Pool):
         """Training the teacher."""
         return self.teacher.passes(context)
 
+    def kept(self, context: Context) -> float:
+        """Whether the teacher was trained before."""
+        return self.teacher.kept(context)
+
     def draw(self, state: State, context: Context, iteration: int) -> State:
         """Nothing to choose."""
         return state

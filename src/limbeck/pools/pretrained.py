@@ -19,7 +19,7 @@ from limbeck.core.streams import Streams
 from limbeck.data import Data
 from limbeck.networks import build
 from limbeck.storage.weights import SUFFIX, write_weights
-from limbeck.training.pretraining import cache_folder, pretrained
+from limbeck.training.pretraining import cache_folder, kept_share, pretrained
 from limbeck.training.supervised import Training
 
 __all__ = ["Pretrained", "pretrain"]
@@ -72,6 +72,10 @@ class Pretrained(Pool):
     def passes(self, context: Context, load: Workload) -> float:
         """Training of all networks."""
         return 3.0 * self.count * self.epochs * len(context.data)
+
+    def kept(self, context: Context) -> float:
+        """Networks that were trained before."""
+        return kept_share(context, self.network, self.training, self.epochs, self.count, self.seed)
 
     def draw(self, state: State, context: Context, iteration: int) -> State:
         """One of the networks, or of the bank if the run has one."""

@@ -35,7 +35,7 @@ from limbeck.training.halfway import UNFINISHED, Halfway, only_warned
 from limbeck.training.schedules import CONSTANT, Schedule
 from limbeck.training.supervised import Training, fit, still
 
-__all__ = ["SILENCE", "Voice", "cache_folder", "cache_key", "content_key", "pretrained"]
+__all__ = ["SILENCE", "Voice", "cache_folder", "cache_key", "content_key", "kept_share", "pretrained"]
 
 _VERSION = 1
 """Goes up whenever the same settings come to make other networks."""
@@ -93,6 +93,32 @@ def pretrained(
         Voice(context.say),
     )
     return iter(context.executor.map(task, range(count)))
+
+
+def kept_share(
+    context: Context,
+    network: str,
+    training: Training,
+    epochs: int,
+    count: int,
+    seed: int | None = None,
+    schedule: Schedule = CONSTANT,
+) -> float:
+    """Share in [0, 1] of networks that `pretrained` would not train, because they lie in the cache.
+
+    Args:
+        context: the run.
+        network: architecture.
+        training: how each is trained.
+        epochs: epochs over the real images.
+        count: networks.
+        seed: seed of their random numbers; None takes the run's.
+        schedule: how the step size goes over the epochs.
+    """
+    if context.cache is None or not count:
+        return 0.0
+    key = cache_key(context, network, training, epochs, context.streams.seed if seed is None else seed, schedule)
+    return sum((context.cache / key / f"{number:04d}{SUFFIX}").is_file() for number in range(count)) / count
 
 
 def cache_key(

@@ -18,7 +18,7 @@ from limbeck.networks import bn_variant, checkpoint_weights, pretrained_weights
 from limbeck.networks.imagenet_classes import imagenet_rows
 from limbeck.networks.pretrained import check_pretrained, torchvision_categories
 from limbeck.storage.weights import check_whitening, class_names_in, digest
-from limbeck.training.pretraining import pretrained
+from limbeck.training.pretraining import kept_share, pretrained
 from limbeck.training.schedules import Schedule
 from limbeck.training.settings import Training
 
@@ -119,6 +119,12 @@ class Teacher:
     def passes(self, context: Context) -> float:
         """Forward passes of one image that its training costs; a gradient counts as two."""
         return 3.0 * self.epochs * len(context.data) if self._trained else 0.0
+
+    def kept(self, context: Context) -> float:
+        """Share of that training that is done: 1 where the teacher lies in the cache, else 0."""
+        if not self._trained:
+            return 0.0
+        return kept_share(context, self._name(context), self.training, self.epochs, 1, self.seed, self.schedule)
 
     @property
     def _trained(self) -> bool:
