@@ -17,8 +17,9 @@ METHODS = (
 )
 _TEXT = (
     "Presets `small` are ours, made for minutes on a CPU: **not comparable with published settings**, whose figures "
-    "stand beside them for information. All sets of a "
-    "data set and a number of images have equal bytes; protocol `limbeck`, 1000 SGD steps, 3 networks for each seed."
+    "stand beside them for information. All sets of a data set and a number of images have equal bytes; protocol "
+    "`limbeck`, 1000 SGD steps, 3 networks for each seed, hard labels, also for SRe2L and DWA, whose images are made "
+    "to be shown with a teacher's."
 )
 
 
