@@ -150,6 +150,12 @@ def test_another_file_than_the_run_began_with_is_noticed(context: Context, tmp_p
         ({"weights": "torchvision"}, "for torchvision's models only"),
         ({"weights": "torchvision", "network": "torchvision:resnet18"}, "has no class"),
         ({"weights": "torchvision:V9", "network": "torchvision:resnet18"}, "unknown weights of torchvision's"),
+        ({"weights": "timm", "network": "torchvision:resnet18"}, "timm has weights for its own models only"),
+        ({"weights": "timm", "network": "timm:resnet10t"}, "has no class"),
+        (
+            {"weights": "timm:miil_in21k", "network": "timm:mobilenetv3_large_100"},
+            "knows 11221 classes, other than ImageNet-1K's",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(context: Context, changes: dict[str, Any], sentence: str) -> None:
@@ -164,7 +170,8 @@ def test_another_network_in_the_file_is_refused(context: Context, tmp_path: Path
         replace(TEACHER, network="convnet1:width=8,norm=batch", weights=str(path)).check(context, WHERE)
 
 
-def test_torchvision_s_weights_of_some_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_a_library_s_weights_of_some_classes(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows of the classifier follow the WordNet numbers of the data, in whatever order they stand."""
     names = (WORDNET_NUMBERS[217], WORDNET_NUMBERS[0], WORDNET_NUMBERS[999])
     spec = DataSpec("three", 3, 96, 96, names, Normalization((0.5,) * 3, (0.2,) * 3), "three")
@@ -172,12 +179,13 @@ def test_torchvision_s_weights_of_some_classes(monkeypatch: pytest.MonkeyPatch) 
     from limbeck.networks import build
 
     context = Context(data=data, ipc=1, streams=Streams(0), build=build)
-    teacher = Teacher(network="torchvision:resnet18", weights="torchvision")
+    teacher = Teacher(network=f"{library}:resnet18", weights=library)
     teacher.check(context, WHERE)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         body = torchvision.models.resnet18(weights=None)
-    monkeypatch.setattr("limbeck.networks.pretrained._download", lambda model, chosen: body.state_dict())
+    module = {"torchvision": "pretrained", "timm": "pretrained_timm"}[library]
+    monkeypatch.setattr(f"limbeck.networks.{module}._download", lambda model, chosen: body.state_dict())
     found = teacher.load(context)
     assert torch.equal(found["classifier.weight"], body.fc.weight.detach()[[217, 0, 999]])
     assert torch.equal(found["classifier.bias"], body.fc.bias.detach()[[217, 0, 999]])

@@ -16,7 +16,7 @@ from limbeck.core.errors import InputError, unknown
 from limbeck.core.network import Network, Output
 from limbeck.networks.map_norm import MapNorm, replace_batch_norm
 
-__all__ = ["TimmNetwork", "require_timm_model"]
+__all__ = ["TimmNetwork", "require_timm_model", "timm_module"]
 
 
 class TimmNetwork(Network):
@@ -57,13 +57,19 @@ class TimmNetwork(Network):
                 f"timm's '{model}' does not end in one linear layer and has no embedding; use another model"
             )
         body.set_submodule(name, nn.Identity())
-        self.body, self.classifier = body, head
+        self.body, self.classifier, self.classifier_name = body, head, name
+        self.norm = norm
         for module in body.modules():
             if hasattr(module, "inplace"):
                 setattr(module, "inplace", False)  # noqa: B010
             for chance in () if dropout else ("p", "drop_prob", "drop_rate"):
                 if isinstance(getattr(module, chance, None), float):
                     setattr(module, chance, 0.0)
+
+    def own_name(self, name: str) -> str:
+        """What this network calls the weight that has a name in timm's model."""
+        head, dot, rest = name.rpartition(".")
+        return f"classifier.{rest}" if dot and head == self.classifier_name else f"body.{name}"
 
     def forward(self, x: Tensor, output: Output = "logits") -> Tensor | tuple[Tensor, ...]:
         """Logits ``[B, K]``, embedding ``[B, D]``, or it as the only block or map, of images ``[B, C, H, W]``."""
@@ -81,7 +87,7 @@ def require_timm_model(model: str) -> None:
     Raises:
         InputError: there is none, or timm is not installed.
     """
-    known = _timm().list_models()
+    known = timm_module().list_models()
     if model in known:
         return
     if difflib.get_close_matches(model, known, n=1, cutoff=0.6):
@@ -89,7 +95,12 @@ def require_timm_model(model: str) -> None:
     raise InputError(f"unknown timm model '{model}'; timm.list_models() lists all {len(known):,}.")
 
 
-def _timm() -> ModuleType:
+def timm_module() -> ModuleType:
+    """The library itself.
+
+    Raises:
+        InputError: it is not installed.
+    """
     try:
         import timm
     except ImportError as error:
@@ -100,7 +111,7 @@ def _timm() -> ModuleType:
 def _create(model: str, shape: tuple[int, int, int], classes: int) -> nn.Module:
     """The model as timm makes it, sized for the images where it is made for one size."""
     require_timm_model(model)
-    timm = _timm()
+    timm = timm_module()
     settings = timm.get_pretrained_cfg(model, allow_unregistered=True)
     size = {"img_size": shape[1:]} if settings is not None and settings.fixed_input_size else {}
     options: dict[str, Any] = {"pretrained": False, "num_classes": classes, "in_chans": shape[0], **size}

@@ -17,13 +17,12 @@ from limbeck.core.network import Weights
 from limbeck.core.real import DataSpec
 from limbeck.networks.catalog import TORCHVISION, build
 from limbeck.networks.from_torchvision import TorchvisionNetwork, require_model
-from limbeck.storage.weights import difference
+from limbeck.networks.pretrained_rows import REMEDY, in_our_names, rows_of
 
 __all__ = ["check_pretrained", "pretrained_weights", "torchvision_categories"]
 
 NORMALIZING = ("googlenet", "inception_v3")
 """Models that, with torchvision's weights, turn ImageNet's normalization into another one first."""
-_REMEDY = "train the network, or give a checkpoint (limbeck.networks.checkpoint_weights)"
 
 
 def pretrained_weights(
@@ -50,13 +49,8 @@ def pretrained_weights(
     module = network.module()
     assert isinstance(module, TorchvisionNetwork)
     rows = check_pretrained(name, spec, which, classes)
-    weights = {module.own_name(key): tensor for key, tensor in _download(model, chosen).items()}
-    weights |= {key: weights[key][rows] for key in ("classifier.weight", "classifier.bias")}
-    wanted = module.state_dict()
-    reason = difference(_shapes(weights), _shapes(wanted))
-    if reason is not None:
-        raise InputError(f"torchvision's weights of '{model}' do not fit '{network.name}' ({reason}); {_REMEDY}")
-    return {key: weights[key].detach().to(tensor.dtype, copy=True) for key, tensor in wanted.items()}
+    given = _download(model, chosen)
+    return in_our_names(given, module.own_name, rows, module.state_dict(), _what(model), network.name)
 
 
 def check_pretrained(
@@ -81,7 +75,7 @@ def check_pretrained(
     network = build(name, spec)
     module = network.module()
     assert isinstance(module, TorchvisionNetwork)
-    rows = _rows(model, len(chosen.meta["categories"]), spec, classes)
+    rows = rows_of(_what(model), len(chosen.meta["categories"]), spec, classes)
     _check(network.name, module, model, chosen, spec)
     return rows
 
@@ -102,10 +96,14 @@ def torchvision_categories(name: str, which: str = "default") -> list[str]:
 def _model(name: str) -> str:
     """The name that torchvision has for a model."""
     if not name.startswith(TORCHVISION):
-        raise InputError(f"there are pretrained weights for torchvision's models only, not for '{name}'; {_REMEDY}")
+        raise InputError(f"there are pretrained weights for torchvision's models only, not for '{name}'; {REMEDY}")
     model = name.removeprefix(TORCHVISION).partition(":")[0]
     require_model(model)
     return model
+
+
+def _what(model: str) -> str:
+    return f"torchvision's weights of '{model}'"
 
 
 def _weights(name: str, which: str) -> Any:
@@ -155,23 +153,4 @@ def _check(name: str, module: TorchvisionNetwork, model: str, weights: Any, spec
         reason = f"need images of {size[0]} x {size[1]} pixels, not {spec.height} x {spec.width}"
     else:
         return
-    raise InputError(f"torchvision's weights of '{model}' do not fit '{name}', because they {reason}; else {_REMEDY}")
-
-
-def _rows(model: str, count: int, spec: DataSpec, classes: Sequence[int] | None) -> list[int]:
-    """The rows of the classifier for the classes of the data."""
-    if classes is None and spec.classes != count:
-        raise InputError(
-            f"torchvision's weights of '{model}' know {count} classes, the data have {spec.classes}; say by classes= "
-            f"which of them each label is, or {_REMEDY}"
-        )
-    rows = list(range(count) if classes is None else classes)
-    if len(rows) != spec.classes or len(set(rows)) != len(rows) or not all(0 <= row < count for row in rows):
-        raise InputError(
-            f"classes= must name {spec.classes} different classes from 0 to {count - 1}, one for each label of the data"
-        )
-    return rows
-
-
-def _shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    raise InputError(f"torchvision's weights of '{model}' do not fit '{name}', because they {reason}; else {REMEDY}")

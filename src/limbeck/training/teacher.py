@@ -15,8 +15,9 @@ from limbeck.core.errors import InputError, RunError
 from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.streams import Streams
 from limbeck.networks import bn_variant, checkpoint_weights, pretrained_weights
-from limbeck.networks.imagenet_classes import imagenet_rows
+from limbeck.networks.imagenet_classes import WORDNET_NUMBERS, imagenet_rows
 from limbeck.networks.pretrained import check_pretrained, torchvision_categories
+from limbeck.networks.pretrained_timm import check_timm_weights, timm_classes, timm_weights
 from limbeck.storage.weights import check_whitening, class_names_in, digest
 from limbeck.training.pretraining import kept_share, pretrained
 from limbeck.training.schedules import Schedule
@@ -24,7 +25,7 @@ from limbeck.training.settings import Training
 
 __all__ = ["Teacher"]
 
-_TORCHVISION = "torchvision"
+_TORCHVISION, _TIMM = "torchvision", "timm"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,9 @@ class Teacher:
     """Architecture, as `limbeck list networks` shows."""
     weights: str = "trained"
     """Where they come from: ``trained`` on the real images; ``torchvision``, those that it offers for its model, or
-    ``torchvision:NAME``, such as ``torchvision:IMAGENET1K_V1``; ``random``, none at all, to try out sizes; or the path
-    of a checkpoint, ``.safetensors``, ``.pt`` or ``.pth``."""
+    ``torchvision:NAME``, such as ``torchvision:IMAGENET1K_V1``; ``timm`` or ``timm:TAG``, such as ``timm:a1_in1k``,
+    those that timm offers for its models; ``random``, none at all, to try out sizes; or the path of a checkpoint,
+    ``.safetensors``, ``.pt`` or ``.pth``."""
     training: Training = field(default_factory=lambda: Training(lr=0.1, batch_size=128))
     """How it is trained on the real images."""
     schedule: Schedule = field(default_factory=lambda: Schedule(kind="cosine"))
@@ -52,7 +54,7 @@ class Teacher:
         """Refuse, before any work, a teacher that cannot be made or that knows other classes than the data have.
 
         A checkpoint that says what its classes are called is compared with the data; of one that does not, a line says
-        that nobody knows. torchvision's weights need the classes of ImageNet-1K, or some of them.
+        that nobody knows. Weights of torchvision and timm need the classes of ImageNet-1K, or some of them.
 
         Args:
             context: the run.
@@ -71,7 +73,8 @@ class Teacher:
             if self.training.augmentation is not None:
                 self.training.augmentation.fits(context.spec)
         elif self._which is not None:
-            check_pretrained(network.name, context.spec, self._which, self._rows(network, context))
+            check = check_timm_weights if self._library == _TIMM else check_pretrained
+            check(network.name, context.spec, self._which, self._rows(network, context))
         elif self.weights != "random":
             self._check_file(context, network, where)
 
@@ -91,7 +94,7 @@ class Teacher:
             expected: the digest that the checkpoint had when the run began; None takes it as it is.
 
         Raises:
-            InputError: the checkpoint cannot be read, or torchvision's weights cannot be had.
+            InputError: the checkpoint cannot be read, or weights of torchvision or timm cannot be had.
             RunError: the checkpoint has another content than when the run began, or the training diverges.
         """
         network = self.architecture(context)
@@ -102,9 +105,9 @@ class Teacher:
             streams = context.streams if self.seed is None else Streams(self.seed)
             return network.initial(streams("random teacher"))
         if self._which is not None:
-            context.say(f"taking torchvision's weights of {network.name}")
-            rows = self._rows(network, context)
-            given = pretrained_weights(network.name, context.spec, self._which, rows)
+            context.say(f"taking {self._library}'s weights of {network.name}")
+            take = timm_weights if self._library == _TIMM else pretrained_weights
+            given = take(network.name, context.spec, self._which, self._rows(network, context))
             return {
                 name: tensor.to(network.device, network.dtype if tensor.is_floating_point() else tensor.dtype)
                 for name, tensor in given.items()
@@ -132,9 +135,14 @@ class Teacher:
 
     @property
     def _which(self) -> str | None:
-        """The name that torchvision has for its weights; None where they are not torchvision's."""
-        first, _, which = self.weights.partition(":")
-        return (which or "default") if first == _TORCHVISION else None
+        """The name that torchvision or timm has for its weights; None where they come from elsewhere."""
+        return (self.weights.partition(":")[2] or "default") if self._library else None
+
+    @property
+    def _library(self) -> str:
+        """``torchvision``, ``timm``, or nothing where weights come from elsewhere."""
+        first = self.weights.partition(":")[0]
+        return first if first in (_TORCHVISION, _TIMM) else ""
 
     @property
     def _path(self) -> Path:
@@ -144,15 +152,23 @@ class Teacher:
         return bn_variant(self.network, context.spec) if self.batch_norm else self.network
 
     def _rows(self, network: FunctionalNetwork, context: Context) -> list[int]:
-        """Rows of torchvision's classifier for the classes of the data."""
-        categories = torchvision_categories(network.name, self._which or "default")
-        return imagenet_rows(context.spec.class_names, categories, f"torchvision's '{network.name}'")
+        """Rows of the library's classifier for the classes of the data."""
+        where, which = f"{self._library}'s '{network.name}'", self._which or "default"
+        if self._library == _TORCHVISION:
+            return imagenet_rows(context.spec.class_names, torchvision_categories(network.name, which), where)
+        known = timm_classes(network.name, which)
+        if known != len(WORDNET_NUMBERS):
+            raise InputError(
+                f"{where} knows {known} classes, other than ImageNet-1K's, and timm does not say in which order; name "
+                "weights that were trained on ImageNet-1K last (weights timm:TAG)."
+            )
+        return imagenet_rows(context.spec.class_names, torchvision_categories("torchvision:resnet18"), where)
 
     def _check_file(self, context: Context, network: FunctionalNetwork, where: str) -> None:
         if not self._path.is_file():
             raise InputError(
                 f"the teacher of {where} has weights '{self.weights}', which is no file; give the path of a "
-                "checkpoint, or trained, torchvision or random."
+                "checkpoint, or trained, torchvision, timm or random."
             )
         checkpoint_weights(self._path, network)
         check_whitening(self._path, context.spec)
