@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from limbeck import registry
 from limbeck.core.context import Context
 from limbeck.core.recipe import Recipe
 from limbeck.data.splits import Data
@@ -63,6 +64,22 @@ def test_a_plan_is_about_what_the_run_takes(digits: Data, tmp_path: Path) -> Non
     distill(recipe, digits, ipc=1, out=tmp_path / "run", settings=QUIET)
     written = sum(path.stat().st_size for path in (tmp_path / "run").rglob("*") if path.is_file())
     assert 10 * 64 * 4 < disk_bytes(recipe, context) < 100 * written
+
+
+@pytest.mark.parametrize("name", [*sorted(registry.methods()), "dasm on mtt", "dasm on ast"])
+def test_every_method_can_be_planned(name: str, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def once(run: Callable[[], object], device: torch.device) -> tuple[float, float]:
+        run()
+        return 0.001, 0.0
+
+    monkeypatch.setattr(planning, "_seconds", once)  # one eager call of everything that a plan would measure
+    name, _, base = name.partition(" on ")
+    under = registry.method(base).recipe("digits") if base else None
+    recipe = registry.method(name).recipe(None if name == "random" else "digits", under)
+    settings = replace(QUIET, compile="off")
+    found = plan(recipe, make_context(recipe, digits, 2, 0, settings), tmp_path)
+    assert bool(found.steps) == (recipe.objective is not None)
+    assert (found.seconds > 0) == (name != "random")
 
 
 def test_memory_grows_with_what_is_in_it(digits: Data) -> None:

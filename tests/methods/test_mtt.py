@@ -114,12 +114,21 @@ def test_an_ipc_without_settings_takes_those_of_the_nearest_by_ratio(preset: str
 @pytest.mark.parametrize(("preset", "experts"), [("small", 4), ("digits", 8)])
 def test_ours_are_for_a_cpu(preset: str, experts: int) -> None:
     recipe = fields(preset)
-    assert recipe == mtt(preset, 1) == mtt(preset, 50)
+    assert recipe == mtt(preset, 50)
+    assert (recipe == mtt(preset, 1)) == (preset == "digits")
     assert recipe.pool.normalization == "any" and recipe.pool.count == experts
     assert recipe.curriculum.iterations <= 600
     assert recipe.pool.starts - 1 + recipe.pool.span <= recipe.pool.course.epochs <= 12
     # What is kept in [0, 1] can be stored in 8 bits.
     assert recipe.parametrization.space == "unit" and recipe.optimizer.clamp is True
+
+
+def test_more_images_per_class_are_shown_in_parts_on_a_cpu() -> None:
+    """A step of the images shows a student at most 400 of them, some more than at one image per class of ten."""
+    for ipc in (1, 10, 50):
+        objective = mtt("small", ipc).objective
+        shown = objective.student_steps * (objective.synthetic_batch or 10 * ipc)  # type: ignore[union-attr]
+        assert shown <= 400, ipc
 
 
 def test_data_normalized_otherwise_are_refused(

@@ -35,6 +35,11 @@ class Pool(Part):
         """Sets of weights that its state holds at most, those of optimizers counted; for memory and disk."""
         return 2
 
+    def probe(self, context: Context) -> View:
+        """A network with fresh weights as the objective would see one, of which only sizes and seconds count."""
+        network = self.architecture(context)
+        return View(network, network.initial(context.streams("probe")))
+
     def kept(self, context: Context) -> float:
         """Share in [0, 1] of what it computes before the first step that earlier runs have left; for predictions."""
         return 0.0

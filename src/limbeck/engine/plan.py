@@ -90,7 +90,7 @@ def plan(recipe: Recipe, context: Context, out: Path, storage: Storage = "float3
         train, first = _training_seconds(context, view, training)
         preparation += first + recipe.initializer.passes(context, load) * train / 3
     if recipe.pool is not None:
-        view = _fresh(recipe, context)
+        view = recipe.pool.probe(context)
         learner = getattr(recipe.pool, "teacher", None) or recipe.pool
         training = getattr(learner, "training", None) or Training()
         (train, first), (look, second) = _training_seconds(context, view, training), _forward_seconds(context, view)
@@ -230,12 +230,6 @@ def _weights(recipe: Recipe, context: Context) -> int:
     return sum(tensor.numel() for tensor in recipe.pool.architecture(context).module().state_dict().values())
 
 
-def _fresh(recipe: Recipe, context: Context) -> View:
-    assert recipe.pool is not None
-    network = recipe.pool.architecture(context)
-    return View(network, network.initial(context.streams("probe")))
-
-
 def _training_seconds(context: Context, view: View, training: Training) -> tuple[float, float]:
     """Seconds per image of one training step, and what the first one took longer."""
     network, training = view.network, training.bound(context.spec)
@@ -259,14 +253,18 @@ def _forward_seconds(context: Context, view: View) -> tuple[float, float]:
 
 
 def _matching_seconds(recipe: Recipe, context: Context, view: View, load: Workload) -> tuple[float, float]:
-    """Seconds of one class in one step, and what the first took longer; classes of a group are probed together."""
+    """Seconds of one class in one step, and what the first took longer.
+
+    Classes of a group, and classes that the objective looks at together, are probed together.
+    """
     objective = recipe.objective
     assert objective is not None and recipe.curriculum is not None
     groups = recipe.curriculum.groups(context)
     if groups:
         together = range(context.ipc) if united(recipe) else groups[0].images
         context = replace(context, group=replace(groups[0], images=together))
-    labels = tuple(context.labels) if groups else (0,)
+    joined = objective.joins_classes(view.network)
+    labels = tuple(context.labels) if groups else tuple(range(context.spec.classes)) if joined else (0,)
     ipc = len(context.positions)
     images, _ = _real(context, max(load.real, ipc * len(labels)))
     augmentation = recipe.augmentation and recipe.augmentation.bound(context.spec)

@@ -69,7 +69,7 @@ def ast(preset: str = "cifar10", ipc: int = 10) -> Recipe:
         InputError: there is no such preset, or ``ipc`` is below 1.
     """
     official, name = preset.endswith("-official"), preset.removesuffix("-official")
-    table = {**_TABLE, **{ours: {1: setting} for ours, setting in _mtt.OURS.items()}}
+    table = {**_TABLE, **_mtt.OURS}
     setting = _mtt.nearest("ast", table, name if preset in PRESETS else preset, ipc)
     recipe = _mtt.compose("ast", name, setting)
     pool = recipe.pool

@@ -46,6 +46,7 @@ _AVERAGE = {
     ("cifar100", 1): 0.9995,
     ("cifar100", 10): 0.9995,
     ("small", 1): 0.98,
+    ("small", 10): 0.96,
     ("digits", 1): 0.98,
 }
 
@@ -62,7 +63,7 @@ def ftd(preset: str = "cifar10", ipc: int = 10) -> Recipe:
     Raises:
         InputError: there is no such preset, or ``ipc`` is below 1.
     """
-    table = {**TABLE, **{ours: {1: setting} for ours, setting in _mtt.OURS.items()}}
+    table = {**TABLE, **_mtt.OURS}
     setting = _mtt.nearest("ftd", table, preset, ipc)
     column = preset, next(known for known, held in table[preset].items() if held is setting)
     recipe = _mtt.compose("ftd", preset, setting)

@@ -50,7 +50,7 @@ def tesla(preset: str = "cifar10", ipc: int = 10) -> Recipe:
         InputError: there is no such preset, or ``ipc`` is below 1.
     """
     follow_code, name = preset.endswith("-code"), preset.removesuffix("-code")
-    table = {**_README, **{ours: {1: setting} for ours, setting in _mtt.OURS.items()}}
+    table = {**_README, **_mtt.OURS}
     setting = _mtt.nearest("tesla", table, name if preset in PRESETS else preset, ipc)
     if name in _PAPER and not follow_code:
         setting = replace(setting, lr=setting.lr / 2)

@@ -148,6 +148,12 @@ class Experts(Pool):
             return 0.0
         return self.course.passes * self.count * self.course.epochs * len(context.data)
 
+    def probe(self, context: Context) -> View:
+        """Fresh networks in place of the snapshots of a piece."""
+        network = self.architecture(context)
+        piece = tuple(network.initial(context.streams("probe", number)) for number in range(self.span + 1))
+        return View(network, piece[0], trajectory=Trajectory(piece, 0, self.starts))
+
     def kept(self, context: Context) -> float:
         """Experts that were trained before."""
         folder = None if self.store else cached_folder(context, self.wanted(context))
