@@ -99,7 +99,7 @@ class Campaign:
 
     def _step(self, cell: Cell, seed: int, deadline: float) -> bool:
         """One seed of a cell; whether its outcome is in the ledger now."""
-        name, step = _name(cell, seed), Step(cell, seed, self.out)
+        name, step, begun = _name(cell, seed), Step(cell, seed, self.out), False
         try:
             data = data_for(cell, self.data_dir)
             if data is None:
@@ -112,6 +112,7 @@ class Campaign:
                 self.say(f"{name}: about {seconds / 60:.1f} minutes are needed, {max(0.0, left) / 60:.1f} are left")
                 return False
             self.say(f"{name}: about {seconds / 60:.1f} minutes")
+            begun = True
             with _until(deadline):
                 distilled = step.distil(data, self.settings)
             entry, judged = step.judge(distilled, data, self.settings, self.note)
@@ -124,9 +125,10 @@ class Campaign:
             self.say(f"{name}: {error}")
             return False
         except RunError as error:
-            self.ledger.add(cell, seed, {"failed": str(error)})
             self.say(f"{name}: {error}")
-            return True
+            if begun:  # what only could not be foretold is not measured
+                self.ledger.add(cell, seed, {"failed": str(error)})
+            return begun
         self.ledger.add(cell, seed, entry, judged)
         self.say(f"{name}: {100 * sum(judged['last']) / len(judged['last']):.1f} %")
         return True

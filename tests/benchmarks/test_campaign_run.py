@@ -143,6 +143,16 @@ def test_a_run_that_fails_is_a_cell_that_says_so(tmp_path: Path, monkeypatch: py
     assert campaign(tmp_path)[0].run(5) == 0
 
 
+def test_a_plan_that_fails_is_no_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*given: object) -> float:
+        raise RunError("nobody can tell.")
+
+    monkeypatch.setattr(steps.Step, "distilling_seconds", unknown)
+    made, _ = campaign(tmp_path)
+    assert made.run(5) == 0
+    assert Ledger(tmp_path / "results").measured(TOY) is None
+
+
 def test_cells_for_a_gpu_and_without_data_wait(tmp_path: Path) -> None:
     made, _ = campaign(tmp_path, [replace(TOY, device="cuda"), replace(TOY, data="cifar10")])
     assert made.run(5) == 0
