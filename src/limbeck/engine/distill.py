@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from limbeck.core.context import Context
 from limbeck.core.distilled import Distilled, Storage
-from limbeck.core.errors import InputError
+from limbeck.core.errors import InputError, Interrupted
 from limbeck.core.execution import use_allocator
 from limbeck.core.executor import Executor, InProcess
 from limbeck.core.plain import encode
@@ -23,7 +24,7 @@ from limbeck.data.images import check_ipc
 from limbeck.engine.folder import RunFolder
 from limbeck.engine.groups import GroupRun, chains, check_processes, first_pool
 from limbeck.engine.identity import hardware, peak_memory_bytes, versions
-from limbeck.engine.interrupt import stoppable
+from limbeck.engine.interrupt import Stop, stoppable
 from limbeck.engine.loop import Loop, LoopState
 from limbeck.engine.plan import shortage
 from limbeck.engine.progress import progress
@@ -118,7 +119,8 @@ def distill(
     settings = settings or Settings()
     _check_cut(cut_after, recipe)
     display = progress(settings.progress)
-    context = make_context(recipe, data, ipc, seed, settings, executor, display.say)
+    context, stop = make_context(recipe, data, ipc, seed, settings, executor, display.say), Stop()
+    context = replace(context, pause=functools.partial(_pause, stop, out is not None))
     check_storage(recipe, storage)
     if executor is None:
         check_processes(recipe, context, settings)
@@ -168,7 +170,7 @@ def distill(
             display.say(f"warning: {warning}")
         groups = folder.groups if folder else None
         pool = first_pool(recipe, context, groups) if grouped else None
-        with stoppable() as stop, display:
+        with stoppable(stop), display:
             run: Run | GroupRun
             told: dict[str, Any] = {}
             if grouped:
@@ -193,6 +195,13 @@ def distill(
                 write_examples(folder.path, data.train)
                 folder.finish(distilled, {**record, **told})
         return distilled
+
+
+def _pause(stop: Stop, resumes: bool) -> None:
+    """End what is trained before the first step where somebody asked to."""
+    if stop.signal is not None:
+        again = "; the same command resumes" if resumes else ""
+        raise Interrupted(f"stopped by {stop.signal.name} while networks were trained before the first step{again}.")
 
 
 def check_storage(recipe: Recipe, storage: Storage) -> None:

@@ -19,13 +19,16 @@ class Stop:
 
 
 @contextmanager
-def stoppable() -> Iterator[Stop]:
+def stoppable(stop: Stop | None = None) -> Iterator[Stop]:
     """Within the block the first SIGTERM or SIGINT only sets the yielded `Stop`; a second one acts as usual.
 
     A signal to which the block has not reacted with an error is delivered again when the block ends, so that work
     which comes after it (the next run of a comparison) is stopped as well.
+
+    Args:
+        stop: which is set and yielded; a new one by default.
     """
-    stop = Stop()
+    stop = stop or Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers
         return

@@ -129,7 +129,7 @@ class Forgetting(Initializer):
         network = context.network(self.network)
         weights = network.initial(context.streams("forgetting network"))
         streams = Streams(context.streams("forgetting").seed)
-        return guesses(network, weights, context.data, self.training, self.epochs, streams)
+        return guesses(network, weights, context.data, self.training, self.epochs, streams, context.pause)
 
 
 def _chosen(

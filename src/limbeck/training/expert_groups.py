@@ -143,8 +143,10 @@ def train_group(
             voice.say(f"{title}: {done} of {epochs} epochs")
             said = time.monotonic()
         if done < epochs:
-            state = {"epochs": done, "weights": weights, "velocity": velocity, "changes": changes}
-            halfway.keep_if_due({**state, "snapshots": {str(key): value for key, value in snapshots.items()}})
+            state: dict[str, Any] = {"epochs": done, "weights": weights, "velocity": velocity, "changes": changes}
+            state["snapshots"] = {str(key): value for key, value in snapshots.items()}
+            halfway.keep_if_due(state)
+            halfway.pause(voice.pause, state)
     return [
         Expert(
             {

@@ -178,7 +178,14 @@ def _task(function: Callable[..., Any], context: Context, wanted: Wanted, folder
     network = side_by_side(context.network(wanted.network), wanted.course.together)
     wanted = replace(wanted, course=wanted.course.bound(context.spec))
     return functools.partial(
-        _alike, function, torch.get_num_threads(), network, context.data, wanted, folder, Voice(context.say)
+        _alike,
+        function,
+        torch.get_num_threads(),
+        network,
+        context.data,
+        wanted,
+        folder,
+        Voice(context.say, context.pause),
     )
 
 

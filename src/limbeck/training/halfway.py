@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from limbeck.core.errors import RunError
+from limbeck.core.errors import Interrupted, RunError
 from limbeck.core.network import Weights
 from limbeck.storage.tree import load_tree, save_tree
 from limbeck.storage.weights import checksum
@@ -59,6 +59,22 @@ class Halfway:
             tree = dict(state)
             save_tree(self._path, {"state": tree, "checksum": checksum(_flat(tree))})
         self._written = time.monotonic()
+
+    def pause(self, pause: Callable[[], None], state: Mapping[str, Any]) -> None:
+        """Ask whether to go on; where somebody wants to stop, the state is kept first.
+
+        Args:
+            pause: see `Context.pause`.
+            state: a tree of dicts, lists, tensors and numbers.
+
+        Raises:
+            Interrupted: somebody asked to stop.
+        """
+        try:
+            pause()
+        except Interrupted:
+            self.keep(state)
+            raise
 
     def kept(self, device: torch.device, like: Mapping[str, Any]) -> dict[str, Any] | None:
         """The state that was written last; None where there is none, or one that is damaged or of another training.

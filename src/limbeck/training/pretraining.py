@@ -79,6 +79,7 @@ def pretrained(
 
     Raises:
         RunError: a loss is no longer finite.
+        Interrupted: somebody asked to stop (`Context.pause`).
     """
     streams = context.streams if seed is None else Streams(seed)
     key = cache_key(context, network, training, epochs, streams.seed, schedule)
@@ -90,7 +91,7 @@ def pretrained(
         count,
         streams,
         context.cache / key if context.cache else None,
-        Voice(context.say),
+        Voice(context.say, context.pause),
     )
     return iter(context.executor.map(task, range(count)))
 
@@ -165,11 +166,16 @@ def content_key(context: Context, network: str, seed: int, **course: Any) -> str
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
+def _go_on() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Voice:
-    """Says something in this process; a copy in another one, which has no display, keeps silent."""
+    """Says something in this process and stops there when somebody asks to; a copy in another one does neither."""
 
     say: Callable[[str], None]
+    pause: Callable[[], None] = _go_on
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Voice, (_say_nothing,))
@@ -256,7 +262,9 @@ def _train(
             voice.say(f"{title}: {done} of {epochs} epochs")
             said = time.monotonic()
         if done < epochs:
-            halfway.keep_if_due({"epochs": done, "weights": weights, "velocity": velocity})
+            state = {"epochs": done, "weights": weights, "velocity": velocity}
+            halfway.keep_if_due(state)
+            halfway.pause(voice.pause, state)
     return {name: tensor.detach() for name, tensor in weights.items()}
 
 
