@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from limbeck.core.batch import Moment
 from limbeck.core.context import Context, Pieces
 from limbeck.core.contracts import Workload
-from limbeck.core.errors import InputError, Interrupted, RunError
+from limbeck.core.errors import InputError, RunError
 from limbeck.core.focus import Focus
 from limbeck.core.network import Weights
 from limbeck.core.recipe import Recipe
@@ -32,9 +31,9 @@ from limbeck.storage.weights import digest
 from limbeck.training.expert_folders import cached_folder
 from limbeck.training.expert_training import ExpertTraining
 from limbeck.training.experts import build_experts, train_experts
-from limbeck.training.halfway import Halfway
 from limbeck.training.scoring import CHECKPOINTS
 from limbeck.training.settings import Training
+from tests.pools.stopped import check_stopped_in_training
 
 NETWORK = "convnet1:width=4"
 COURSE = ExpertTraining(training=Training(lr=0.02, momentum=0.0, weight_decay=0.0, batch_size=16), epochs=6)
@@ -225,27 +224,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
 
 
 def test_a_run_that_is_asked_to_stop_while_experts_are_trained_goes_on_from_their_last_epoch(
-    portion: Callable[..., ImageSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    portion: Callable[..., ImageSet], tmp_path: Path
 ) -> None:
-    train = portion()
-    data = Data(train=train, validation=None, test=None, spec=train.spec)
-    settings = Settings(progress="quiet", device="cpu", network_cache=tmp_path / "cache")
-    whole = distill(recipe(), data, ipc=1, settings=replace(settings, network_cache=False))
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted, match="stopped by SIGTERM while networks"):
-        patch.setattr(Halfway, "keep_if_due", lambda self, state: signal.raise_signal(signal.SIGTERM))
-        distill(recipe(), data, ipc=1, out=tmp_path / "run", settings=settings)
-    assert len(list(tmp_path.rglob("*.unfinished"))) == 1
-    begun: list[int] = []
-    go_on = Halfway.kept
-
-    def watched(self: Halfway, *given: Any) -> Any:
-        kept = go_on(self, *given)
-        begun.append(0 if kept is None else kept["epochs"])
-        return kept
-
-    monkeypatch.setattr(Halfway, "kept", watched)
-    found = distill(recipe(), data, ipc=1, out=tmp_path / "run", settings=settings)
-    assert begun == [1, 0, 0] and torch.equal(found.stored, whole.stored)
+    check_stopped_in_training(recipe(), portion(), tmp_path)
 
 
 def cut() -> Any:

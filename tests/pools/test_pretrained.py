@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 
 from limbeck.core.batch import Moment
 from limbeck.core.context import Context
-from limbeck.core.errors import InputError, Interrupted, RunError
+from limbeck.core.errors import InputError, RunError
 from limbeck.core.executor import Executor
 from limbeck.data import Data
 from limbeck.data.images import ImageSet
@@ -21,9 +20,9 @@ from limbeck.engine.loop import Loop
 from limbeck.engine.settings import Settings
 from limbeck.pools.pretrained import Pretrained, pretrain
 from limbeck.storage.weights import digest, read_weights, weight_files
-from limbeck.training.halfway import Halfway
 from limbeck.training.supervised import Training
 from tests.engine.tiny import tiny_idc
+from tests.pools.stopped import check_stopped_in_training
 
 NETWORK = "convnet1:width=4"
 POOL = Pretrained(network=NETWORK, training=Training(lr=0.02, batch_size=16), epochs=2, count=3)
@@ -121,28 +120,11 @@ def test_a_resumed_run_needs_no_cache(portion: Callable[..., ImageSet], tmp_path
 
 
 def test_a_run_that_is_asked_to_stop_while_networks_are_trained_goes_on_from_their_last_epoch(
-    portion: Callable[..., ImageSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    portion: Callable[..., ImageSet], tmp_path: Path
 ) -> None:
-    train = portion()
-    data = Data(train=train, validation=None, test=None, spec=train.spec)
-    settings = Settings(progress="quiet", device="cpu", network_cache=tmp_path / "cache")
-    recipe = tiny_idc(iterations=2, steps=1).with_(pool=replace(POOL, network="convnet2:width=4"))
-    whole = distill(recipe, data, ipc=1, settings=replace(settings, network_cache=False))
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted, match="stopped by SIGTERM while networks"):
-        patch.setattr(Halfway, "keep_if_due", lambda self, state: signal.raise_signal(signal.SIGTERM))
-        distill(recipe, data, ipc=1, out=tmp_path / "run", settings=settings)
-    assert len(list(tmp_path.rglob("*.unfinished"))) == 1
-    begun: list[int] = []
-    go_on = Halfway.kept
-
-    def watched(self: Halfway, *given: Any) -> Any:
-        kept = go_on(self, *given)
-        begun.append(0 if kept is None else kept["epochs"])
-        return kept
-
-    monkeypatch.setattr(Halfway, "kept", watched)
-    found = distill(recipe, data, ipc=1, out=tmp_path / "run", settings=settings)
-    assert begun == [1, 0, 0] and torch.equal(found.stored, whole.stored)
+    check_stopped_in_training(
+        tiny_idc(iterations=2, steps=1).with_(pool=replace(POOL, network="convnet2:width=4")), portion(), tmp_path
+    )
 
 
 def cut() -> Any:
