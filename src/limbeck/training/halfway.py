@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from limbeck.core.errors import Interrupted, RunError
+from limbeck.core.errors import RunError
 from limbeck.core.network import Weights
 from limbeck.storage.tree import load_tree, save_tree
 from limbeck.storage.weights import checksum
@@ -72,7 +72,7 @@ class Halfway:
         """
         try:
             pause()
-        except Interrupted:
+        except BaseException:
             self.keep(state)
             raise
 

@@ -22,6 +22,7 @@ from limbeck.ops.selection import forgetting_events
 from limbeck.storage.tree import load_tree, save_tree
 from limbeck.training.embedding import embed
 from limbeck.training.halfway import UNFINISHED, Halfway
+from limbeck.training.pretraining import Voice
 from limbeck.training.settings import Training
 from limbeck.training.supervised import fit, still
 
@@ -46,16 +47,6 @@ class Judgement:
     right: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class _Pause:
-    """Stops a training in this process where somebody asked to; a copy in another one never does."""
-
-    pause: Callable[[], None]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_Pause, (_go_on,))
-
-
 def _go_on() -> None:
     pass
 
@@ -72,7 +63,7 @@ class _Lesson:
     shape: tuple[int, int, int]
     streams: Streams
     folder: Path | None
-    stop: _Pause
+    voice: Voice
 
     def lr(self, epoch: int) -> float:
         """Step size in an epoch: a fifth after two thirds of them, and again after five sixths."""
@@ -112,8 +103,8 @@ def scorers(
         Interrupted: somebody asked to stop (`Context.pause`).
     """
     training, spec = training.bound(context.spec), context.spec
-    stop, folder = _Pause(context.pause), context.scratch
-    lesson = _Lesson(network, images, targets, training, epochs, spec.shape, context.streams, folder, stop)
+    voice, folder = Voice(context.say, context.pause), context.scratch
+    lesson = _Lesson(network, images, targets, training, epochs, spec.shape, context.streams, folder, voice)
     return list(context.executor.map(functools.partial(_scorer, lesson), range(count)))
 
 
@@ -156,17 +147,8 @@ def _train(lesson: _Lesson, number: int, halfway: Halfway) -> list[Weights]:
         if epoch + 1 < epochs:
             state = {"epochs": epoch + 1, "weights": weights, "velocity": velocity, "bank": bank}
             halfway.keep_if_due(state)
-            _stopped(lesson.stop, functools.partial(halfway.keep, state))
+            halfway.pause(lesson.voice.pause, state)
     return bank
-
-
-def _stopped(stop: _Pause, keep: Callable[[], None]) -> None:
-    """Keep what there is before a stop."""
-    try:
-        stop.pause()
-    except BaseException:
-        keep()
-        raise
 
 
 def _kept(folder: Path | None, name: str, device: torch.device, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
