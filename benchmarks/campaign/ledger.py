@@ -17,11 +17,15 @@ from typing import Any
 from benchmarks.campaign.cells import Cell
 from limbeck.reports.runs import read_json
 from limbeck.storage.atomic import write_text
+from limbeck.storage.lock import alone
 
 __all__ = ["RESULTS", "Ledger", "Measured"]
 
 RESULTS = Path(__file__).parents[1] / "results"
 """Where the records lie."""
+
+_WAIT = 60.0
+"""Seconds for which another campaign may be writing down what it measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +69,17 @@ class Ledger:
         self._folder = folder
         self._blocks: dict[str, dict[str, Any]] = {}
 
+    def refresh(self) -> None:
+        """Read the records anew: other campaigns may have added to them."""
+        self._blocks.clear()
+
     def has(self, cell: Cell, seed: int) -> bool:
         """Whether a seed of a cell was measured, or failed."""
         entry = self._seeds(cell).get(str(seed), {})
         return "failed" in entry or cell.judged_by in entry.get("judged", {})
 
     def add(self, cell: Cell, seed: int, entry: dict[str, Any], judged: dict[str, Any] | None = None) -> None:
-        """Write what came of a seed, atomically; judgements that are there stay.
+        """Write what came of a seed, atomically; judgements that are there stay, and what others wrote meanwhile.
 
         Args:
             cell: of which cell.
@@ -79,13 +87,16 @@ class Ledger:
             entry: what it cost and on what, or ``{"failed": why}``.
             judged: the judgement that the cell asks for.
         """
-        run = self._block(cell)["runs"].setdefault(cell.run, {"command": cell.command, "seeds": {}})
-        before = run["seeds"].get(str(seed), {}).get("judged", {})
-        judgements = before if judged is None else {**before, cell.judged_by: judged}
-        run["seeds"][str(seed)] = {**entry, "judged": judgements} if judgements else entry
-        content = self._block(cell)
-        content["runs"] = dict(sorted(content["runs"].items()))
-        write_text(self._path(cell), json.dumps(content, indent=1) + "\n")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with alone(self._folder, self._path(cell).stem, wait=_WAIT):
+            self.refresh()
+            content = self._block(cell)
+            run = content["runs"].setdefault(cell.run, {"command": cell.command, "seeds": {}})
+            before = run["seeds"].get(str(seed), {}).get("judged", {})
+            judgements = before if judged is None else {**before, cell.judged_by: judged}
+            run["seeds"][str(seed)] = {**entry, "judged": judgements} if judgements else entry
+            content["runs"] = dict(sorted(content["runs"].items()))
+            write_text(self._path(cell), json.dumps(content, indent=1) + "\n")
 
     def measured(self, cell: Cell) -> Measured | None:
         """What is known of a cell; None if nothing."""

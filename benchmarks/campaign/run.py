@@ -4,7 +4,8 @@ Cells come in the order of `cells.priority`. A seed is a step: it is begun when 
 that it ends before the budget does, and cells that do not fit the device, the memory or the time are passed by. With
 ``--partly`` the first one that is too long is begun all the same; at the end of the budget it is stopped with a
 checkpoint, and the next campaign goes on there. Whatever was measured is written to ``benchmarks/results`` after each
-seed; nothing is committed.
+seed; nothing is committed. Several campaigns may run at once, with the same ``--out`` and ``--results``: each takes
+cells that no other one is at work on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -28,6 +29,7 @@ from limbeck.core.errors import InputError, Interrupted, RunError
 from limbeck.engine.settings import Settings
 from limbeck.reports.runs import read_json
 from limbeck.storage.atomic import write_text
+from limbeck.storage.lock import InUse, alone
 
 __all__ = ["Campaign", "main"]
 
@@ -67,17 +69,30 @@ class Campaign:
         deadline = time.monotonic() + 60 * minutes
         done = self.take_over()
         for cell in self.cells:
-            for seed in range(cell.seeds):
-                if time.monotonic() >= deadline:
-                    self.say(f"the budget is spent; {done} steps done")
-                    return done
-                if cell.device != self._device or self.ledger.has(cell, seed):
-                    continue
-                if not self._step(cell, seed, deadline):
-                    break
-                done += 1
+            if cell.device != self._device or not self._missing(cell):
+                continue
+            try:
+                with self._claimed(cell):
+                    self.ledger.refresh()
+                    for seed in self._missing(cell):
+                        if time.monotonic() >= deadline:
+                            self.say(f"the budget is spent; {done} steps done")
+                            return done
+                        if not self._step(cell, seed, deadline):
+                            break
+                        done += 1
+            except InUse:
+                self.say(f"{cell.data_title}, {cell.run}: another campaign is at work on it")
         self.say(f"nothing more that fits; {done} steps done")
         return done
+
+    def _missing(self, cell: Cell) -> list[int]:
+        return [seed for seed in range(cell.seeds) if not self.ledger.has(cell, seed)]
+
+    def _claimed(self, cell: Cell) -> AbstractContextManager[None]:
+        """Keep other campaigns away from the runs of a cell: its seeds often share networks that are trained first."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        return alone(self.out, f"{cell.block}-{cell.run}")
 
     def take_over(self) -> int:
         """Write down what lies finished in run folders and is not in the ledger; how many steps that was."""
@@ -199,6 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/campaign"), help="folder of run folders")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the records")
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, help="only these")
+    parser.add_argument("--only", nargs="+", default=(), metavar="METHOD", help="only cells of these methods")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--note", default="", help="what has to be known of these measurements")
     parser.add_argument("--partly", action="store_true", help="begin a run that is longer than the budget")
@@ -206,6 +222,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     settings, ledger = Settings(device=given.device, progress="quiet"), Ledger(given.results)
     cells = declared(given.tables)
+    if given.only:
+        if unknown := [name for name in given.only if name not in {cell.words[0] for cell in cells}]:
+            parser.error(f"--only: no cell of these tables is of {', '.join(unknown)}.")
+        cells = [cell for cell in cells if cell.words[0] in given.only]
     if given.list:
         for cell in cells:
             missing = [seed for seed in range(cell.seeds) if not ledger.has(cell, seed)]

@@ -32,6 +32,16 @@ def test_what_is_added_is_read_again(tmp_path: Path) -> None:
         assert known.distil_seconds(TOY, "cuda") is None and known.judge_seconds(TOY, "cuda") is None
 
 
+def test_two_campaigns_write_the_same_records(tmp_path: Path) -> None:
+    one, two = Ledger(tmp_path), Ledger(tmp_path)
+    assert not one.has(TOY, 0) and not two.has(TOY, 0)  # both have read that there is nothing
+    one.add(TOY, 0, spent(1.0), judgement(0.5))
+    two.add(TOY, 1, spent(1.0), judgement(0.7))
+    assert two.has(TOY, 0) and not one.has(TOY, 1)
+    one.refresh()
+    assert one.has(TOY, 1) and Ledger(tmp_path).has(TOY, 0)
+
+
 def test_one_run_has_several_judgements(tmp_path: Path) -> None:
     ledger, other = Ledger(tmp_path), replace(TOY, network="convnet1:width=8")
     ledger.add(TOY, 0, spent(1.0), judgement(0.5))

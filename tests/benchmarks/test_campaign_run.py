@@ -158,6 +158,36 @@ def test_cells_for_a_gpu_and_without_data_wait(tmp_path: Path) -> None:
     assert made.run(5) == 0
 
 
+def test_what_another_campaign_is_at_work_on_is_passed_by(tmp_path: Path) -> None:
+    other = replace(TOY, words=(*TOY.words[:-1], "6"))
+    first, _ = campaign(tmp_path)
+    with first._claimed(TOY):
+        second, said = campaign(tmp_path, [TOY, other])
+        assert second.run(5) == 2
+    assert any("another campaign is at work on it" in line for line in said)
+    found = Ledger(tmp_path / "results")
+    assert found.measured(TOY) is None and found.measured(other) is not None
+    assert second.run(5) == 2  # the other one is gone
+
+
+def test_what_another_campaign_measured_meanwhile_is_not_measured_again(tmp_path: Path) -> None:
+    late, _ = campaign(tmp_path)
+    assert not late.ledger.has(TOY, 0)
+    early, _ = campaign(tmp_path)
+    early.run(5)
+    late.out = tmp_path / "other runs"  # where nothing can be taken over
+    assert late.run(5) == 0
+
+
+def test_methods_are_chosen_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--budget", "0", "--list", "--tables", "small_campaign", "--results", str(tmp_path), "--only"]
+    assert run.main([*arguments, "idm", "dm"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 8
+    with pytest.raises(SystemExit):
+        run.main([*arguments, "dmm"])
+    assert "no cell of these tables is of dmm" in capsys.readouterr().err
+
+
 def test_the_command_line_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--budget", "0", "--list", "--tables", "small_campaign", "--results", str(tmp_path)]
     assert run.main(arguments) == 0
