@@ -15,14 +15,15 @@ from limbeck.reports.wording import machine_in_words, steps_in_words
 __all__ = ["cost_section"]
 
 
-def cost_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> dict[str, Any]:
-    """Times and memory by method, hardware and versions, each once."""
-    return {
+def cost_section(entries: Sequence[Entry], colours: Mapping[str, str]) -> dict[str, Any] | None:
+    """Times and memory by method, hardware and versions, each once; None where nothing is known of them."""
+    section = {
         "costs": _costs(entries, colours),
         "machines": _distinct(machine_in_words(entry.run.record.get("hardware", {})) for entry in entries),
         "steps": _distinct(steps_in_words(entry.run.record.get("execution", {})) for entry in entries),
         "versions": _distinct(_versions(entry) for entry in entries),
     }
+    return section if any(section.values()) else None
 
 
 def _costs(entries: Sequence[Entry], colours: Mapping[str, str]) -> PlainTable | None:
