@@ -49,12 +49,35 @@ def test_normalized_space_is_inverted(make: Callable[..., Distilled]) -> None:
 
 def test_uint8_storage_clamps_and_rounds(make: Callable[..., Distilled]) -> None:
     distilled = make(scale=2.0)
-    levels = distilled.stored_as("uint8").stored * 255
-    torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-4)
-    assert levels.min() >= 0 and levels.max() == 255
+    small = distilled.stored_as("uint8")
+    assert small.stored.dtype == torch.uint8 and small.stored.max() == 255
     inside = distilled.stored <= 1
-    assert ((distilled.stored * 255 - levels).abs()[inside] <= 0.5001).all()
-    assert torch.equal(distilled.stored_as("uint8").stored_as("uint8").stored, levels / 255)
+    assert ((distilled.stored * 255 - small.stored.float()).abs()[inside] <= 0.5001).all()
+    assert (small.stored[~inside] == 255).all()
+    assert small.stored_as("uint8").stored is small.stored
+    assert torch.equal(small.values(small.stored), small.stored.float() / 255)
+    assert torch.equal(small.decoded()[0], small.stored.flatten(0, 1).float() / 255)
+    assert torch.equal(small.stored_as("float32").stored, small.stored.float() / 255)
+
+
+def test_levels_are_of_training_images(make: Callable[..., Distilled]) -> None:
+    distilled = make()
+    small = distilled.stored_as("uint8")
+    levels = small.levels()
+    assert levels is not None and torch.equal(levels, small.stored.flatten(0, 1))
+    assert distilled.levels() is None  # not kept in 8 bits
+    assert make(random().with_(parametrization=Partition(factor=2))).stored_as("uint8").levels() is None
+
+
+def test_levels_of_normalized_space_stand_for_its_numbers(make: Callable[..., Distilled]) -> None:
+    unit = make()
+    normalization = unit.spec.normalization
+    recipe = sre2l("digits").with_(parametrization=Plain(space="normalized"))
+    small = replace(unit, stored=normalization.apply(unit.stored), recipe=recipe).stored_as("uint8")
+    exact = (unit.stored * 255).round() / 255
+    torch.testing.assert_close(small.values(small.stored), normalization.apply(exact), rtol=0, atol=1e-5)
+    torch.testing.assert_close(small.decoded()[0], exact.flatten(0, 1), rtol=0, atol=1e-5)
+    assert torch.equal(small.stored, (exact * 255).round().to(torch.uint8))
 
 
 def test_bytes_count_pixels(make: Callable[..., Distilled]) -> None:

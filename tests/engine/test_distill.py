@@ -114,7 +114,7 @@ def test_what_is_returned_is_what_is_loaded(uninterrupted: Callable[[Recipe], Pa
 
 def test_uint8_is_returned_as_it_is_written(tmp_path: Path, digits: Data) -> None:
     first = distill(tiny_idc(), digits, ipc=1, out=tmp_path / "run", storage="uint8", settings=QUIET)
-    assert torch.equal((first.stored * 255).round() / 255, first.stored)
+    assert first.stored.dtype == torch.uint8
     assert first.bytes == 10 * 64
     for again in (load(tmp_path / "run"), distill(tiny_idc(), digits, ipc=1, out=tmp_path / "run", storage="uint8")):
         assert torch.equal(again.stored, first.stored)

@@ -8,8 +8,8 @@ from limbeck.core.streams import Streams
 from limbeck.data import Data
 from limbeck.evaluation.details import Details, look
 from limbeck.evaluation.evaluate import evaluate_real
+from limbeck.evaluation.images import RealImages
 from limbeck.evaluation.protocols import Protocol
-from limbeck.evaluation.students import RealImages
 from limbeck.networks import build
 from limbeck.training.supervised import accuracy
 

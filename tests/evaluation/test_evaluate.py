@@ -24,9 +24,9 @@ from limbeck.data.images import ImageSet
 from limbeck.engine.distill import distill
 from limbeck.engine.settings import Settings
 from limbeck.evaluation.evaluate import evaluate, evaluate_real
+from limbeck.evaluation.images import Rows
 from limbeck.evaluation.protocols import Protocol
 from limbeck.evaluation.scores import Reached, Scores
-from limbeck.evaluation.students import Rows
 from limbeck.formats.native import load
 from limbeck.methods.random import random
 from limbeck.storage.directory import write_set

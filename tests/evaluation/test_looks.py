@@ -9,9 +9,10 @@ from limbeck.core.errors import RunError
 from limbeck.core.execution import Execution
 from limbeck.core.streams import Streams
 from limbeck.data import Data
+from limbeck.evaluation.images import RealImages
 from limbeck.evaluation.looks import CountedImages
 from limbeck.evaluation.protocols import Protocol
-from limbeck.evaluation.students import RealImages, Source, Student, train_and_judge
+from limbeck.evaluation.students import Source, Student, train_and_judge
 
 PROTOCOL = Protocol(name="tiny", networks=("mlp",), repeats=1, budget="epochs", length=5)
 

@@ -12,9 +12,10 @@ from limbeck.core.execution import Execution
 from limbeck.core.streams import Streams
 from limbeck.data import Data, from_arrays
 from limbeck.evaluation.evaluate import evaluate_real
+from limbeck.evaluation.images import RealImages, Rows
 from limbeck.evaluation.labels import ByTeacher, Labels
 from limbeck.evaluation.protocols import Protocol, for_data
-from limbeck.evaluation.students import RealImages, Rows, Source, Student, train, train_and_judge, train_together
+from limbeck.evaluation.students import Source, Student, train, train_and_judge, train_together
 from limbeck.networks import build
 from limbeck.training.ensemble import side_by_side, split, stack
 from limbeck.training.lessons import Lessons

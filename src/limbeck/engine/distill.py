@@ -176,7 +176,7 @@ def distill(
             if grouped:
                 workers = executor or (Processes(settings.processes) if settings.processes > 1 else None)
                 run = GroupRun(recipe, context, groups, settings, display, stop, pool, workers, cut_after)
-                stored = run.to_the_end()
+                stored = run.to_the_end(lambda images: as_set(images).stored)
                 distilled = as_set(stored, run.learnt)
                 told = recipe.curriculum.record(run.lessons) if segments and recipe.curriculum else {}
                 for entry, own in zip(told.get("segments", ()), run.told, strict=bool(told)):

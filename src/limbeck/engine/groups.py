@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -161,8 +161,13 @@ class GroupRun:
         self.told: list[dict[str, Any]] = []
         self.learnt: dict[str, Tensor] = {}
 
-    def to_the_end(self) -> Tensor:
-        """The stored images of all groups, ``[K, n, C, H, W]`` on the CPU."""
+    def to_the_end(self, kept: Callable[[Tensor], Tensor]) -> Tensor:
+        """The stored images of all groups, ``[K, n, C, H, W]`` on the CPU.
+
+        Args:
+            kept: makes of those of a group what is kept of them, in another number format, say; so that all are never
+                there in both.
+        """
         every = [group for chain in self._chains for group in chain]
         done = [group for group in every if self._folder is not None and self._folder.finished(group)]
         if done:
@@ -170,11 +175,14 @@ class GroupRun:
         begun = sum(self._work.steps(group) for group in done)
         self._display.start(self._work.recipe.name, self._work.total, begun)
         spec = self._context.spec
-        stored = torch.empty(spec.classes, self._context.ipc, *spec.shape)
+        stored: Tensor | None = None
         losses: list[float] = []
         beside: list[dict[str, Tensor]] = []
         for group, learnt in self._learn():
-            stored[group.labels.start : group.labels.stop, group.images.start : group.images.stop] = learnt.stored
+            part = kept(learnt.stored)
+            if stored is None:
+                stored = torch.empty(spec.classes, self._context.ipc, *spec.shape, dtype=part.dtype)
+            stored[group.labels.start : group.labels.stop, group.images.start : group.images.stop] = part
             offset = self._work.before(group)
             self.lines += [
                 {
@@ -194,6 +202,7 @@ class GroupRun:
             self._display.advance(offset + self._work.steps(group), learnt.loss)
         self.loss = sum(losses) / len(losses) if losses else None
         self.learnt = by_segment(beside)
+        assert stored is not None  # a set has images, and every image a group
         return stored
 
     def _learn(self) -> Iterator[tuple[Group, Learnt]]:

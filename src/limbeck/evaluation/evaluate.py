@@ -19,10 +19,11 @@ from limbeck.core.execution import Execution, ExecutionSettings, use_allocator
 from limbeck.core.executor import Executor, InProcess
 from limbeck.core.real import DataSpec, RealSet
 from limbeck.core.streams import Streams
+from limbeck.evaluation.images import Fetch, RealImages, Rows, images_of
 from limbeck.evaluation.labels import Labels
 from limbeck.evaluation.protocol import Protocol
 from limbeck.evaluation.scores import NetworkScores, Reached, Scores
-from limbeck.evaluation.students import RealImages, Rows, Source, Student, train_and_judge
+from limbeck.evaluation.students import Source, Student, train_and_judge
 from limbeck.networks import build
 from limbeck.training.ensemble import stackable
 
@@ -84,14 +85,15 @@ def source_of(distilled: Distilled, protocol: Protocol, labels: Labels | None, d
     """
     soft = _checked(labels, protocol, distilled.spec, distilled, device)
     rated = _step_size(protocol, distilled.student_lr, "the set")
-    images, targets = distilled.decoded()
     own = distilled.soft_labels
     ends: tuple[int, ...] = ()
     if protocol.segments == "in_turn":
         images, targets, ends = _in_turn(distilled, protocol)
-    images = distilled.spec.normalization.apply(images.to(device, torch.float32))
+        fetch: Fetch = Rows(distilled.spec.normalization.apply(images.to(device, torch.float32)))
+    else:
+        fetch, targets = images_of(distilled, device), distilled.targets()
     labelled = (targets if own is None else own).to(device)
-    return Source(Rows(images), labelled, distilled.spec, soft, distilled.label_bytes, rated, ends)
+    return Source(fetch, labelled, distilled.spec, soft, distilled.label_bytes, rated, ends)
 
 
 def evaluate_real(

@@ -221,14 +221,16 @@ def set_digest(distilled: Distilled) -> str:
 
     Two runs that stored the same pixels have the same digest, whatever made them.
     """
-    spec, stored = distilled.spec, distilled.stored.detach().cpu().float().contiguous()
+    spec = distilled.spec
     facts = {
-        "shape": list(stored.shape),
+        "shape": list(distilled.stored.shape),
         "parametrization": encode(distilled.parametrization),
         "normalization": spec.normalization.key,
     }
     state = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
-    state.update(stored.reshape(-1).view(torch.uint8).numpy().tobytes())
+    for images in distilled.stored:
+        values = distilled.values(images.detach().cpu()).float().contiguous()
+        state.update(values.reshape(-1).view(torch.uint8).numpy().data)
     return state.hexdigest()
 
 

@@ -13,6 +13,7 @@ from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
 from limbeck.core.streams import Streams
+from limbeck.evaluation.images import images_of
 from limbeck.evaluation.labels import ByTeacher, Labels, Stored, belonging, stored_labels
 from limbeck.evaluation.protocol import Protocol
 from limbeck.ops.soft_labels import Compression, bytes_per_image, compress
@@ -64,24 +65,24 @@ def relabel(
         raise InputError("labels are made by a teacher, and these are stored already; bring a teacher.")
     labels.check(protocol, distilled.spec, distilled)
     teacher, spec = labels.on(device).teacher, distilled.spec
-    images = _normalized(distilled).to(device)
+    images, count = images_of(distilled, device), len(distilled.targets())
     about = {
         **belonging(distilled, protocol),
         "teacher": teacher.as_plain(),
         "seed": seed,
         "compression": encode(compression),
-        "images": len(images),
+        "images": count,
         "data": {"name": spec.name, "digest": spec.digest},
     }
     store = begin_store(Path(out), about, kept)
     training = protocol.training.bound(spec)
-    batches = Shuffled(_streams(seed), training, spec.shape, len(images))
+    batches = Shuffled(_streams(seed), training, spec.shape, count)
     temperature = protocol.soft.temperature if protocol.soft is not None else 1.0
     while not store.complete:
         epoch, taken = len(store.epochs), []
         for batch, rows in enumerate(batches.order(epoch)):
             draws = batches.draws(epoch, batch, rows)
-            said = teacher.logits(training.seen(images[rows.to(device)], draws), protocol.teacher_mode)
+            said = teacher.logits(training.seen(images(rows), draws), protocol.teacher_mode)
             taken.append(TaughtBatch(rows, draws, compress(said, compression, temperature)))
         store = add_epoch(store, pack(taken))
         if done is not None:
@@ -169,14 +170,14 @@ class ReplayDataset(Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(self, distilled: Distilled, labels: Stored, protocol: Protocol) -> None:
-        self._images = _normalized(distilled)
+        self._images, self._count = images_of(distilled, torch.device("cpu")), len(distilled.targets())
         self._training: Training = protocol.training.bound(distilled.spec)
         self._lessons = Replayed(labels.store, distilled.spec.classes)
         self._epochs = labels.store.planned
 
     def __len__(self) -> int:
         """Images of all stored epochs."""
-        return self._epochs * len(self._images)
+        return self._epochs * self._count
 
     def __getitem__(self, place: Place) -> tuple[Tensor, Tensor]:
         """Image ``[C, H, W]`` and logits ``[K]`` of one place; its whole batch is made for it."""
@@ -192,7 +193,7 @@ class ReplayDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def _batch(self, epoch: int, batch: int) -> tuple[Tensor, Tensor]:
         taught = self._lessons.batches(epoch)[batch]
-        return self._training.seen(self._images[taught.rows], taught.draws), self._lessons.said(epoch, batch)
+        return self._training.seen(self._images(taught.rows), taught.draws), self._lessons.said(epoch, batch)
 
 
 class ReplayBatches(Sampler[list[Place]]):
@@ -219,12 +220,6 @@ class ReplayBatches(Sampler[list[Place]]):
         epoch, self._epoch = self._epoch, self._epoch + 1
         for batch, rows in enumerate(self._lessons.order(epoch)):
             yield [(epoch, batch, position) for position in range(len(rows))]
-
-
-def _normalized(distilled: Distilled) -> Tensor:
-    """Decoded images as `limbeck.evaluate` shows them."""
-    images, _ = distilled.decoded()
-    return distilled.spec.normalization.apply(images.detach().to(torch.float32))
 
 
 def _streams(seed: int) -> Streams:

@@ -13,6 +13,7 @@ from limbeck.core.network import FunctionalNetwork, Weights
 from limbeck.core.real import DataSpec, RealSet
 from limbeck.core.streams import Streams
 from limbeck.evaluation.details import Details, look
+from limbeck.evaluation.images import Fetch
 from limbeck.evaluation.labels import Labels
 from limbeck.evaluation.looks import CountedImages
 from limbeck.evaluation.protocol import Protocol
@@ -22,31 +23,7 @@ from limbeck.training.ensemble import side_by_side, split, stack
 from limbeck.training.lessons import InTurn, Shuffled
 from limbeck.training.supervised import fit
 
-__all__ = ["RealImages", "Rows", "Source", "Student", "train", "train_and_judge", "train_together", "trained_students"]
-
-Fetch = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Images that are there as one tensor, by row."""
-
-    images: Tensor
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Images ``[B, C, H, W]`` of rows ``[B]``."""
-        return self.images[rows.to(self.images.device)]
-
-
-@dataclass(frozen=True)
-class RealImages:
-    """Images of a real set in normalized space, by row."""
-
-    data: RealSet
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Images ``[B, C, H, W]`` of rows ``[B]``."""
-        return self.data.spec.normalization.apply(self.data.images(rows))
+__all__ = ["Source", "Student", "train", "train_and_judge", "train_together", "trained_students"]
 
 
 @dataclass(frozen=True)

@@ -192,9 +192,14 @@ def _whitening(whitening: Whitening | None) -> dict[str, Any]:
 
 def _pixels(distilled: Distilled, decoded: bool) -> tuple[Tensor, Tensor]:
     """Images as bytes ``[N, C, H, W]``, and labels."""
+    if distilled.spec.channels not in (1, 3):
+        raise InputError(
+            f"images of {distilled.spec.channels} channels cannot be picture files; export to npz instead."
+        )
+    levels = distilled.levels()
+    if levels is not None:
+        return levels, torch.arange(distilled.spec.classes).repeat_interleave(distilled.ipc)
     images, labels = _images(distilled, decoded)
-    if images.shape[1] not in (1, 3):
-        raise InputError(f"images of {images.shape[1]} channels cannot be picture files; export to npz instead.")
     return (images.clamp(0, 1) * 255).round().to(torch.uint8), labels
 
 
@@ -207,7 +212,7 @@ def _images(distilled: Distilled, decoded: bool) -> tuple[Tensor, Tensor]:
     """Images in [0, 1] and labels, class by class."""
     if decoded:
         return distilled.decoded()
-    stored = distilled.stored
+    stored = distilled.values(distilled.stored)
     if distilled.parametrization.space == "normalized":
         stored = distilled.spec.normalization.invert(stored)
     labels = torch.arange(stored.shape[0]).repeat_interleave(stored.shape[1])

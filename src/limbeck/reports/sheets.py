@@ -204,7 +204,8 @@ def _played(distilled: Distilled, label: int, images: int, size: int) -> dict[st
     assert sound is not None  # else nothing is played
     players = []
     for row in range(images):
-        decoded = distilled.parametrization.decode(distilled.stored[label, row : row + 1].detach().cpu())
+        stored = distilled.values(distilled.stored[label, row : row + 1].detach().cpu())
+        decoded = distilled.parametrization.decode(stored)
         if distilled.parametrization.space == "normalized":
             decoded = distilled.spec.normalization.invert(decoded)
         # Eight bits: what Griffin-Lim leaves of a voice is coarser, and a page holds many clips.

@@ -20,7 +20,6 @@ from torch import Tensor
 from limbeck.core.distilled import Distilled
 from limbeck.core.errors import InputError
 from limbeck.core.plain import encode
-from limbeck.core.real import Normalization
 from limbeck.core.whitening import Whitening
 from limbeck.storage.atomic import replacing, write_bytes, write_text
 from limbeck.storage.preview import contact_sheet
@@ -46,13 +45,8 @@ def write_set(folder: Path, distilled: Distilled, beside: Path | None = None) ->
     from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    stored = distilled.stored.detach().cpu()
-    is_bytes = distilled.storage == "uint8"
-    if is_bytes:
-        if distilled.parametrization.space == "normalized":
-            stored = distilled.spec.normalization.invert(stored)
-        stored = (stored.clamp(0, 1) * 255).round().to(torch.uint8)
-    else:
+    stored = distilled.stored_as(distilled.storage).stored.detach().cpu()
+    if distilled.storage == "float32":
         stored = stored.float()
     images = save({"stored": stored.contiguous(), **_learnt_tensors(distilled)})
     write_bytes(folder / IMAGES, images)
@@ -68,7 +62,7 @@ def write_set(folder: Path, distilled: Distilled, beside: Path | None = None) ->
 
 
 def read_set(folder: Path) -> tuple[Tensor, dict[str, Any]]:
-    """Stored images, float ``[K, n, C, H, W]``, and the description of a distilled set, checked by its hashes.
+    """Stored images (`limbeck.core.distilled.Distilled.stored`) and the description of a set, checked by its hashes.
 
     Args:
         folder: the directory.
@@ -99,14 +93,7 @@ def read_set(folder: Path) -> tuple[Tensor, dict[str, Any]]:
         raise InputError(f"{folder / SIDECAR} was edited or truncated (hash differs); restore it from a copy.")
     if _hash(content) != description["sha256_images"]:
         raise InputError(f"{folder / IMAGES} was edited or truncated (hash differs); restore it from a copy.")
-    stored = load(content)["stored"]
-    if stored.dtype != torch.uint8:
-        return stored, description
-    stored = stored.float() / 255
-    if description["space"] == "normalized":
-        constants = description["data"]["normalization"]
-        stored = Normalization(tuple(constants["mean"]), tuple(constants["std"])).apply(stored)
-    return stored, description
+    return load(content)["stored"], description
 
 
 def read_whitening(folder: Path, description: dict[str, Any]) -> Whitening | None:

@@ -58,7 +58,7 @@ def shown(distilled: Distilled, stored: Tensor, values: tuple[float, float]) -> 
         stored: some of its images, ``[..., C, H, W]``.
         values: of `shown_range`; they become 0 and 1.
     """
-    images = stored.detach().cpu()
+    images = distilled.values(stored.detach().cpu())
     if distilled.parametrization.space == "normalized":
         images = distilled.spec.normalization.invert(images)
     low, high = values
