@@ -39,6 +39,6 @@ bench-trajectory:
 campaign:
 	python -m benchmarks.campaign.run --budget $(or $(BUDGET),60) $(FLAGS)
 
-# RESULTS.md from the records of campaigns.
+# RESULTS.md and its pictures from the records of campaigns.
 results:
 	python -m benchmarks.campaign.results

@@ -1,4 +1,4 @@
-"""``RESULTS.md`` from the tables and the ledger: ``python -m benchmarks.campaign.results``."""
+"""``RESULTS.md`` and its pictures from the tables and the ledger: ``python -m benchmarks.campaign.results``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.campaign.cells import Cell, Table, tables
+from benchmarks.campaign.figure import Bars, bars, draw
 from benchmarks.campaign.ledger import Ledger, Measured
-from limbeck.storage.atomic import write_text
+from limbeck.storage.atomic import write_bytes, write_text
 
-__all__ = ["PAGE", "main", "page", "verdict"]
+__all__ = ["PAGE", "main", "page", "pictures", "verdict"]
 
 PAGE = Path(__file__).parents[2] / "RESULTS.md"
+_PICTURES = "docs/images"
+"""Where pictures lie, as the page names it."""
 _HEAD = """# Results beside the published ones
 
 Generated from `benchmarks/tables` and `benchmarks/results/campaign-*.json` by `make results`; `make campaign
@@ -36,6 +39,12 @@ def page(found: Sequence[Table], ledger: Ledger) -> str:
     """The whole page."""
     sections = [_HEAD, _summary(found, ledger), *(_section(table, ledger) for table in found)]
     return "\n".join(sections)
+
+
+def pictures(found: Sequence[Table], ledger: Ledger) -> dict[str, tuple[Table, Bars]]:
+    """Tables that have a picture and what it shows, by its file as the page names it."""
+    shown = [(table, bars(table, ledger)) for table in found]
+    return {_picture(table): (table, rows) for table, rows in shown if rows}
 
 
 def verdict(cell: Cell, measured: Measured) -> str:
@@ -67,6 +76,12 @@ def _section(table: Table, ledger: Ledger) -> str:
     lines = [f"## {table.title}", ""]
     if table.text:
         lines += [table.text, ""]
+    if rows := bars(table, ledger):
+        best = ", ".join(f"{label} {measured.mean:.1f}" for label, measured in rows[:3])
+        about = (
+            "Means of the seeds' means (bars), deviations (lines), seeds (dots); grey: real images, only picked."
+        )
+        lines += [f"![Accuracies in percent, the most accurate first: {best}]({_picture(table)})", "", f"*{about}*", ""]
     lines += ["| method | data | IPC | tested on | paper | ours | gap | seeds | seconds a seed | hardware |"]
     lines += ["|" + " --- |" * 10]
     notes: dict[str, int] = {}
@@ -100,13 +115,21 @@ def _row(cell: Cell, measured: Measured | None, notes: dict[str, int]) -> list[s
     return [*about, ours, gap, seeds, f"{distilling:.0f} + {judging:.0f}{marks}", "; ".join(measured.hardware)]
 
 
+def _picture(table: Table) -> str:
+    first = table.cells[0]
+    return f"{_PICTURES}/campaign-{first.folder}-ipc{first.ipc}.png"
+
+
 def _figure(mean: float, std: float | None) -> str:
     return f"{mean:.1f}" if std is None else f"{mean:.1f} ± {std:.1f}"
 
 
 def main() -> int:
-    """Write the page."""
-    write_text(PAGE, page(tables(), Ledger()))
+    """Write the page and its pictures."""
+    found, ledger = tables(), Ledger()
+    for name, (table, rows) in pictures(found, ledger).items():
+        write_bytes(PAGE.parent / name, draw(rows, table.title))
+    write_text(PAGE, page(found, ledger))
     return 0
 
 

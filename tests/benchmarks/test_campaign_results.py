@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from benchmarks.campaign.cells import Table, tables
+from benchmarks.campaign.figure import LEAST, bars, described, draw
 from benchmarks.campaign.ledger import Ledger, Measured
-from benchmarks.campaign.results import PAGE, page, verdict
+from benchmarks.campaign.results import PAGE, page, pictures, verdict
 from tests.benchmarks.campaign_cells import TOY, judgement, spent
 
 PUBLISHED = replace(TOY, kind="main", paper=60.0, paper_std=1.0, seeds=2)
@@ -21,6 +25,33 @@ def measured(mean: float) -> Measured:
 
 def test_the_page_is_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(tables(), Ledger()), "make results"
+
+
+def test_its_pictures_are_up_to_date() -> None:
+    shown = pictures(tables(), Ledger())
+    assert shown
+    for name, (table, rows) in shown.items():
+        with Image.open(PAGE.parent / name) as picture:
+            assert picture.info["Description"] == described(rows), f"{table.title}: make results"
+        assert f"]({name})" in PAGE.read_text(encoding="utf-8")
+
+
+def test_a_picture_has_the_most_accurate_on_top_and_needs_some_methods(tmp_path: Path) -> None:
+    ledger, names = Ledger(tmp_path), ("random", "herding", "dc", "dsa", "dm", "idc", "dream", "dsdm", "idm", "mtt")
+    cells = [replace(TOY, label=name, words=(name,)) for name in names]
+    for place, cell in enumerate(cells):
+        assert bars(Table(title="T", cells=tuple(cells)), ledger) == []
+        for seed in (0, 1):
+            ledger.add(cell, seed, spent(1.0), judgement(0.3 + 0.05 * (place * 7 % LEAST) + 0.01 * seed))
+    rows = bars(Table(title="T", cells=tuple(cells)), ledger)
+    expected = sorted((30.5 + 5 * place for place in range(LEAST)), reverse=True)
+    assert [measured.mean for _, measured in rows] == pytest.approx(expected)
+    content = draw(rows, "T")
+    assert content == draw(rows, "T")
+    with Image.open(io.BytesIO(content)) as picture:
+        assert json.loads(picture.info["Description"])[rows[0][0]] == [75.0, 76.0]
+    published = Table(title="T", cells=tuple(replace(cell, kind="main") for cell in cells))
+    assert bars(published, ledger) == []
 
 
 @pytest.mark.parametrize(
