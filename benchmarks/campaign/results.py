@@ -78,9 +78,7 @@ def _section(table: Table, ledger: Ledger) -> str:
         lines += [table.text, ""]
     if rows := bars(table, ledger):
         best = ", ".join(f"{label} {measured.mean:.1f}" for label, measured in rows[:3])
-        about = (
-            "Means of the seeds' means (bars), deviations (lines), seeds (dots); grey: real images, only picked."
-        )
+        about = "Means of the seeds' means (bars), deviations (lines), seeds (dots); grey: real images, only picked."
         lines += [f"![Accuracies in percent, the most accurate first: {best}]({_picture(table)})", "", f"*{about}*", ""]
     lines += ["| method | data | IPC | tested on | paper | ours | gap | seeds | seconds a seed | hardware |"]
     lines += ["|" + " --- |" * 10]

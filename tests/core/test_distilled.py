@@ -102,6 +102,15 @@ def test_dataset_feeds_a_data_loader(make: Callable[..., Distilled]) -> None:
     assert isinstance(dataset[5][1], int)
 
 
+def test_dataset_of_levels_gives_their_numbers(make: Callable[..., Distilled]) -> None:
+    small = make().stored_as("uint8")
+    dataset = small.dataset(normalize=True)
+    assert dataset.images.dtype == torch.uint8
+    images, labels = next(iter(DataLoader(dataset, batch_size=6)))
+    assert torch.equal(images, small.spec.normalization.apply(small.decoded()[0]))
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2]
+
+
 def test_dataset_transforms_in_unit_space_then_normalizes(make: Callable[..., Distilled]) -> None:
     distilled = make()
     dataset = distilled.dataset(transform=lambda image: image.flip(-1), normalize=True)

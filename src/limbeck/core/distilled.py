@@ -195,17 +195,17 @@ class Distilled:
             transform: applied to each image in [0, 1] first.
             normalize: whether images are then brought to normalized space; train and test must agree on it.
         """
-        images, labels = self.decoded()
-        soft = self.soft_labels
+        levels, soft = self.levels(), self.soft_labels
+        images = self.decoded()[0] if levels is None else levels
         normalization = self.spec.normalization.apply if normalize else None
-        return DistilledDataset(images, labels if soft is None else soft, transform, normalization)
+        return DistilledDataset(images, self.targets() if soft is None else soft, transform, normalization)
 
 
 class DistilledDataset(Dataset[tuple[Tensor, int | Tensor]]):
     """Decoded images and labels as a map-style dataset for `torch.utils.data.DataLoader`.
 
     Args:
-        images: ``[N, C, H, W]`` in [0, 1].
+        images: ``[N, C, H, W]``, float in [0, 1], or uint8, 255 for 1; either is given out as float in [0, 1].
         labels: int64 ``[N]``, or probabilities ``[N, classes]``.
         transform: applied to each image, or None.
         normalize: applied after it, or None.
@@ -230,6 +230,8 @@ class DistilledDataset(Dataset[tuple[Tensor, int | Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
         """Image ``[C, H, W]`` and label: a class, or probabilities ``[classes]``."""
         image = self.images[index]
+        if image.dtype == torch.uint8:
+            image = image.float() / 255
         if self._transform is not None:
             image = self._transform(image)
         if self._normalize is not None:
