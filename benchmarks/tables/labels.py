@@ -1,18 +1,20 @@
 """Accuracy against the bytes of soft labels: hard labels, a teacher on the fly, and stored labels, each compression.
 
-Usage: python benchmarks/tables/labels.py DATA_FOLDER LABEL [RUN_FOLDER [METHOD]]
+Usage: python benchmarks/tables/labels.py DATA_FOLDER LABEL [--method METHOD]
 
-Sets of METHOD (random by default; its preset ``small`` or its first one), IPC 10, 3 seeds, 8 bits per value. One
-teacher, ``convnet3:norm=batch`` trained for 30 epochs on the real images unless the method brings its own, labels all.
-Each set is judged by 3 networks ``convnet3:width=32`` under protocol ``limbeck_soft`` with 500 steps; only the labels
-differ. Stored labels are those of the same teacher, made once for each set and compression.
+Sets of one method (random by default), IPC 10, 3 seeds, 8 bits per value. One teacher, ``convnet3:norm=batch`` trained
+for 30 epochs on the real images unless the method brings its own, labels all. Each set is judged by 3 networks
+``convnet3:width=32`` under protocol ``limbeck_soft`` with 500 steps; only the labels differ. Stored labels are those of
+the same teacher, made once for each set and compression.
 
-Writes ``benchmarks/results/labels-<data>.json``. Stopped at any time, the same command continues.
+Writes ``benchmarks/results/labels-<data>[-<method>].json``. Stopped at any time, the same command continues.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 import statistics
 import sys
 from collections.abc import Sequence
@@ -40,7 +42,7 @@ from limbeck.reports.tables import human_bytes, listing, percent
 from limbeck.storage.atomic import write_text
 from limbeck.teachers import Teacher, teacher_for
 
-ROOT = Path(__file__).parents[2]
+RESULTS = Path(__file__).parents[1] / "results"
 IPC, SEEDS, UPDATES, STUDENT = 10, (0, 1, 2), 500, "convnet3:width=32"
 
 
@@ -170,26 +172,43 @@ def _row(kind: Kind, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
-    if len(sys.argv) not in (3, 4, 5):
-        sys.exit(__doc__)
-    source, title = sys.argv[1:3]
-    name = Path(source).name
-    folder = Path(sys.argv[3]) if len(sys.argv) > 3 else Path("runs") / f"labels-{name}"
-    made = random()
-    if len(sys.argv) > 4:
-        chosen = method(sys.argv[4])
-        made = chosen.recipe("small" if "small" in chosen.presets else chosen.presets[0], ipc=IPC)
-    result = {"label": title, "command": " ".join(["python", *sys.argv]), **table(load(source), made, folder)}
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of the data set")
+    parser.add_argument("label", help="what the data set is called")
+    parser.add_argument("--method", default="random", help="whose sets: its preset small, or its first one")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="of sets, labels and networks")
+    parser.add_argument("--out", type=Path, help="run folders, labels and scores (runs/labels-DATA)")
+    given = parser.parse_args(arguments)
+    name, recipe = given.data.name, random()
+    if given.method != "random":
+        chosen = method(given.method)
+        recipe = chosen.recipe("small" if "small" in chosen.presets else chosen.presets[0], ipc=IPC)
+    words = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join(["python", "benchmarks/tables/labels.py", *words])
+    out = given.out or Path("runs") / f"labels-{name}"
+    result = {
+        "label": given.label,
+        "command": command,
+        **table(load(str(given.data)), recipe, out, seeds=given.seeds),
+    }
     lines = [
         (
             row["labels"],
             human_bytes(row["bytes"]),
             human_bytes(row["bytes_labels"]),
-            percent(row["mean"], row["std"], len(SEEDS)),
+            percent(row["mean"], row["std"], len(given.seeds)),
         )
         for row in result["rows"]
     ]
-    Console().print(listing(("labels", "images", "bytes of labels", "accuracy, %"), lines, f"{made.name} on {title}"))
-    written = ROOT / "benchmarks/results" / f"labels-{name}{'' if made.name == 'random' else f'-{made.name}'}.json"
+    Console().print(
+        listing(("labels", "images", "bytes of labels", "accuracy, %"), lines, f"{recipe.name}, {given.label}")
+    )
+    written = RESULTS / f"labels-{name}{'' if recipe.name == 'random' else f'-{recipe.name}'}.json"
     write_text(written, json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
