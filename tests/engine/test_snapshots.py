@@ -119,7 +119,7 @@ def test_the_result_is_the_same_to_the_bit(uninterrupted: Path, tmp_path: Path, 
         assert not (tmp_path / f"{recipe.name}-0" / "snapshots").exists()
     kept = load(tmp_path / "dream-3" / "snapshots" / "step-000000002")
     assert kept.storage == "uint8"
-    assert torch.equal((kept.stored * 255).round() / 255, kept.stored)
+    assert kept.stored.dtype == torch.uint8
 
 
 @pytest.mark.parametrize("step", [1, 2, 4, 5])
